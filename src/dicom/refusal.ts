@@ -1,0 +1,58 @@
+/**
+ * Why something is refused, and how each door says so. One table: reason -> DIMSE status (PS3.7 Annex C, PS3.4 B.2.3),
+ * STOW failure reason (0008,1197) (PS3.18 Annex I.2.2), HTTP status.
+ */
+interface Answer {
+  readonly dimseStatus: number;
+  readonly failureReason: number;
+  readonly httpStatus: number;
+}
+
+export const REFUSALS = {
+  /** The bytes cannot be read as what they claim to be. */
+  CannotUnderstand: { dimseStatus: 0xc000, failureReason: 0xc000, httpStatus: 400 },
+  /** Readable, but the content contradicts its SOP Class or the request. */
+  DataSetMismatch: { dimseStatus: 0xa900, failureReason: 0xa900, httpStatus: 409 },
+  /** Another study than the one named in the request (PS3.18 10.5.1). */
+  OtherStudy: { dimseStatus: 0xa900, failureReason: 0xa900, httpStatus: 409 },
+  /** Same SOP Instance UID, other content, and the duplicate policy says reject. */
+  Duplicate: { dimseStatus: 0x0111, failureReason: 0x0111, httpStatus: 409 },
+  SopClassNotSupported: { dimseStatus: 0x0122, failureReason: 0x0122, httpStatus: 409 },
+  TransferSyntaxNotSupported: { dimseStatus: 0xc122, failureReason: 0xc122, httpStatus: 409 },
+  /** Disk or memory is short: try again later. */
+  OutOfResources: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 503 },
+  TooLarge: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 413 },
+  NotAuthorized: { dimseStatus: 0x0124, failureReason: 0x0124, httpStatus: 403 },
+  BadRequest: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 400 },
+  NotFound: { dimseStatus: 0x0112, failureReason: 0x0112, httpStatus: 404 },
+  Gone: { dimseStatus: 0x0112, failureReason: 0x0112, httpStatus: 410 },
+  NotAcceptable: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 406 },
+  UnsupportedMediaType: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 415 },
+  /** A configuration file that cannot be used. */
+  BadConfiguration: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 400 },
+  /** No admission rule, no verdict, unsafe pixels or faces: the bytes stay sealed until a person looks. */
+  Quarantined: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
+  /** A pipeline cannot or must not run on this input. */
+  PipelineRefused: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
+  /** A reference of a derived object does not resolve through the crosswalk. */
+  Unresolved: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
+  /** The far side did not take it; worth another attempt. */
+  DeliveryFailed: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 502 },
+} as const satisfies Record<string, Answer>;
+
+export type RefusalReason = keyof typeof REFUSALS;
+
+/** An expected refusal. The sentence says what was found, what was expected, where; never a patient's value. */
+export class Refusal extends Error {
+  readonly reason: RefusalReason;
+
+  constructor(reason: RefusalReason, sentence: string) {
+    super(sentence);
+    this.name = 'Refusal';
+    this.reason = reason;
+  }
+
+  get answer(): Answer {
+    return REFUSALS[this.reason];
+  }
+}
