@@ -1,0 +1,68 @@
+/**
+ * Connection, transactions and migrations of the gateway's one database: index, work items, crosswalk and ledger commit together.
+ * SQLite in WAL mode with synchronous=FULL: a transaction that returned survives a power cut.
+ */
+import Sqlite from 'better-sqlite3';
+
+export type SqlValue = string | number | bigint | Buffer | null;
+export type Row = Readonly<Record<string, SqlValue>>;
+
+export interface Database {
+  /** Changes rows. */
+  run(sql: string, ...values: SqlValue[]): { changes: number; lastId: number };
+  get(sql: string, ...values: SqlValue[]): Row | undefined;
+  all(sql: string, ...values: SqlValue[]): Row[];
+  iterate(sql: string, ...values: SqlValue[]): IterableIterator<Row>;
+  /** Runs `work` as one transaction: all of it or nothing. Inside another transaction it becomes part of that one. */
+  transaction<T>(work: () => T): T;
+  close(): void;
+}
+
+/** Opens or creates the database. `file` may be ':memory:' for a throw-away one. */
+export function openDatabase(file: string): Database {
+  const connection = new Sqlite(file);
+  connection.pragma('journal_mode = WAL');
+  connection.pragma('synchronous = FULL');
+  connection.pragma('foreign_keys = ON');
+  connection.pragma('busy_timeout = 5000');
+  const statements = new Map<string, Sqlite.Statement>();
+  const prepare = (sql: string): Sqlite.Statement => {
+    const known = statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = connection.prepare(sql);
+    if (statements.size > 500) statements.clear();
+    statements.set(sql, statement);
+    return statement;
+  };
+  return {
+    run(sql, ...values) {
+      const { changes, lastInsertRowid } = prepare(sql).run(...values);
+      return { changes, lastId: Number(lastInsertRowid) };
+    },
+    get: (sql, ...values) => prepare(sql).get(...values) as Row | undefined,
+    all: (sql, ...values) => prepare(sql).all(...values) as Row[],
+    iterate: (sql, ...values) => prepare(sql).iterate(...values) as IterableIterator<Row>,
+    transaction(work) {
+      if (connection.inTransaction) return work();
+      return connection.transaction(work).immediate();
+    },
+    close() {
+      connection.close();
+    },
+  };
+}
+
+/** Brings the tables of one room up to date: each step runs once, in order, ever. */
+export function migrate(database: Database, room: string, steps: readonly string[]): void {
+  database.transaction(() => {
+    database.run(
+      'CREATE TABLE IF NOT EXISTS migration (room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step)) WITHOUT ROWID',
+    );
+    const done = Number(database.get('SELECT count(*) AS steps FROM migration WHERE room = ?', room)?.['steps'] ?? 0);
+    for (const [index, step] of steps.entries()) {
+      if (index < done) continue;
+      for (const statement of step.split(/;\s*\n/).filter((part) => part.trim() !== '')) database.run(statement);
+      database.run('INSERT INTO migration (room, step) VALUES (?, ?)', room, index);
+    }
+  });
+}

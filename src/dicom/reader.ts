@@ -1,0 +1,338 @@
+/**
+ * Walks the elements of a data set over a Buffer (PS3.5 section 7) without decoding or copying values.
+ * Reads from a prefix: when bytes are still to come it says so instead of failing. Every read is bounded by what is there,
+ * nesting by MAX_DEPTH; what contradicts itself is refused by tag and offset.
+ */
+import { vrOf } from './dictionary.ts';
+import { formatTag, type DataElement, type DataSet, type Encoding, type Extent } from './data-set.ts';
+import { Refusal } from './refusal.ts';
+import { isLongForm, vrFromBytes, type Vr } from './vr.ts';
+
+/** Sequences inside sequences; real objects stay below ten. */
+export const MAX_DEPTH = 64;
+const UNDEFINED_LENGTH = 0xffffffff;
+const ITEM = 0xfffee000;
+const ITEM_DELIMITATION = 0xfffee00d;
+const SEQUENCE_DELIMITATION = 0xfffee0dd;
+
+/** Thrown, without a stack, when a prefix ends inside an element. */
+export const MORE_BYTES = Object.freeze({ moreBytes: true });
+
+export interface ReadOptions {
+  /** False while bytes may still come: then MORE_BYTES is thrown at the end of a prefix, not a Refusal. */
+  readonly complete: boolean;
+  /** Return from the top level before the first element for which this holds. */
+  readonly stopBefore?: (tag: number) => boolean;
+}
+
+export interface ElementHeader {
+  readonly tag: number;
+  readonly vr: Vr;
+  readonly retyped: boolean;
+  readonly valueStart: number;
+  /** UNDEFINED_LENGTH (0xFFFFFFFF) when undefined. */
+  readonly lengthBytes: number;
+}
+
+export interface TopLevel {
+  readonly dataSet: DataSet;
+  /** The element before which the walk stopped, if `stopBefore` stopped it. */
+  readonly stoppedAt: ElementHeader | undefined;
+}
+
+interface Walk {
+  readonly bytes: Buffer;
+  readonly complete: boolean;
+  readonly stopBefore: ((tag: number) => boolean) | undefined;
+}
+
+/** Reads elements from `start` to `end` of `bytes`. @throws Refusal CannotUnderstand; MORE_BYTES when not complete */
+export function readDataSet(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  encoding: Encoding,
+  options: ReadOptions,
+): TopLevel {
+  const walk: Walk = { bytes, complete: options.complete, stopBefore: options.stopBefore };
+  const elements: DataElement[] = [];
+  let at = start;
+  let last = -1;
+  let ordered = true;
+  let stoppedAt: ElementHeader | undefined;
+  while (at < end) {
+    const header = readHeader(walk, at, end, encoding);
+    if (options.stopBefore?.(header.tag) === true) {
+      stoppedAt = header;
+      break;
+    }
+    if (header.tag >= ITEM && header.tag <= SEQUENCE_DELIMITATION) {
+      throw new Refusal('CannotUnderstand', `${formatTag(header.tag)} at byte ${at} stands outside a sequence`);
+    }
+    const element = readElement(walk, at, header, end, encoding, 0);
+    if (element.tag <= last) ordered = false;
+    last = element.tag;
+    elements.push(element);
+    at = element.end;
+  }
+  return { dataSet: { bytes, encoding, start, end: at, elements: ordered ? elements : sorted(elements) }, stoppedAt };
+}
+
+function readHeader(walk: Walk, at: number, end: number, encoding: Encoding): ElementHeader {
+  const { bytes } = walk;
+  if (at + 8 > end) throw short(walk, at, 8, end);
+  const big = encoding === 'explicit-be';
+  const tag = big
+    ? ((bytes.readUInt16BE(at) << 16) | bytes.readUInt16BE(at + 2)) >>> 0
+    : ((bytes.readUInt16LE(at) << 16) | bytes.readUInt16LE(at + 2)) >>> 0;
+  if (encoding === 'implicit-le' || tag >>> 16 === 0xfffe) {
+    const lengthBytes = big ? bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4);
+    const known = vrOf(tag);
+    const vr = known ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
+    return { tag, vr, retyped: true, valueStart: at + 8, lengthBytes };
+  }
+  const first = bytes[at + 4] ?? 0;
+  const second = bytes[at + 5] ?? 0;
+  const encoded = vrFromBytes(first, second);
+  // PS3.5 6.2: a VR not known here has the 32-bit form. What is no pair of capital letters is damage.
+  if (encoded === undefined && !(isCapital(first) && isCapital(second))) {
+    throw new Refusal(
+      'CannotUnderstand',
+      `${formatTag(tag)} at byte ${at} has no VR where Explicit VR needs two letters (PS3.5 7.1.2)`,
+    );
+  }
+  if (encoded !== undefined && !isLongForm(encoded)) {
+    const lengthBytes = big ? bytes.readUInt16BE(at + 6) : bytes.readUInt16LE(at + 6);
+    return { tag, vr: encoded, retyped: false, valueStart: at + 8, lengthBytes };
+  }
+  if (at + 12 > end) throw short(walk, at, 12, end);
+  const lengthBytes = big ? bytes.readUInt32BE(at + 8) : bytes.readUInt32LE(at + 8);
+  if (encoded !== undefined && encoded !== 'UN')
+    return { tag, vr: encoded, retyped: false, valueStart: at + 12, lengthBytes };
+  // UN: the dictionary knows better (PS3.5 6.2.2 note 2); of undefined length it is a sequence in Implicit VR LE.
+  const vr = vrOf(tag) ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
+  return { tag, vr, retyped: encoded === undefined || vr !== 'UN', valueStart: at + 12, lengthBytes };
+}
+
+function isCapital(code: number): boolean {
+  return code >= 0x41 && code <= 0x5a;
+}
+
+function readElement(
+  walk: Walk,
+  at: number,
+  header: ElementHeader,
+  end: number,
+  encoding: Encoding,
+  depth: number,
+): DataElement {
+  const { tag, vr, retyped, valueStart, lengthBytes } = header;
+  if (lengthBytes === UNDEFINED_LENGTH) return readUndefinedLength(walk, at, header, end, encoding, depth);
+  const valueEnd = valueStart + lengthBytes;
+  if (valueEnd > end) throw short(walk, at, valueEnd - at, end);
+  const items =
+    vr === 'SQ'
+      ? readItems(walk, tag, valueStart, valueEnd, itemEncoding(header, encoding), depth, false).items
+      : undefined;
+  return {
+    tag,
+    vr,
+    retyped,
+    start: at,
+    valueStart,
+    valueEnd,
+    end: valueEnd,
+    undefinedLength: false,
+    items,
+    fragments: undefined,
+  };
+}
+
+function readUndefinedLength(
+  walk: Walk,
+  at: number,
+  header: ElementHeader,
+  end: number,
+  encoding: Encoding,
+  depth: number,
+): DataElement {
+  const { tag, vr, retyped, valueStart } = header;
+  const common = { tag, retyped, start: at, valueStart, undefinedLength: true };
+  if (vr === 'SQ') {
+    const read = readItems(walk, tag, valueStart, end, itemEncoding(header, encoding), depth, true);
+    return { ...common, vr, valueEnd: read.end, end: read.end + 8, items: read.items, fragments: undefined };
+  }
+  if (vr === 'OB' || vr === 'OW') {
+    const read = readFragments(walk, tag, valueStart, end);
+    return { ...common, vr, valueEnd: read.end, end: read.end + 8, items: undefined, fragments: read.fragments };
+  }
+  throw new Refusal(
+    'CannotUnderstand',
+    `${formatTag(tag)} at byte ${at} has VR ${vr} and undefined length, which only SQ, UN, OB and OW may have (PS3.5 7.1.2)`,
+  );
+}
+
+/** A UN element holds its items in Implicit VR LE whatever surrounds it (PS3.5 6.2.2 note 2). */
+function itemEncoding(header: ElementHeader, encoding: Encoding): Encoding {
+  return header.retyped && encoding !== 'implicit-le' ? 'implicit-le' : encoding;
+}
+
+function readItems(
+  walk: Walk,
+  tag: number,
+  start: number,
+  end: number,
+  encoding: Encoding,
+  depth: number,
+  delimited: boolean,
+): { items: DataSet[]; end: number } {
+  if (depth >= MAX_DEPTH) {
+    throw new Refusal(
+      'CannotUnderstand',
+      `${formatTag(tag)} at byte ${start}: sequences are nested deeper than ${MAX_DEPTH}`,
+    );
+  }
+  const { bytes } = walk;
+  const big = encoding === 'explicit-be';
+  const items: DataSet[] = [];
+  let at = start;
+  while (at < end) {
+    if (at + 8 > end) throw short(walk, at, 8, end);
+    const itemTag = readTag(bytes, at, big);
+    const lengthBytes = big ? bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4);
+    if (itemTag === SEQUENCE_DELIMITATION && delimited) return { items, end: at };
+    if (itemTag === SEQUENCE_DELIMITATION && lengthBytes === 0) break;
+    if (itemTag !== ITEM) {
+      throw new Refusal(
+        'CannotUnderstand',
+        `${formatTag(tag)}: ${formatTag(itemTag)} at byte ${at} where an item should begin`,
+      );
+    }
+    const contentStart = at + 8;
+    if (lengthBytes === UNDEFINED_LENGTH) {
+      const item = readDelimitedItem(
+        walk,
+        contentStart,
+        end,
+        settleEncoding(walk, contentStart, end, encoding),
+        depth + 1,
+      );
+      items.push(item);
+      at = item.end + 8;
+    } else {
+      const contentEnd = contentStart + lengthBytes;
+      if (contentEnd > end) throw short(walk, at, contentEnd - at, end);
+      items.push(
+        readItemOfLength(
+          walk,
+          contentStart,
+          contentEnd,
+          settleEncoding(walk, contentStart, contentEnd, encoding),
+          depth + 1,
+        ),
+      );
+      at = contentEnd;
+    }
+  }
+  if (delimited) throw short(walk, at, 8, end);
+  return { items, end: at };
+}
+
+/** Some writers put Explicit VR inside a UN sequence: two capital letters that are a VR after the first tag betray it. */
+function settleEncoding(walk: Walk, start: number, end: number, encoding: Encoding): Encoding {
+  if (encoding !== 'implicit-le' || start + 8 > end) return encoding;
+  const { bytes } = walk;
+  if (bytes.readUInt16LE(start) === 0xfffe) return encoding;
+  const vr = vrFromBytes(bytes[start + 4] ?? 0, bytes[start + 5] ?? 0);
+  if (vr === undefined) return encoding;
+  // As an implicit length these two letters would claim at least 16 705 bytes: believe it only if that much is there.
+  return start + 8 + bytes.readUInt32LE(start + 4) > end ? 'explicit-le' : encoding;
+}
+
+function readItemOfLength(walk: Walk, start: number, end: number, encoding: Encoding, depth: number): DataSet {
+  const elements: DataElement[] = [];
+  // The whole item is here, so a length that leaves it is damage, not a prefix.
+  const inside: Walk = { bytes: walk.bytes, complete: true, stopBefore: undefined };
+  let at = start;
+  let last = -1;
+  let ordered = true;
+  while (at < end) {
+    const header = readHeader(inside, at, end, encoding);
+    if (header.tag === ITEM_DELIMITATION) break;
+    const element = readElement(inside, at, header, end, encoding, depth);
+    if (element.tag <= last) ordered = false;
+    last = element.tag;
+    elements.push(element);
+    at = element.end;
+  }
+  return { bytes: walk.bytes, encoding, start, end, elements: ordered ? elements : sorted(elements) };
+}
+
+function readDelimitedItem(walk: Walk, start: number, end: number, encoding: Encoding, depth: number): DataSet {
+  const elements: DataElement[] = [];
+  let at = start;
+  let last = -1;
+  let ordered = true;
+  for (;;) {
+    const header = readHeader(walk, at, end, encoding);
+    if (header.tag === ITEM_DELIMITATION) break;
+    if (header.tag === ITEM || header.tag === SEQUENCE_DELIMITATION) {
+      throw new Refusal('CannotUnderstand', `${formatTag(header.tag)} at byte ${at} inside an item that has not ended`);
+    }
+    const element = readElement(walk, at, header, end, encoding, depth);
+    if (element.tag <= last) ordered = false;
+    last = element.tag;
+    elements.push(element);
+    at = element.end;
+  }
+  return { bytes: walk.bytes, encoding, start, end: at, elements: ordered ? elements : sorted(elements) };
+}
+
+function readFragments(walk: Walk, tag: number, start: number, end: number): { fragments: Extent[]; end: number } {
+  const { bytes } = walk;
+  const fragments: Extent[] = [];
+  let at = start;
+  for (;;) {
+    if (at + 8 > end) throw short(walk, at, 8, end);
+    const itemTag = readTag(bytes, at, false);
+    const lengthBytes = bytes.readUInt32LE(at + 4);
+    if (itemTag === SEQUENCE_DELIMITATION) return { fragments, end: at };
+    if (itemTag !== ITEM || lengthBytes === UNDEFINED_LENGTH) {
+      throw new Refusal(
+        'CannotUnderstand',
+        `${formatTag(tag)}: ${formatTag(itemTag)} at byte ${at} where a fragment should begin (PS3.5 A.4)`,
+      );
+    }
+    if (at + 8 + lengthBytes > end) throw short(walk, at, 8 + lengthBytes, end);
+    fragments.push({ start: at + 8, end: at + 8 + lengthBytes });
+    at += 8 + lengthBytes;
+  }
+}
+
+function readTag(bytes: Buffer, at: number, big: boolean): number {
+  return big
+    ? ((bytes.readUInt16BE(at) << 16) | bytes.readUInt16BE(at + 2)) >>> 0
+    : ((bytes.readUInt16LE(at) << 16) | bytes.readUInt16LE(at + 2)) >>> 0;
+}
+
+function short(walk: Walk, at: number, neededBytes: number, end: number): Refusal | typeof MORE_BYTES {
+  if (!walk.complete) return MORE_BYTES;
+  return new Refusal(
+    'CannotUnderstand',
+    `the data set ends early: ${neededBytes} bytes needed at byte ${at}, ${end - at} are there`,
+  );
+}
+
+/** PS3.5 7.1: ascending, each once. Order is mended; a tag that stands twice is refused, since readers would disagree which counts. */
+function sorted(elements: readonly DataElement[]): DataElement[] {
+  const result = [...elements].sort((a, b) => a.tag - b.tag);
+  for (let i = 1; i < result.length; i++) {
+    if (result[i]?.tag === result[i - 1]?.tag) {
+      throw new Refusal(
+        'CannotUnderstand',
+        `${formatTag(result[i]?.tag ?? 0)} stands twice in one data set (PS3.5 7.1)`,
+      );
+    }
+  }
+  return result;
+}

@@ -1,0 +1,181 @@
+/**
+ * Writes a data set in Explicit VR Little Endian by splicing: what stays is copied as it lies, what changes is written anew.
+ * Sequences and items get defined lengths, filled in when they end (PS3.5 section 7.5).
+ */
+import { valueBytes, type DataElement, type DataSet, type Encoding } from './data-set.ts';
+import { VR_TRAITS, type Vr } from './vr.ts';
+
+/** Bytes written so far; grows as needed. */
+export interface Sink {
+  buffer: Buffer;
+  length: number;
+}
+
+export function openSink(capacityBytes = 4096): Sink {
+  return { buffer: Buffer.allocUnsafe(capacityBytes), length: 0 };
+}
+
+/** What has been written; shares memory with the sink, which must not be written any more. */
+export function sinkBytes(sink: Sink): Buffer {
+  return sink.buffer.subarray(0, sink.length);
+}
+
+function reserve(sink: Sink, bytes: number): void {
+  const needed = sink.length + bytes;
+  if (needed <= sink.buffer.length) return;
+  const grown = Buffer.allocUnsafe(Math.max(needed, sink.buffer.length * 2));
+  sink.buffer.copy(grown, 0, 0, sink.length);
+  sink.buffer = grown;
+}
+
+export function writeBytes(sink: Sink, bytes: Uint8Array): void {
+  reserve(sink, bytes.length);
+  sink.buffer.set(bytes, sink.length);
+  sink.length += bytes.length;
+}
+
+/** The element's header; `lengthBytes` may be 0xFFFFFFFF for the long forms. */
+export function writeHeader(sink: Sink, tag: number, vr: Vr, lengthBytes: number): void {
+  reserve(sink, 12);
+  const { buffer } = sink;
+  let at = sink.length;
+  buffer[at++] = (tag >>> 16) & 0xff;
+  buffer[at++] = tag >>> 24;
+  buffer[at++] = tag & 0xff;
+  buffer[at++] = (tag >>> 8) & 0xff;
+  // PS3.5 6.2.2 note 1: a value too long for a 16-bit length is written as UN.
+  const form: Vr = !VR_TRAITS[vr].longForm && lengthBytes > 0xfffe ? 'UN' : vr;
+  buffer[at++] = form.charCodeAt(0);
+  buffer[at++] = form.charCodeAt(1);
+  if (VR_TRAITS[form].longForm) {
+    buffer[at++] = 0;
+    buffer[at++] = 0;
+    at = buffer.writeUInt32LE(lengthBytes, at);
+  } else {
+    at = buffer.writeUInt16LE(lengthBytes, at);
+  }
+  sink.length = at;
+}
+
+/** An element with this value; padded to even length as its VR wants (PS3.5 6.2). */
+export function writeElement(sink: Sink, tag: number, vr: Vr, value: Uint8Array): void {
+  const odd = value.length & 1;
+  writeHeader(sink, tag, vr, value.length + odd);
+  writeBytes(sink, value);
+  if (odd === 1) {
+    reserve(sink, 1);
+    sink.buffer[sink.length++] = VR_TRAITS[vr].padding;
+  }
+}
+
+/** Text as UTF-8 (the output's Specific Character Set is ISO_IR 192). */
+export function writeText(sink: Sink, tag: number, vr: Vr, text: string): void {
+  writeElement(sink, tag, vr, Buffer.from(text, 'utf8'));
+}
+
+/** Numbers of a binary VR. */
+export function writeNumbers(
+  sink: Sink,
+  tag: number,
+  vr: 'US' | 'SS' | 'UL' | 'SL' | 'FL' | 'FD',
+  numbers: readonly number[],
+): void {
+  const size = VR_TRAITS[vr].wordBytes;
+  const value = Buffer.alloc(numbers.length * size);
+  numbers.forEach((number, index) => {
+    const at = index * size;
+    if (vr === 'US') value.writeUInt16LE(number, at);
+    else if (vr === 'SS') value.writeInt16LE(number, at);
+    else if (vr === 'UL') value.writeUInt32LE(number, at);
+    else if (vr === 'SL') value.writeInt32LE(number, at);
+    else if (vr === 'FL') value.writeFloatLE(number, at);
+    else value.writeDoubleLE(number, at);
+  });
+  writeElement(sink, tag, vr, value);
+}
+
+/** Begins a sequence; hand what it returns to endSequence. */
+export function beginSequence(sink: Sink, tag: number): number {
+  writeHeader(sink, tag, 'SQ', 0);
+  return sink.length;
+}
+
+export function endSequence(sink: Sink, mark: number): void {
+  sink.buffer.writeUInt32LE(sink.length - mark, mark - 4);
+}
+
+export function beginItem(sink: Sink): number {
+  reserve(sink, 8);
+  sink.buffer.writeUInt32LE(0xe000fffe, sink.length);
+  sink.length += 8;
+  return sink.length;
+}
+
+export function endItem(sink: Sink, mark: number): void {
+  sink.buffer.writeUInt32LE(sink.length - mark, mark - 4);
+}
+
+/**
+ * Copies an element as it is: the very bytes where they already are Explicit VR LE, otherwise written anew with the same value.
+ * Text is not re-encoded: that is for the caller who knows the character set.
+ */
+export function copyElement(sink: Sink, dataSet: DataSet, element: DataElement): void {
+  if (isVerbatim(dataSet.encoding, element)) {
+    writeBytes(sink, dataSet.bytes.subarray(element.start, element.end));
+    return;
+  }
+  if (element.items !== undefined) {
+    const sequence = beginSequence(sink, element.tag);
+    for (const item of element.items) {
+      const mark = beginItem(sink);
+      copyElements(sink, item);
+      endItem(sink, mark);
+    }
+    endSequence(sink, sequence);
+    return;
+  }
+  if (element.fragments !== undefined) {
+    writeHeader(sink, element.tag, 'OB', 0xffffffff);
+    writeBytes(sink, dataSet.bytes.subarray(element.valueStart, element.valueEnd));
+    writeBytes(sink, SEQUENCE_DELIMITER);
+    return;
+  }
+  writeElement(sink, element.tag, element.vr, littleEndianValue(dataSet, element));
+}
+
+const SEQUENCE_DELIMITER = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+
+export function copyElements(sink: Sink, dataSet: DataSet): void {
+  for (const element of dataSet.elements) {
+    // Group lengths (gggg,0000) would no longer be true; they are retired (PS3.5 7.2).
+    if ((element.tag & 0xffff) !== 0) copyElement(sink, dataSet, element);
+  }
+}
+
+/** The value with its numbers in little endian order; not copied when it already is. */
+export function littleEndianValue(dataSet: DataSet, element: DataElement): Buffer {
+  const value = valueBytes(dataSet, element);
+  if (dataSet.encoding !== 'explicit-be') return value;
+  return swapWords(Buffer.from(value), VR_TRAITS[element.vr].wordBytes);
+}
+
+/** Turns the byte order of every whole word round, in place. */
+export function swapWords(bytes: Buffer, wordBytes: 1 | 2 | 4 | 8): Buffer {
+  const whole = bytes.subarray(0, bytes.length - (bytes.length % wordBytes));
+  if (wordBytes === 2) whole.swap16();
+  else if (wordBytes === 4) whole.swap32();
+  else if (wordBytes === 8) whole.swap64();
+  return bytes;
+}
+
+/** True when the bytes of the element, nested ones included, may stand as they lie in an Explicit VR LE data set. */
+function isVerbatim(encoding: Encoding, element: DataElement): boolean {
+  if (encoding !== 'explicit-le' || element.retyped || ((element.valueEnd - element.valueStart) & 1) === 1)
+    return false;
+  if (element.items === undefined) return true;
+  return element.items.every(
+    (item) =>
+      item.encoding === 'explicit-le' &&
+      item.elements.every((inner) => (inner.tag & 0xffff) !== 0 && isVerbatim(item.encoding, inner)),
+  );
+}
