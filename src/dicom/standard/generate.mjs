@@ -1,0 +1,132 @@
+// Makes the tables of this folder from published extractions of the standard; README.md names sources and editions.
+//
+//   node src/dicom/standard/generate.mjs dictionary      <attributes.json>
+//   node src/dicom/standard/generate.mjs e1-1            <confidentiality_profile_attributes.json> <attributes.json>
+//   node src/dicom/standard/generate.mjs uids            <_uid_dict.py> <sops.json>
+//   node src/dicom/standard/generate.mjs attribute-types <sop_class_iod_map.json> <iod_module_map.json> <module_attribute_map.json>
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const [table, ...sources] = process.argv.slice(2);
+const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
+const makers = { dictionary, 'e1-1': confidentialityProfile, uids, 'attribute-types': attributeTypes };
+if (!(table in makers) || sources.length === 0) {
+  console.error(`usage: node generate.mjs ${Object.keys(makers).join('|')} <source ...>`);
+  process.exit(2);
+}
+makers[table](...sources);
+
+/** Head fields one by one, then one row a line, so that a change of edition shows as changed lines. */
+function writeTable(name, head, rows) {
+  const lines = Object.entries(head).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`);
+  const text = `{\n${lines.join(',\n')},\n  "rows": [\n${rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n')}\n  ]\n}\n`;
+  writeFileSync(new URL(`./${name}.json`, import.meta.url), text);
+  console.log(`${name}.json: ${rows.length} rows, ${text.length} bytes`);
+}
+
+/** PS3.6 sections 6 to 8. Rows without VR (numbers that were never assigned, item delimiters) are left out. */
+function dictionary(attributesPath) {
+  const rows = readJson(attributesPath)
+    .filter((row) => /^[A-Z]{2}( or [A-Z]{2})*$/.test(row.valueRepresentation))
+    .map((row) => [
+      row.id.toUpperCase().replaceAll('X', 'x'),
+      row.keyword,
+      row.valueRepresentation,
+      row.valueMultiplicity,
+      row.retired === 'Y' ? 1 : 0,
+      row.name,
+    ])
+    .sort((a, b) => (a[0] < b[0] ? -1 : 1));
+  writeTable(
+    'dictionary-2024b',
+    {
+      title: 'PS3.6 Registry of DICOM Data Elements, File Meta Elements and Directory Structuring Elements',
+      edition: '2024b',
+      columns: ['tag, x for any digit', 'keyword', 'VR', 'VM', 'retired', 'name'],
+    },
+    rows,
+  );
+}
+
+/** PS3.15 Table E.1-1. An option that leaves the row's basic action as it is has no key in the row. */
+function confidentialityProfile(profilePath, attributesPath) {
+  const vrs = new Map(readJson(attributesPath).map((row) => [row.id.toLowerCase(), row]));
+  const options = {
+    rtnSafePrivOpt: 'retainSafePrivate',
+    rtnUIDsOpt: 'retainUIDs',
+    rtnDevIdOpt: 'retainDeviceIdentity',
+    rtnInstIdOpt: 'retainInstitutionIdentity',
+    rtnPatCharsOpt: 'retainPatientCharacteristics',
+    rtnLongFullDatesOpt: 'retainLongitudinalFullDates',
+    rtnLongModifDatesOpt: 'retainLongitudinalModifiedDates',
+    cleanDescOpt: 'cleanDescriptors',
+    cleanStructContOpt: 'cleanStructuredContent',
+    cleanGraphOpt: 'cleanGraphics',
+  };
+  const patterns = { '50xxxxxx': '50xxxxxx', 'ggggeeee-where-gggg-is-odd': 'private' };
+  const rows = readJson(profilePath).map((row) => {
+    const known = vrs.get(row.id.toLowerCase());
+    const out = {
+      tag: patterns[row.id] ?? row.id.toUpperCase().replaceAll('X', 'x'),
+      keyword: known?.keyword ?? '',
+      name: row.name.replace(/\(see Note \d+\)/, '').replaceAll(/\s+/g, ' ').trim(),
+      vr: known?.valueRepresentation ?? '',
+      retired: (known?.retired ?? 'N') === 'Y',
+      inStandardIOD: row.stdCompIOD === 'Y',
+      basic: row.basicProfile,
+    };
+    for (const [from, to] of Object.entries(options)) if (row[from] !== undefined && row[from] !== '') out[to] = row[from];
+    return out;
+  });
+  writeTable(
+    'e1-1-2024b',
+    {
+      title: 'PS3.15 Table E.1-1 Application Level Confidentiality Profile Attributes',
+      edition: '2024b',
+      source: 'innolitics/dicom-standard 7f4749d09ed3ef2fa70637d376d423a4b13523cd, MIT, notice in README.md',
+      actions: {
+        D: 'replace with a non-zero length dummy value',
+        Z: 'replace with a zero length value, or a dummy value',
+        X: 'remove',
+        K: 'keep, or clean',
+        C: 'clean: replace with values of similar meaning known not to contain identifying information',
+        U: 'replace with a UID that is consistent within a set of instances',
+        'Z/D': 'Z unless D is required by the type of the attribute in the IOD',
+        'X/Z': 'X unless Z is required by the type',
+        'X/D': 'X unless D is required by the type',
+        'X/Z/D': 'X unless Z or D is required by the type',
+        'X/Z/U*': 'X unless Z or replacement of contained instance UIDs is required by the type',
+      },
+    },
+    rows,
+  );
+}
+
+/** PS3.6 Annex A: every registered UID; and which of the SOP Classes PS3.4 B.5 lists for storage, with its IOD. */
+function uids(uidDictionaryPath, sopsPath) {
+  const iods = new Map(readJson(sopsPath).map((row) => [row.id, row.ciod]));
+  const text = String.raw`'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"`;
+  const line = new RegExp(String.raw`^\s*'([\d.]+)': \((?:${text}), (?:${text}), (?:${text}), (?:${text}), (?:${text})\)`);
+  const rows = [];
+  for (const source of readFileSync(uidDictionaryPath, 'utf8').split('\n')) {
+    const match = line.exec(source);
+    if (match === null) continue;
+    const [uid, ...groups] = match.slice(1);
+    const [name, type, , retired, keyword] = [0, 1, 2, 3, 4].map((i) => groups[2 * i] ?? groups[2 * i + 1] ?? '');
+    rows.push([uid, keyword, type, retired === '' ? 0 : 1, name.replaceAll("\\'", "'"), iods.get(uid) ?? '']);
+  }
+  const missing = [...iods.keys()].filter((uid) => !rows.some((row) => row[0] === uid));
+  if (missing.length > 0) throw new Error(`storage SOP Classes without registry row: ${missing.join(' ')}`);
+  writeTable(
+    'uids-2024c',
+    {
+      title: 'PS3.6 Annex A Registry of DICOM Unique Identifiers; IOD from PS3.4 table B.5-1 (2024b)',
+      edition: '2024c',
+      columns: ['uid', 'keyword', 'type', 'retired', 'name', 'IOD'],
+    },
+    rows,
+  );
+}
+
+function attributeTypes() {
+  throw new Error('not made yet');
+}
