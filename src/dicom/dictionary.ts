@@ -47,7 +47,7 @@ interface Mask {
 const DICTIONARY = readDictionary();
 
 function readDictionary(): Dictionary {
-  const file = new URL('./standard/dictionary-2024b.json', import.meta.url);
+  const file = new URL('./standard/dictionary-2024d.json', import.meta.url);
   const table = JSON.parse(readFileSync(file, 'utf8')) as { rows: Row[] };
   const rows = new Map<number, Row>();
   const vrs = new Map<number, Vr>();
@@ -162,6 +162,6 @@ export function tagOf(keywordOrHex: string): number | undefined {
 /** The tag of a keyword that the program itself names. @throws Error, a bug, when the dictionary does not have it */
 export function tag(keyword: string): number {
   const known = DICTIONARY.tags.get(keyword);
-  if (known === undefined) throw new Error(`no attribute has the keyword ${keyword} in PS3.6 2024b`);
+  if (known === undefined) throw new Error(`no attribute has the keyword ${keyword} in PS3.6 2024d`);
   return known;
 }

@@ -1,8 +1,8 @@
 // Makes the tables of this folder from published extractions of the standard; README.md names sources and editions.
 //
-//   node src/dicom/standard/generate.mjs dictionary      <attributes.json>
+//   node src/dicom/standard/generate.mjs dictionary      <_dicom_dict.py> <attributes.json>
 //   node src/dicom/standard/generate.mjs e1-1            <confidentiality_profile_attributes.json> <attributes.json>
-//   node src/dicom/standard/generate.mjs uids            <_uid_dict.py> <sops.json>
+//   node src/dicom/standard/generate.mjs uids            <_uid_dict.py> <sops.json> <ciod_to_modules.json>
 //   node src/dicom/standard/generate.mjs attribute-types <sop_class_iod_map.json> <iod_module_map.json> <module_attribute_map.json>
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -23,27 +23,45 @@ function writeTable(name, head, rows) {
   console.log(`${name}.json: ${rows.length} rows, ${text.length} bytes`);
 }
 
-/** PS3.6 sections 6 to 8. Rows without VR (numbers that were never assigned, item delimiters) are left out. */
-function dictionary(attributesPath) {
-  const rows = readJson(attributesPath)
-    .filter((row) => /^[A-Z]{2}( or [A-Z]{2})*$/.test(row.valueRepresentation))
-    .map((row) => [
-      row.id.toUpperCase().replaceAll('X', 'x'),
-      row.keyword,
-      row.valueRepresentation,
-      row.valueMultiplicity,
-      row.retired === 'Y' ? 1 : 0,
-      row.name,
-    ])
-    .sort((a, b) => (a[0] < b[0] ? -1 : 1));
+/** The rows `key: (text, text, text, text, text)` of a Python dictionary. */
+function readPythonRows(path, key) {
+  const text = String.raw`'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"`;
+  const line = new RegExp(`^\\s*${key}: \\(${Array(5).fill(`(?:${text})`).join(', ')}\\)`);
+  const rows = [];
+  for (const source of readFileSync(path, 'utf8').split('\n')) {
+    const match = line.exec(source);
+    if (match === null) continue;
+    const [first, ...groups] = match.slice(1);
+    rows.push([first, ...[0, 2, 4, 6, 8].map((i) => (groups[i] ?? groups[i + 1] ?? '').replaceAll("\\'", "'"))]);
+  }
+  return rows;
+}
+
+/**
+ * PS3.6 sections 6 to 8. Left out: numbers that were never assigned, item delimiters (neither has a VR) and the
+ * command group (PS3.7 Annex E). Attributes of the second source that the first does not have are added.
+ */
+function dictionary(dictionaryPath, attributesPath) {
+  const rows = new Map();
+  for (const row of readJson(attributesPath)) {
+    const { id, keyword, valueRepresentation: vr, valueMultiplicity: vm, retired, name } = row;
+    rows.set(id.toUpperCase().replaceAll('X', 'x'), [keyword, vr, vm, retired === 'Y' ? 1 : 0, name]);
+  }
+  for (const [tag, vr, vm, name, retired, keyword] of readPythonRows(dictionaryPath, `(?:0x|')([0-9A-Fa-fx]{8})'?`)) {
+    rows.set(tag.toUpperCase().replaceAll('X', 'x'), [keyword, vr, vm, retired === '' ? 0 : 1, name]);
+  }
+  const kept = [...rows].filter(
+    ([tag, [, vr, , , name]]) =>
+      /^[A-Z]{2}( or [A-Z]{2})*$/.test(vr) && !tag.startsWith('0000') && name !== 'Retired-blank',
+  );
   writeTable(
-    'dictionary-2024b',
+    'dictionary-2024d',
     {
       title: 'PS3.6 Registry of DICOM Data Elements, File Meta Elements and Directory Structuring Elements',
-      edition: '2024b',
+      edition: '2024d',
       columns: ['tag, x for any digit', 'keyword', 'VR', 'VM', 'retired', 'name'],
     },
-    rows,
+    kept.map(([tag, cells]) => [tag, ...cells]).sort((a, b) => (a[0] < b[0] ? -1 : 1)),
   );
 }
 
@@ -68,13 +86,17 @@ function confidentialityProfile(profilePath, attributesPath) {
     const out = {
       tag: patterns[row.id] ?? row.id.toUpperCase().replaceAll('X', 'x'),
       keyword: known?.keyword ?? '',
-      name: row.name.replace(/\(see Note \d+\)/, '').replaceAll(/\s+/g, ' ').trim(),
+      name: row.name
+        .replace(/\(see Note \d+\)/, '')
+        .replaceAll(/\s+/g, ' ')
+        .trim(),
       vr: known?.valueRepresentation ?? '',
       retired: (known?.retired ?? 'N') === 'Y',
       inStandardIOD: row.stdCompIOD === 'Y',
       basic: row.basicProfile,
     };
-    for (const [from, to] of Object.entries(options)) if (row[from] !== undefined && row[from] !== '') out[to] = row[from];
+    for (const [from, to] of Object.entries(options))
+      if (row[from] !== undefined && row[from] !== '') out[to] = row[from];
     return out;
   });
   writeTable(
@@ -101,30 +123,51 @@ function confidentialityProfile(profilePath, attributesPath) {
   );
 }
 
-/** PS3.6 Annex A: every registered UID; and which of the SOP Classes PS3.4 B.5 lists for storage, with its IOD. */
-function uids(uidDictionaryPath, sopsPath) {
+/**
+ * PS3.6 Annex A: every registered UID; and which SOP Classes store what. `image`: the IOD of table B.5-1 of PS3.4 has
+ * one of the pixel data modules. Retired classes and those of later editions have no row there and go by their name.
+ */
+function uids(uidDictionaryPath, sopsPath, modulesPath) {
+  const pixelModules = ['image-pixel', 'floating-point-image-pixel', 'double-floating-point-image-pixel'];
+  const withPixels = new Set(
+    readJson(modulesPath)
+      .filter((row) => pixelModules.includes(row.moduleId))
+      .map((row) => row.ciodId),
+  );
   const iods = new Map(readJson(sopsPath).map((row) => [row.id, row.ciod]));
-  const text = String.raw`'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"`;
-  const line = new RegExp(String.raw`^\s*'([\d.]+)': \((?:${text}), (?:${text}), (?:${text}), (?:${text}), (?:${text})\)`);
-  const rows = [];
-  for (const source of readFileSync(uidDictionaryPath, 'utf8').split('\n')) {
-    const match = line.exec(source);
-    if (match === null) continue;
-    const [uid, ...groups] = match.slice(1);
-    const [name, type, , retired, keyword] = [0, 1, 2, 3, 4].map((i) => groups[2 * i] ?? groups[2 * i + 1] ?? '');
-    rows.push([uid, keyword, type, retired === '' ? 0 : 1, name.replaceAll("\\'", "'"), iods.get(uid) ?? '']);
-  }
+  const storage = (uid, type, name) => {
+    const iod = iods.get(uid);
+    if (iod !== undefined) return withPixels.has(slug(iod)) ? 'image' : 'other';
+    if (type !== 'SOP Class' || !/\bStorage\b(?! Commitment| Service)/.test(name)) return '';
+    if (/^(Media Storage Directory|Stored Print) /.test(name)) return '';
+    return /\bImage\b|(Label|Height) Map Segmentation|DICOS .* AIT/.test(name) ? 'image' : 'other';
+  };
+  const rows = readPythonRows(uidDictionaryPath, `'([\\d.]+)'`).map(([uid, name, type, , retired, keyword]) => [
+    uid,
+    keyword,
+    type,
+    retired === '' ? 0 : 1,
+    name,
+    storage(uid, type, name),
+  ]);
   const missing = [...iods.keys()].filter((uid) => !rows.some((row) => row[0] === uid));
   if (missing.length > 0) throw new Error(`storage SOP Classes without registry row: ${missing.join(' ')}`);
   writeTable(
-    'uids-2024c',
+    'uids-2024d',
     {
-      title: 'PS3.6 Annex A Registry of DICOM Unique Identifiers; IOD from PS3.4 table B.5-1 (2024b)',
-      edition: '2024c',
-      columns: ['uid', 'keyword', 'type', 'retired', 'name', 'IOD'],
+      title: 'PS3.6 Annex A Registry of DICOM Unique Identifiers; storage from PS3.4 table B.5-1 and PS3.3 (2024b)',
+      edition: '2024d',
+      columns: ['uid', 'keyword', 'type', 'retired', 'name', 'storage: image, other or empty'],
     },
     rows,
   );
+}
+
+function slug(name) {
+  return name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-|-$/g, '');
 }
 
 function attributeTypes() {
