@@ -17,7 +17,7 @@ export type LogLevel = 'info' | 'warn' | 'error' | 'silent';
 /** One JSON line per event to `destination` (a file descriptor; default: standard error). */
 export function openLog(level: LogLevel, destination: number | string = 2): Log {
   const logger = pino(
-    { level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime },
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ dest: destination, sync: true }),
   );
   return {

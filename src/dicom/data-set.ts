@@ -90,7 +90,7 @@ export function asciiOf(dataSet: DataSet, element: DataElement): string {
   let end = element.valueEnd;
   while (end > start && isPadding(bytes[end - 1])) end--;
   while (start < end && isPadding(bytes[start])) start++;
-  return bytes.latin1Slice(start, end);
+  return bytes.toString('latin1', start, end);
 }
 
 function isPadding(byte: number | undefined): boolean {

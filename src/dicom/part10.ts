@@ -158,7 +158,7 @@ function readFileMeta(bytes: Buffer, complete: boolean, given: string | undefine
   if (given !== undefined) return { fileMeta: undefined, transferSyntaxUID: given, dataSetStart: 0 };
   if (bytes.length < 132 && !complete) throw MORE_BYTES;
   const start =
-    bytes.length >= 132 && bytes.latin1Slice(128, 132) === 'DICM' ? 132 : bytes.latin1Slice(0, 4) === 'DICM' ? 4 : 0;
+    bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM' ? 132 : bytes.toString('latin1', 0, 4) === 'DICM' ? 4 : 0;
   if (bytes.length < start + 8)
     throw new Refusal('CannotUnderstand', `${bytes.length} bytes are no DICOM object (PS3.10 section 7)`);
   const group = bytes.readUInt16LE(start);

@@ -1,0 +1,179 @@
+/** Facts + rules -> decisions. Pure: the same facts and rules always decide the same. */
+import type { AdmissionRule, Pattern, ProcessingRule, Rules } from './rules.ts';
+
+/** What the door knows of an arriving object; identified, so it never leaves workflow/receive. */
+export interface AdmissionFacts {
+  readonly callingAE: string;
+  readonly calledAE: string;
+  readonly door: 'dimse' | 'stow';
+  readonly modality: string;
+  readonly bodyPart: string;
+  readonly studyDescription: string;
+  readonly seriesDescription: string;
+  readonly sopClass: string;
+}
+
+/** A series as rules see it: pseudonymous, keywords of the standard. */
+export interface SeriesFacts {
+  readonly SeriesInstanceUID: string;
+  readonly Modality: string;
+  readonly SeriesDescription: string;
+  readonly BodyPartExamined: string;
+  readonly FrameOfReferenceUID: string;
+  readonly SOPClassUID: string;
+  readonly instances: number;
+  /** Written by our own pipelines; never an input of another run. */
+  readonly derived: boolean;
+}
+
+export interface StudyFacts {
+  readonly StudyInstanceUID: string;
+  readonly StudyDescription: string;
+  readonly project: string;
+  readonly series: readonly SeriesFacts[];
+  /** Earlier studies of the same patient in the same project, newest first. */
+  readonly priors: readonly PriorFacts[];
+}
+
+export interface PriorFacts {
+  readonly StudyInstanceUID: string;
+  readonly series: readonly SeriesFacts[];
+}
+
+export interface Decision {
+  readonly rule: ProcessingRule;
+  readonly series: SeriesFacts;
+  /** register: the series aligned to. */
+  readonly fixed: { readonly StudyInstanceUID: string; readonly series: SeriesFacts } | undefined;
+}
+
+/** The first admission rule that matches, or undefined: quarantine. */
+export function matchAdmission(rules: Rules, facts: AdmissionFacts): AdmissionRule | undefined {
+  return rules.admission.find(
+    ({ when, expression }) =>
+      fits(when.callingAE, facts.callingAE) &&
+      fits(when.calledAE, facts.calledAE) &&
+      (when.door === undefined || when.door === facts.door) &&
+      fits(when.modality, facts.modality) &&
+      fits(when.bodyPart, facts.bodyPart) &&
+      fits(when.studyDescription, facts.studyDescription) &&
+      fits(when.seriesDescription, facts.seriesDescription) &&
+      fits(when.sopClass, facts.sopClass) &&
+      (expression === undefined ||
+        expression({
+          callingAE: facts.callingAE,
+          calledAE: facts.calledAE,
+          door: facts.door,
+          object: {
+            Modality: facts.modality,
+            BodyPartExamined: facts.bodyPart,
+            StudyDescription: facts.studyDescription,
+            SeriesDescription: facts.seriesDescription,
+            SOPClassUID: facts.sopClass,
+          },
+        })),
+  );
+}
+
+/** Every rule that matches a series of a complete study. Derived series start nothing, so that results never feed themselves. */
+export function matchProcessing(rules: Rules, study: StudyFacts): Decision[] {
+  const decisions: Decision[] = [];
+  for (const rule of rules.processing) {
+    for (const series of study.series) {
+      if (series.derived || !seriesFits(rule, study, series)) continue;
+      if (rule.run !== 'register') {
+        decisions.push({ rule, series, fixed: undefined });
+        continue;
+      }
+      const fixed = chooseFixed(rule, study, series);
+      if (fixed !== undefined) decisions.push({ rule, series, fixed });
+    }
+  }
+  return decisions;
+}
+
+function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): boolean {
+  const { when, expression } = rule;
+  const hasPrior = study.priors.some((prior) => prior.series.some((other) => !other.derived && other.Modality === series.Modality));
+  return (
+    fits(when.project, study.project) &&
+    fits(when.modality, series.Modality) &&
+    fits(when.bodyPart, series.BodyPartExamined) &&
+    fits(when.studyDescription, study.StudyDescription) &&
+    fits(when.seriesDescription, series.SeriesDescription) &&
+    series.instances >= (when.minInstances ?? 0) &&
+    (when.hasPrior === undefined || when.hasPrior === hasPrior) &&
+    (expression === undefined ||
+      expression({
+        series: {
+          Modality: series.Modality,
+          SeriesDescription: series.SeriesDescription,
+          BodyPartExamined: series.BodyPartExamined,
+          SOPClassUID: series.SOPClassUID,
+          instances: series.instances,
+        },
+        study: { StudyDescription: study.StudyDescription, project: study.project, hasPrior, series: study.series.length },
+      }))
+  );
+}
+
+function chooseFixed(rule: ProcessingRule, study: StudyFacts, moving: SeriesFacts): Decision['fixed'] {
+  const choice = rule.with.fixed;
+  if (choice === undefined) return undefined;
+  if (choice === 'newest-prior') {
+    for (const prior of study.priors) {
+      const series = mostComparable(prior.series, moving);
+      if (series !== undefined) return { StudyInstanceUID: prior.StudyInstanceUID, series };
+    }
+    return undefined;
+  }
+  const candidates = study.series.filter(
+    (series) =>
+      !series.derived &&
+      series.SeriesInstanceUID !== moving.SeriesInstanceUID &&
+      fits(choice.seriesDescription, series.SeriesDescription) &&
+      fits(choice.modality, series.Modality),
+  );
+  const series = largest(candidates);
+  return series === undefined ? undefined : { StudyInstanceUID: study.StudyInstanceUID, series };
+}
+
+/** Same modality; then the same description, then the same body part, then most images. */
+function mostComparable(candidates: readonly SeriesFacts[], moving: SeriesFacts): SeriesFacts | undefined {
+  const same = candidates.filter((series) => !series.derived && series.Modality === moving.Modality);
+  const described = same.filter((series) => series.SeriesDescription.toLowerCase() === moving.SeriesDescription.toLowerCase());
+  const located = same.filter((series) => series.BodyPartExamined === moving.BodyPartExamined);
+  return largest(described) ?? largest(located) ?? largest(same);
+}
+
+function largest(series: readonly SeriesFacts[]): SeriesFacts | undefined {
+  return [...series].sort((a, b) => b.instances - a.instances || (a.SeriesInstanceUID < b.SeriesInstanceUID ? -1 : 1))[0];
+}
+
+function fits(pattern: Pattern | undefined, text: string): boolean {
+  if (pattern === undefined) return true;
+  if (typeof pattern !== 'string') return pattern.some((one) => fits(one, text));
+  return wildcardFits(pattern.toLowerCase(), text.toLowerCase());
+}
+
+/** `*` any run of characters, `?` one; linear in the text, so that no pattern can hang the door. */
+function wildcardFits(pattern: string, text: string): boolean {
+  let p = 0;
+  let t = 0;
+  let star = -1;
+  let resume = 0;
+  while (t < text.length) {
+    if (p < pattern.length && (pattern[p] === '?' || (pattern[p] !== '*' && pattern[p] === text[t]))) {
+      p++;
+      t++;
+    } else if (pattern[p] === '*') {
+      star = p++;
+      resume = t;
+    } else if (star >= 0) {
+      p = star + 1;
+      t = ++resume;
+    } else return false;
+  }
+  while (pattern[p] === '*') p++;
+  return p === pattern.length;
+}

@@ -1,0 +1,134 @@
+/** The rules of config/rules.yaml: what they may say, and their revision. Pure: no files, no clock. */
+import { createHash } from 'node:crypto';
+import { compileExpression, type Expression } from './expression.ts';
+
+/** One text pattern (`*`, `?`, letter case ignored) or several, of which one must match. */
+export type Pattern = string | readonly string[];
+
+export interface AdmissionWhen {
+  readonly callingAE?: Pattern;
+  readonly calledAE?: Pattern;
+  readonly door?: 'dimse' | 'stow';
+  readonly modality?: Pattern;
+  readonly bodyPart?: Pattern;
+  readonly studyDescription?: Pattern;
+  readonly seriesDescription?: Pattern;
+  readonly sopClass?: Pattern;
+  readonly expr?: string;
+}
+
+export interface AdmissionRule {
+  readonly name: string;
+  readonly when: AdmissionWhen;
+  readonly project: string;
+  readonly profile: string;
+  readonly expression: Expression | undefined;
+}
+
+export interface ProcessingWhen {
+  readonly project?: Pattern;
+  readonly modality?: Pattern;
+  readonly bodyPart?: Pattern;
+  readonly studyDescription?: Pattern;
+  readonly seriesDescription?: Pattern;
+  readonly minInstances?: number;
+  readonly hasPrior?: boolean;
+  readonly expr?: string;
+}
+
+export type PipelineName = 'register' | 'ct-denoise';
+
+export type FixedChoice = 'newest-prior' | { readonly seriesDescription?: Pattern; readonly modality?: Pattern };
+
+export interface ProcessingRule {
+  readonly name: string;
+  readonly when: ProcessingWhen;
+  readonly run: PipelineName;
+  readonly with: { readonly fixed?: FixedChoice; readonly deformable?: boolean; readonly alpha?: number };
+  readonly deliver: readonly string[];
+  readonly expression: Expression | undefined;
+}
+
+export interface Rules {
+  readonly admission: readonly AdmissionRule[];
+  readonly processing: readonly ProcessingRule[];
+  /** First 12 hexadecimal digits of the SHA-256 of the rules; stands in every work item. */
+  readonly revision: string;
+}
+
+export interface RuleSurroundings {
+  readonly nodes: ReadonlySet<string>;
+  readonly profiles: ReadonlySet<string>;
+  /** Ends the check: `path` leads to the fault in the file. */
+  readonly fail: (path: readonly (string | number)[], sentence: string) => never;
+}
+
+interface RulesFile {
+  readonly admission: readonly Omit<AdmissionRule, 'expression'>[];
+  readonly processing: readonly (Omit<ProcessingRule, 'expression' | 'with' | 'deliver'> & Partial<Pick<ProcessingRule, 'with' | 'deliver'>>)[];
+}
+
+/** Checks what the schema cannot: names that must exist, expressions that must compile, settings that belong to another pipeline. */
+export function checkRules(file: unknown, surroundings: RuleSurroundings): Rules {
+  const { admission, processing } = file as RulesFile;
+  refuseEqualNames(admission, 'admission', surroundings);
+  refuseEqualNames(processing, 'processing', surroundings);
+  return {
+    admission: admission.map((rule, index) => {
+      const path = ['admission', index];
+      if (!surroundings.profiles.has(rule.profile)) {
+        surroundings.fail([...path, 'profile'], `profile "${rule.profile}" is no file of config/profiles (there are: ${[...surroundings.profiles].join(', ')})`);
+      }
+      return { ...rule, expression: compile(rule.when.expr, [...path, 'when', 'expr'], 'admission', surroundings) };
+    }),
+    processing: processing.map((rule, index) => {
+      const path = ['processing', index];
+      for (const [position, node] of (rule.deliver ?? []).entries()) {
+        if (!surroundings.nodes.has(node)) {
+          surroundings.fail([...path, 'deliver', position], `node "${node}" is not in nodes.yaml (there are: ${[...surroundings.nodes].join(', ')})`);
+        }
+      }
+      checkSettings(rule, path, surroundings);
+      return {
+        ...rule,
+        with: rule.with ?? {},
+        deliver: rule.deliver ?? [],
+        expression: compile(rule.when.expr, [...path, 'when', 'expr'], 'processing', surroundings),
+      };
+    }),
+    revision: createHash('sha256').update(JSON.stringify(file)).digest('hex').slice(0, 12),
+  };
+}
+
+function refuseEqualNames(rules: readonly { readonly name: string }[], list: string, surroundings: RuleSurroundings): void {
+  const seen = new Set<string>();
+  for (const [index, { name }] of rules.entries()) {
+    if (seen.has(name)) surroundings.fail([list, index, 'name'], `two ${list} rules are called "${name}"`);
+    seen.add(name);
+  }
+}
+
+function checkSettings(rule: RulesFile['processing'][number], path: readonly (string | number)[], surroundings: RuleSurroundings): void {
+  const settings = rule.with ?? {};
+  if (rule.run === 'register' && settings.fixed === undefined) {
+    surroundings.fail([...path, 'run'], 'register needs with.fixed: newest-prior, or a pattern for a series of the same study');
+  }
+  const foreign = rule.run === 'register' ? (['alpha'] as const) : (['fixed', 'deformable'] as const);
+  for (const key of foreign) {
+    if (settings[key] !== undefined) surroundings.fail([...path, 'with', key], `${rule.run} has no setting "${key}"`);
+  }
+}
+
+function compile(
+  expr: string | undefined,
+  path: readonly (string | number)[],
+  kind: 'admission' | 'processing',
+  surroundings: RuleSurroundings,
+): Expression | undefined {
+  if (expr === undefined) return undefined;
+  try {
+    return compileExpression(expr, kind);
+  } catch (error) {
+    return surroundings.fail(path, `the expression cannot be used: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'not CEL'}`);
+  }
+}

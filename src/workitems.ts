@@ -1,0 +1,210 @@
+/**
+ * The durable queue, in the words of the Unified Procedure Step (PS3.4 CC.1.1): SCHEDULED -> IN PROGRESS -> COMPLETED or CANCELED.
+ * A claim is a lease: work whose worker died is claimed again. UPS has no way back from IN PROGRESS, so an item that waits for its next
+ * attempt stays IN PROGRESS without a lease.
+ */
+import type { Database, Row } from './database.ts';
+import { newUid } from './dicom/uid.ts';
+
+export type WorkItemState = 'SCHEDULED' | 'IN PROGRESS' | 'COMPLETED' | 'CANCELED';
+export type WorkKind = 'derive' | 'deliver';
+
+export interface WorkItem {
+  readonly uid: string;
+  readonly kind: WorkKind;
+  readonly state: WorkItemState;
+  /** Pseudonym. */
+  readonly studyInstanceUID: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  /** How often it has been claimed. */
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  /** Milliseconds since 1970: not claimed before. */
+  readonly nextAttemptAt: number;
+  readonly leaseUntil: number;
+  readonly lastError: string | undefined;
+  readonly result: Readonly<Record<string, unknown>> | undefined;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export interface WorkItems {
+  readonly database: Database;
+  readonly now: () => number;
+}
+
+const MIGRATIONS = [
+  `CREATE TABLE work_item (
+     uid TEXT PRIMARY KEY,
+     kind TEXT NOT NULL,
+     key TEXT NOT NULL UNIQUE,
+     state TEXT NOT NULL,
+     study_uid TEXT NOT NULL,
+     parameters TEXT NOT NULL,
+     attempts INTEGER NOT NULL DEFAULT 0,
+     max_attempts INTEGER NOT NULL,
+     next_attempt_at INTEGER NOT NULL,
+     lease_until INTEGER NOT NULL DEFAULT 0,
+     last_error TEXT,
+     result TEXT,
+     created_at INTEGER NOT NULL,
+     updated_at INTEGER NOT NULL
+   ) WITHOUT ROWID;
+   CREATE INDEX work_item_due ON work_item (kind, next_attempt_at) WHERE state IN ('SCHEDULED', 'IN PROGRESS');
+   CREATE INDEX work_item_study ON work_item (study_uid);
+   CREATE INDEX work_item_ended ON work_item (updated_at) WHERE state IN ('COMPLETED', 'CANCELED')`,
+];
+
+export const MIGRATE_WORK_ITEMS = { room: 'workitems', steps: MIGRATIONS } as const;
+
+export interface NewWorkItem {
+  readonly kind: WorkKind;
+  /** Same key, same work: scheduled once, ever. */
+  readonly key: string;
+  readonly studyInstanceUID: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly maxAttempts: number;
+}
+
+/** True when it is new, false when this work was scheduled before. */
+export function scheduleWork(items: WorkItems, item: NewWorkItem): boolean {
+  const now = items.now();
+  const { changes } = items.database.run(
+    `INSERT INTO work_item (uid, kind, key, state, study_uid, parameters, max_attempts, next_attempt_at, created_at, updated_at)
+     VALUES (?, ?, ?, 'SCHEDULED', ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`,
+    newUid(),
+    item.kind,
+    item.key,
+    item.studyInstanceUID,
+    JSON.stringify(item.parameters),
+    item.maxAttempts,
+    now,
+    now,
+    now,
+  );
+  return changes > 0;
+}
+
+/** Takes the item that has waited longest, for `leaseMs`; undefined when nothing is due. */
+export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): WorkItem | undefined {
+  const now = items.now();
+  const row = items.database.get(
+    `UPDATE work_item SET state = 'IN PROGRESS', attempts = attempts + 1, lease_until = ?, updated_at = ?
+     WHERE uid = (
+       SELECT uid FROM work_item
+       WHERE kind = ? AND state IN ('SCHEDULED', 'IN PROGRESS') AND next_attempt_at <= ? AND lease_until <= ?
+       ORDER BY next_attempt_at LIMIT 1
+     ) RETURNING *`,
+    now + leaseMs,
+    now,
+    kind,
+    now,
+    now,
+  );
+  return row === undefined ? undefined : workItem(row);
+}
+
+/** Keeps a claim alive while the work takes long. False: the item is no longer ours to work on. */
+export function renewLease(items: WorkItems, item: WorkItem, leaseMs: number): boolean {
+  const now = items.now();
+  const { changes } = items.database.run(
+    "UPDATE work_item SET lease_until = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?",
+    now + leaseMs,
+    now,
+    item.uid,
+    item.attempts,
+  );
+  return changes > 0;
+}
+
+export function finishWork(items: WorkItems, item: WorkItem, result: Readonly<Record<string, unknown>>): void {
+  items.database.run(
+    "UPDATE work_item SET state = 'COMPLETED', lease_until = 0, last_error = NULL, result = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS'",
+    JSON.stringify(result),
+    items.now(),
+    item.uid,
+  );
+}
+
+/** Full jitter between half and the whole of 2^attempts * 5 s, at most an hour. */
+export function backOffMs(attempts: number, random: () => number = Math.random): number {
+  const whole = Math.min(3_600_000, 5000 * 2 ** Math.min(attempts, 12));
+  return Math.round(whole * (0.5 + random() / 2));
+}
+
+/** Ends an attempt that failed: later again, or CANCELED when it was the last or `final`. `error` holds no patient's value. */
+export function failWork(items: WorkItems, item: WorkItem, error: string, options: { readonly final: boolean }): WorkItemState {
+  const over = options.final || item.attempts >= item.maxAttempts;
+  const now = items.now();
+  items.database.run(
+    `UPDATE work_item SET state = ?, lease_until = 0, last_error = ?, next_attempt_at = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS'`,
+    over ? 'CANCELED' : 'IN PROGRESS',
+    error,
+    over ? now : now + backOffMs(item.attempts),
+    now,
+    item.uid,
+  );
+  return over ? 'CANCELED' : 'IN PROGRESS';
+}
+
+/** Starts a canceled item anew, as a person asks for after mending its cause. */
+export function retryWork(items: WorkItems, uid: string): boolean {
+  const now = items.now();
+  return (
+    items.database.run(
+      "UPDATE work_item SET state = 'SCHEDULED', attempts = 0, lease_until = 0, next_attempt_at = ?, updated_at = ? WHERE uid = ? AND state = 'CANCELED'",
+      now,
+      now,
+      uid,
+    ).changes > 0
+  );
+}
+
+/** Leases of a process that is gone: at start nobody works on anything. */
+export function releaseLeases(items: WorkItems): number {
+  return items.database.run("UPDATE work_item SET lease_until = 0 WHERE state = 'IN PROGRESS' AND lease_until > 0").changes;
+}
+
+export function workItemsOf(items: WorkItems, studyInstanceUID: string): WorkItem[] {
+  return items.database.all('SELECT * FROM work_item WHERE study_uid = ? ORDER BY created_at, uid', studyInstanceUID).map(workItem);
+}
+
+/** Newest first. */
+export function listWork(items: WorkItems, options: { readonly state?: WorkItemState; readonly limit: number }): WorkItem[] {
+  const rows =
+    options.state === undefined
+      ? items.database.all('SELECT * FROM work_item ORDER BY created_at DESC, uid LIMIT ?', options.limit)
+      : items.database.all('SELECT * FROM work_item WHERE state = ? ORDER BY created_at DESC, uid LIMIT ?', options.state, options.limit);
+  return rows.map(workItem);
+}
+
+export function countWork(items: WorkItems): Record<WorkItemState, number> {
+  const counts = { SCHEDULED: 0, 'IN PROGRESS': 0, COMPLETED: 0, CANCELED: 0 };
+  for (const row of items.database.all('SELECT state, count(*) AS items FROM work_item GROUP BY state')) {
+    counts[String(row['state']) as WorkItemState] = Number(row['items']);
+  }
+  return counts;
+}
+
+export function deleteEndedWork(items: WorkItems, before: number): number {
+  return items.database.run("DELETE FROM work_item WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at < ?", before).changes;
+}
+
+function workItem(row: Row): WorkItem {
+  const result = row['result'];
+  return {
+    uid: String(row['uid']),
+    kind: String(row['kind']) as WorkKind,
+    state: String(row['state']) as WorkItemState,
+    studyInstanceUID: String(row['study_uid']),
+    parameters: JSON.parse(String(row['parameters'])) as Record<string, unknown>,
+    attempts: Number(row['attempts']),
+    maxAttempts: Number(row['max_attempts']),
+    nextAttemptAt: Number(row['next_attempt_at']),
+    leaseUntil: Number(row['lease_until']),
+    lastError: row['last_error'] === null ? undefined : String(row['last_error']),
+    result: typeof result === 'string' ? (JSON.parse(result) as Record<string, unknown>) : undefined,
+    createdAt: Number(row['created_at']),
+    updatedAt: Number(row['updated_at']),
+  };
+}
