@@ -170,6 +170,61 @@ function slug(name) {
     .replaceAll(/^-|-$/g, '');
 }
 
-function attributeTypes() {
-  throw new Error('not made yet');
+/**
+ * PS3.3: the type of each attribute of each module, nested ones too. Items that are alike (code sequences above all)
+ * are stored once: a module is a node, a node maps a tag to its type and, for a sequence, the node of its items.
+ */
+function attributeTypes(sopClassesPath, iodsPath, modulesPath) {
+  const tags = new Map();
+  const dictionaryFile = new URL('./dictionary-2024d.json', import.meta.url);
+  for (const [tag, keyword] of readJson(dictionaryFile).rows) tags.set(keyword, tag);
+  const unknown = new Set();
+  const nodes = new Map();
+  const intern = (tree) => {
+    const node = {};
+    for (const [tag, { type, items }] of [...tree].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      node[tag] = items.size === 0 ? type : `${type}:${intern(items)}`;
+    }
+    const key = JSON.stringify(node);
+    if (!nodes.has(key)) nodes.set(key, nodes.size);
+    return nodes.get(key);
+  };
+  const modules = {};
+  for (const [name, attributes] of Object.entries(readJson(modulesPath))) {
+    const root = new Map();
+    for (const { keyword, type, path } of attributes) {
+      const steps = [...path, keyword].map((step) => tags.get(step));
+      if (steps.includes(undefined)) {
+        unknown.add(keyword);
+        continue;
+      }
+      let level = root;
+      for (const [depth, tag] of steps.entries()) {
+        const last = depth === steps.length - 1;
+        const entry = level.get(tag) ?? { type: '3', items: new Map() };
+        // Where a module has an attribute twice (once for each condition) the stricter type holds.
+        if (last && /^[123]C?$/.test(type ?? '') && type < entry.type) entry.type = type;
+        level.set(tag, entry);
+        level = entry.items;
+      }
+    }
+    modules[name] = intern(root);
+  }
+  const iods = {};
+  for (const [name, list] of Object.entries(readJson(iodsPath))) {
+    iods[name] = list.map(({ key }) => modules[key]).filter((node) => node !== undefined);
+  }
+  const sopClasses = readJson(sopClassesPath);
+  if (unknown.size > 0) console.log(`without a tag in the dictionary: ${[...unknown].join(' ')}`);
+  writeTable(
+    'attribute-types-2026b',
+    {
+      title: 'PS3.3 Annex A and C: modules of each IOD, types of their attributes',
+      edition: '2026b',
+      columns: 'rows are nodes: tag -> type, or type:node for a sequence; an IOD is the nodes of its modules',
+      sopClasses,
+      iods,
+    },
+    [...nodes.keys()].map((key) => JSON.parse(key)),
+  );
 }
