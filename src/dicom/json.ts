@@ -1,0 +1,507 @@
+/**
+ * The DICOM JSON Model, PS3.18 Annex F. Written as text straight from the bytes: keys of eight decimal digits, like "60003000", would
+ * come first in a JavaScript object whatever the order of insertion, and F.2.2 wants them ascending. Text is always UTF-8.
+ */
+import { decodeText, splitValues, type CharacterSet } from './character-set.ts';
+import {
+  asciiOf,
+  characterSetOf,
+  findElement,
+  formatTag,
+  numbersOf,
+  tagKey,
+  valueBytes,
+  type DataElement,
+  type DataSet,
+} from './data-set.ts';
+import { MAX_DEPTH, readDataSet } from './reader.ts';
+import { Refusal } from './refusal.ts';
+import { VR_TRAITS, type Vr } from './vr.ts';
+import {
+  beginItem,
+  beginSequence,
+  endItem,
+  endSequence,
+  littleEndianValue,
+  openSink,
+  sinkBytes,
+  writeElement,
+  type Sink,
+} from './writer.ts';
+
+/** Attributes by tag, eight upper-case hex digits. */
+export interface DicomJson {
+  [tag: string]: DicomJsonElement;
+}
+
+export type TextVr =
+  'AE' | 'AS' | 'AT' | 'CS' | 'DA' | 'DT' | 'LO' | 'LT' | 'SH' | 'ST' | 'TM' | 'UC' | 'UI' | 'UR' | 'UT';
+export type NumberVr = 'SL' | 'SS' | 'UL' | 'US';
+/** A string where a number would lose digits, or is none (NaN, Infinity, -Infinity). */
+export type NumberOrTextVr = 'DS' | 'FD' | 'FL' | 'IS' | 'SV' | 'UV';
+export type BinaryVr = 'OB' | 'OD' | 'OF' | 'OL' | 'OV' | 'OW' | 'UN';
+
+interface Valued<VR extends Vr, Value> {
+  vr: VR;
+  /** Never empty; null stands for an empty value among others. */
+  Value?: Value[];
+}
+
+/** The non-empty component groups of a name (F.2.2). */
+export interface PersonName {
+  Alphabetic?: string;
+  Ideographic?: string;
+  Phonetic?: string;
+}
+
+export type DicomJsonElement =
+  | Valued<TextVr, string | null>
+  | Valued<NumberVr, number | null>
+  | Valued<NumberOrTextVr, number | string | null>
+  | Valued<'PN', PersonName | null>
+  | Valued<'SQ', DicomJson>
+  | { vr: BinaryVr; InlineBinary?: string }
+  | { vr: Exclude<Vr, 'SQ'>; BulkDataURI: string };
+
+export interface JsonOptions {
+  /** Only top-level attributes for which this holds. */
+  readonly select?: (tag: number) => boolean;
+  /**
+   * Where a value can be fetched instead; undefined writes it inline. Asked for the VRs of F.2.6 (but DS and IS, which viewers
+   * calculate with) above the threshold, and for FL and FD values that JSON has no number for.
+   * `path`: tags and item numbers from 0, e.g. `00400275/0/00091010`.
+   */
+  readonly bulkDataUri?: (path: string, element: DataElement, dataSet: DataSet) => string | undefined;
+  /** Default 1024. */
+  readonly bulkDataThresholdBytes?: number;
+  /** The pixel data that the data set was cut off before: written last, as a BulkDataURI. */
+  readonly pixelData?: { readonly tag: number; readonly vr: Vr; readonly bulkDataUri: string };
+}
+
+const DEFAULT_BULK_DATA_THRESHOLD_BYTES = 1024;
+const SPECIFIC_CHARACTER_SET = 0x00080005;
+const UTF_8_DECLARATION = '"00080005":{"vr":"CS","Value":["ISO_IR 192"]}';
+
+interface Writer {
+  readonly options: JsonOptions;
+  readonly thresholdBytes: number;
+}
+
+/** A data set as the text of a DICOM JSON object; without group lengths and group 0002. Deterministic: same bytes, same text. */
+export function formatDicomJson(dataSet: DataSet, options: JsonOptions = {}): string {
+  const writer: Writer = {
+    options,
+    thresholdBytes: options.bulkDataThresholdBytes ?? DEFAULT_BULK_DATA_THRESHOLD_BYTES,
+  };
+  const { select, pixelData } = options;
+  const elements = select === undefined ? dataSet.elements : dataSet.elements.filter(({ tag }) => select(tag));
+  const body = formatElements(writer, dataSet, elements, characterSetOf(dataSet), '');
+  if (pixelData === undefined) return declareUtf8(dataSet, elements, body);
+  const { tag, vr, bulkDataUri } = pixelData;
+  const last = `"${tagKey(tag)}":{"vr":"${vr}","BulkDataURI":${JSON.stringify(bulkDataUri)}}`;
+  return declareUtf8(dataSet, elements, body === '' ? last : `${body},${last}`);
+}
+
+/** Text beyond ASCII has to be declared even where the sender did not (F.2). */
+function declareUtf8(dataSet: DataSet, elements: readonly DataElement[], body: string): string {
+  const declared = findElement(dataSet, SPECIFIC_CHARACTER_SET) !== undefined;
+  if (declared || !/[^\0-\x7f]/.test(body)) return `{${body}}`;
+  const before = elements.filter(({ tag }) => tag < SPECIFIC_CHARACTER_SET && isWritten(tag));
+  if (before.length === 0) return `{${UTF_8_DECLARATION},${body}}`;
+  const set = characterSetOf(dataSet);
+  const head = formatElements({ options: {}, thresholdBytes: 0 }, dataSet, before, set, '');
+  return `{${head},${UTF_8_DECLARATION}${body.slice(head.length)}}`;
+}
+
+/** The same as an object; keys that are all digits are not in place. */
+export function toDicomJson(dataSet: DataSet, options: JsonOptions = {}): DicomJson {
+  return JSON.parse(formatDicomJson(dataSet, options)) as DicomJson;
+}
+
+function isWritten(tag: number): boolean {
+  return (tag & 0xffff) !== 0 && tag >>> 16 !== 0x0002;
+}
+
+function formatElements(
+  writer: Writer,
+  dataSet: DataSet,
+  elements: readonly DataElement[],
+  set: CharacterSet,
+  path: string,
+): string {
+  let text = '';
+  for (const element of elements) {
+    if (!isWritten(element.tag)) continue;
+    if (text !== '') text += ',';
+    text +=
+      element.tag === SPECIFIC_CHARACTER_SET
+        ? UTF_8_DECLARATION
+        : `"${tagKey(element.tag)}":{"vr":"${element.vr}"${formatContent(writer, dataSet, element, set, path)}}`;
+  }
+  return text;
+}
+
+/** What follows the VR: nothing, or a comma and one of Value, InlineBinary and BulkDataURI. */
+function formatContent(
+  writer: Writer,
+  dataSet: DataSet,
+  element: DataElement,
+  set: CharacterSet,
+  path: string,
+): string {
+  const { vr, tag } = element;
+  const lengthBytes = element.valueEnd - element.valueStart;
+  if (vr === 'SQ') return formatItems(writer, element, set, path);
+  if (lengthBytes === 0) return '';
+  if (lengthBytes > writer.thresholdBytes && BULK_VRS.has(vr)) {
+    const uri = writer.options.bulkDataUri?.(path + tagKey(tag), element, dataSet);
+    if (uri !== undefined) return `,"BulkDataURI":${JSON.stringify(uri)}`;
+  }
+  switch (vr) {
+    case 'OB':
+    case 'OD':
+    case 'OF':
+    case 'OL':
+    case 'OV':
+    case 'OW':
+    case 'UN':
+      return `,"InlineBinary":"${littleEndianValue(dataSet, element).toString('base64')}"`;
+    case 'PN':
+      return valueList(splitValues(decodeText(set, valueBytes(dataSet, element), vr), vr), formatName);
+    case 'LO':
+    case 'LT':
+    case 'SH':
+    case 'ST':
+    case 'UC':
+    case 'UT':
+      return valueList(splitValues(decodeText(set, valueBytes(dataSet, element), vr), vr), formatText);
+    case 'UR':
+      return valueList([asciiOf(dataSet, element)], formatText);
+    case 'AE':
+    case 'AS':
+    case 'CS':
+    case 'DA':
+    case 'DT':
+    case 'TM':
+    case 'UI':
+      return valueList(asciiList(dataSet, element), formatText);
+    case 'DS':
+    case 'IS':
+      return valueList(asciiList(dataSet, element), formatDecimal);
+    case 'AT':
+      return numberList(attributeTags(dataSet, element), (value) => `"${tagKey(value)}"`);
+    case 'FD':
+    case 'FL': {
+      const numbers = numbersOf(dataSet, element);
+      if (!numbers.every(Number.isFinite)) {
+        const uri = writer.options.bulkDataUri?.(path + tagKey(tag), element, dataSet);
+        if (uri !== undefined) return `,"BulkDataURI":${JSON.stringify(uri)}`;
+      }
+      return numberList(numbers, formatNumber);
+    }
+    case 'SL':
+    case 'SS':
+    case 'UL':
+    case 'US':
+      return numberList(numbersOf(dataSet, element), formatNumber);
+    case 'SV':
+    case 'UV':
+      return numberList(bigIntegers(dataSet, element), formatBigInteger);
+    default:
+      return vr satisfies never;
+  }
+}
+
+/** F.2.6, without DS and IS. */
+const BULK_VRS: ReadonlySet<Vr> = new Set<Vr>([
+  ...(['FL', 'FD', 'LT', 'OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'SL', 'SS'] as const),
+  ...(['ST', 'SV', 'UC', 'UL', 'UN', 'US', 'UT', 'UV'] as const),
+]);
+
+function formatItems(writer: Writer, element: DataElement, inherited: CharacterSet, path: string): string {
+  const items = element.items ?? [];
+  if (items.length === 0) return '';
+  let text = '';
+  for (const [index, item] of items.entries()) {
+    const set = characterSetOf(item, inherited);
+    const inner = formatElements(writer, item, item.elements, set, `${path}${tagKey(element.tag)}/${index}/`);
+    text += index === 0 ? `{${inner}}` : `,{${inner}}`;
+  }
+  return `,"Value":[${text}]`;
+}
+
+/** An attribute whose only value is empty has no Value; an empty value among others is null (F.2.5). */
+function valueList(values: readonly string[], format: (value: string) => string): string {
+  if (values.length === 1) return values[0] === '' ? '' : `,"Value":[${format(values[0] as string)}]`;
+  return `,"Value":[${values.map((value) => (value === '' ? 'null' : format(value))).join(',')}]`;
+}
+
+/** A value too short for one number is written as empty. */
+function numberList<T>(values: readonly T[], format: (value: T) => string): string {
+  return values.length === 0 ? '' : `,"Value":[${values.map(format).join(',')}]`;
+}
+
+const formatText = (value: string): string => JSON.stringify(value);
+
+const GROUPS = ['Alphabetic', 'Ideographic', 'Phonetic'] as const;
+
+function formatName(value: string): string {
+  const groups = value.split('=', GROUPS.length).map((group) => group.replace(/[ \0]+$/, ''));
+  const members = groups.flatMap((group, index) =>
+    group === '' ? [] : [`"${GROUPS[index]}":${JSON.stringify(group)}`],
+  );
+  return members.length === 0 ? 'null' : `{${members.join(',')}}`;
+}
+
+function asciiList(dataSet: DataSet, element: DataElement): string[] {
+  const text = asciiOf(dataSet, element);
+  if (!text.includes('\\')) return [text];
+  return text.split('\\').map((value) => value.replace(/^[ \0]+|[ \0]+$/g, ''));
+}
+
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i;
+const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/i;
+/** Any decimal of so many digits survives a double. */
+const EXACT_DIGITS = 15;
+
+/** A number where its value is kept exactly, as written where JSON allows that form (`1.50`); otherwise the string (F.2.3 note). */
+function formatDecimal(value: string): string {
+  if (!DECIMAL.test(value)) return JSON.stringify(value);
+  const number = Number(value);
+  const [mantissa = ''] = value.split(/e/i);
+  const digits = mantissa.replaceAll(/\D/g, '').replace(/^0+/, '').length;
+  // Beyond the range of normal doubles digits are lost whatever their number.
+  const exact = digits <= EXACT_DIGITS && (digits === 0 || (Math.abs(number) >= 1e-290 && Math.abs(number) <= 1e290));
+  if (!exact && String(number) !== value) return JSON.stringify(value);
+  return JSON_NUMBER.test(value) ? value : formatNumber(number);
+}
+
+/** Negative zero keeps its sign. */
+function formatNumber(value: number): string {
+  if (Number.isFinite(value)) return Object.is(value, -0) ? '-0' : String(value);
+  return `"${value}"`;
+}
+
+/** Beyond 2^53 a JSON number would be rounded by most readers. */
+function formatBigInteger(value: bigint): string {
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? `${value}`
+    : `"${value}"`;
+}
+
+function bigIntegers(dataSet: DataSet, element: DataElement): bigint[] {
+  const value = littleEndianValue(dataSet, element);
+  const integers: bigint[] = [];
+  for (let at = 0; at + 8 <= value.length; at += 8) {
+    integers.push(element.vr === 'SV' ? value.readBigInt64LE(at) : value.readBigUInt64LE(at));
+  }
+  return integers;
+}
+
+function attributeTags(dataSet: DataSet, element: DataElement): number[] {
+  const halves = numbersOf(dataSet, element);
+  const tags: number[] = [];
+  for (let i = 0; i + 1 < halves.length; i += 2) {
+    tags.push((((halves[i] as number) << 16) | (halves[i + 1] as number)) >>> 0);
+  }
+  return tags;
+}
+
+/** An object as text with its keys ascending, nested ones too. */
+export function formatDicomJsonObject(json: DicomJson): string {
+  const members = Object.keys(json)
+    .sort()
+    .map((tag) => {
+      const element = json[tag] as DicomJsonElement;
+      if (element.vr !== 'SQ' || element.Value === undefined) return `"${tag}":${JSON.stringify(element)}`;
+      return `"${tag}":{"vr":"SQ","Value":[${element.Value.map(formatDicomJsonObject).join(',')}]}`;
+    });
+  return `{${members.join(',')}}`;
+}
+
+export interface FromJsonOptions {
+  /** The value that a BulkDataURI points to, little endian. Without it, or when it is undefined, the object is refused. */
+  readonly bulkData?: (uri: string) => Uint8Array | undefined;
+}
+
+/**
+ * A data set from parsed JSON, in Explicit VR Little Endian and UTF-8; group lengths and group 0002 in it are passed over.
+ * @throws Refusal CannotUnderstand for what is no DICOM JSON Model object
+ */
+export function fromDicomJson(json: unknown, options: FromJsonOptions = {}): DataSet {
+  const sink = openSink();
+  writeObject(sink, json, options, 0);
+  const bytes = Buffer.from(sinkBytes(sink));
+  return readDataSet(bytes, 0, bytes.length, 'explicit-le', { complete: true }).dataSet;
+}
+
+function writeObject(sink: Sink, json: unknown, options: FromJsonOptions, depth: number): void {
+  if (depth > MAX_DEPTH) throw new Refusal('CannotUnderstand', `DICOM JSON is nested deeper than ${MAX_DEPTH}`);
+  if (!isObject(json)) throw new Refusal('CannotUnderstand', 'a data set in DICOM JSON is an object (PS3.18 F.2)');
+  const tags = new Map<number, unknown>();
+  for (const [key, element] of Object.entries(json)) {
+    if (!/^[0-9A-F]{8}$/i.test(key)) {
+      throw new Refusal(
+        'CannotUnderstand',
+        `a key of ${key.length} characters is no tag of eight hex digits (PS3.18 F.2.2)`,
+      );
+    }
+    const tag = Number.parseInt(key, 16);
+    if (tag >>> 16 === 0x0000 || tag >>> 16 === 0xfffe) {
+      throw new Refusal('CannotUnderstand', `${formatTag(tag)} has no place in a data set`);
+    }
+    if (isWritten(tag)) tags.set(tag, element);
+  }
+  if (depth === 0 && !tags.has(SPECIFIC_CHARACTER_SET) && hasText(json)) tags.set(SPECIFIC_CHARACTER_SET, undefined);
+  for (const tag of [...tags.keys()].sort((a, b) => a - b)) {
+    if (tag === SPECIFIC_CHARACTER_SET) writeElement(sink, tag, 'CS', Buffer.from('ISO_IR 192'));
+    else writeJsonElement(sink, tag, tags.get(tag), options, depth);
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Any character beyond ASCII. */
+function hasText(json: unknown): boolean {
+  return /[^\0-\x7f]/.test(JSON.stringify(json));
+}
+
+function writeJsonElement(sink: Sink, tag: number, element: unknown, options: FromJsonOptions, depth: number): void {
+  if (!isObject(element)) throw malformed(tag, 'is no object');
+  const { vr, Value, InlineBinary, BulkDataURI } = element as Partial<
+    Record<'vr' | 'Value' | 'InlineBinary' | 'BulkDataURI', unknown>
+  >;
+  if (typeof vr !== 'string' || !Object.hasOwn(VR_TRAITS, vr)) throw malformed(tag, 'has no vr of PS3.5 6.2');
+  if ([Value, InlineBinary, BulkDataURI].filter((part) => part !== undefined).length > 1) {
+    throw malformed(tag, 'has more than one of Value, InlineBinary and BulkDataURI');
+  }
+  if (vr === 'SQ') return writeJsonItems(sink, tag, Value, options, depth);
+  if (InlineBinary !== undefined) {
+    if (typeof InlineBinary !== 'string') throw malformed(tag, 'has an InlineBinary that is no string');
+    return writeElement(sink, tag, vr as Vr, Buffer.from(InlineBinary, 'base64'));
+  }
+  if (BulkDataURI !== undefined) {
+    const bytes = typeof BulkDataURI === 'string' ? options.bulkData?.(BulkDataURI) : undefined;
+    if (bytes === undefined) throw malformed(tag, 'has a BulkDataURI that leads nowhere');
+    return writeElement(sink, tag, vr as Vr, bytes);
+  }
+  if (Value === undefined || (Array.isArray(Value) && Value.length === 0)) {
+    return writeElement(sink, tag, vr as Vr, Buffer.alloc(0));
+  }
+  if (!Array.isArray(Value)) throw malformed(tag, 'has a Value that is no array');
+  writeElement(sink, tag, vr as Vr, encodeValues(tag, vr as Vr, Value as readonly unknown[]));
+}
+
+function malformed(tag: number, what: string): Refusal {
+  return new Refusal('CannotUnderstand', `${formatTag(tag)} in DICOM JSON ${what} (PS3.18 F.2)`);
+}
+
+function writeJsonItems(sink: Sink, tag: number, value: unknown, options: FromJsonOptions, depth: number): void {
+  const items = value === undefined ? [] : value;
+  if (!Array.isArray(items)) throw malformed(tag, 'has a Value that is no array');
+  const sequence = beginSequence(sink, tag);
+  for (const item of items as readonly unknown[]) {
+    const mark = beginItem(sink);
+    // Some writers give null for an empty item.
+    if (item !== null) writeObject(sink, item, options, depth + 1);
+    endItem(sink, mark);
+  }
+  endSequence(sink, sequence);
+}
+
+function encodeValues(tag: number, vr: Vr, values: readonly unknown[]): Buffer {
+  const { text, multiValued, wordBytes } = VR_TRAITS[vr];
+  if (text !== false) {
+    if (values.length > 1 && !multiValued) throw malformed(tag, `has ${values.length} values, ${vr} holds one`);
+    return Buffer.from(values.map((value) => encodeTextValue(tag, vr, value)).join('\\'), 'utf8');
+  }
+  if (vr === 'AT') return Buffer.concat(values.map((value) => encodeTag(tag, value)));
+  if (!(vr in NUMBER_RANGES)) throw malformed(tag, `has a Value, ${vr} has InlineBinary or BulkDataURI`);
+  const bytes = Buffer.alloc(values.length * wordBytes);
+  for (const [index, value] of values.entries()) {
+    encodeNumber(bytes, index * wordBytes, tag, vr as keyof typeof NUMBER_RANGES, value);
+  }
+  return bytes;
+}
+
+function encodeTextValue(tag: number, vr: Vr, value: unknown): string {
+  if (value === null) return '';
+  if (vr === 'PN') return encodeName(tag, value);
+  if (typeof value === 'number' && (vr === 'DS' || vr === 'IS')) return formatDecimalString(value);
+  if (typeof value !== 'string') throw malformed(tag, `has a value that is no string`);
+  if (VR_TRAITS[vr].multiValued && value.includes('\\')) {
+    throw malformed(tag, 'has a backslash inside a value, where it would separate two (PS3.18 F.2.4)');
+  }
+  return value;
+}
+
+function encodeName(tag: number, value: unknown): string {
+  if (!isObject(value)) throw malformed(tag, 'has a name that is no object');
+  const groups = GROUPS.map((group) => {
+    const text = value[group] ?? '';
+    if (typeof text !== 'string' || /[=\\]/.test(text)) throw malformed(tag, `has a component group that is no name`);
+    return text;
+  });
+  return groups.join('=').replace(/=+$/, '');
+}
+
+/** DS holds 16 characters (PS3.5 6.2): the most digits that fit. */
+function formatDecimalString(value: number): string {
+  const text = formatNumber(value).replaceAll('"', '');
+  if (text.length <= 16) return text;
+  for (let digits = 15; digits > 0; digits--) {
+    const shorter = String(Number(value.toPrecision(digits)));
+    if (shorter.length <= 16) return shorter;
+    const exponential = value.toExponential(digits - 1).replace('e+', 'e');
+    if (exponential.length <= 16) return exponential;
+  }
+  return text;
+}
+
+function encodeTag(tag: number, value: unknown): Buffer {
+  if (typeof value !== 'string' || !/^[0-9A-F]{8}$/i.test(value)) throw malformed(tag, 'has a value that is no tag');
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt16LE(Number.parseInt(value.slice(0, 4), 16), 0);
+  bytes.writeUInt16LE(Number.parseInt(value.slice(4), 16), 2);
+  return bytes;
+}
+
+/** Bits of the integer, signed or not; undefined for floating point. */
+const NUMBER_RANGES = {
+  US: { bits: 16, signed: false },
+  SS: { bits: 16, signed: true },
+  UL: { bits: 32, signed: false },
+  SL: { bits: 32, signed: true },
+  UV: { bits: 64, signed: false },
+  SV: { bits: 64, signed: true },
+  FL: undefined,
+  FD: undefined,
+} as const;
+
+function encodeNumber(bytes: Buffer, at: number, tag: number, vr: keyof typeof NUMBER_RANGES, value: unknown): void {
+  const range = NUMBER_RANGES[vr];
+  if (range === undefined) {
+    const number = value === null ? NaN : typeof value === 'string' ? NON_FINITE.get(value) : value;
+    if (typeof number !== 'number') throw malformed(tag, 'has a value that is no number');
+    if (vr === 'FL') bytes.writeFloatLE(number, at);
+    else bytes.writeDoubleLE(number, at);
+    return;
+  }
+  if (typeof value === 'number' ? !Number.isSafeInteger(value) : !/^-?\d{1,20}$/.test(String(value))) {
+    throw malformed(tag, 'has a value that is no integer');
+  }
+  const integer = BigInt(value as number | string);
+  const wrapped = range.signed ? BigInt.asIntN(range.bits, integer) : BigInt.asUintN(range.bits, integer);
+  if (wrapped !== integer) throw malformed(tag, `has a value outside the range of ${vr}`);
+  const word = BigInt.asUintN(range.bits, integer);
+  if (range.bits === 64) bytes.writeBigUInt64LE(word, at);
+  else bytes.writeUIntLE(Number(word), at, range.bits === 16 ? 2 : 4);
+}
+
+const NON_FINITE = new Map([
+  ['NaN', NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+]);
