@@ -1,0 +1,124 @@
+/** What an acceptor says to each proposed presentation context: PS3.8 9.3.3.2, PS3.4 B.3.1, PS3.5 section 10. */
+import type { AnsweredContext, ProposedContext, RoleSelection } from './association-items.ts';
+
+export const VERIFICATION = '1.2.840.10008.1.1';
+/** PS3.7 A.2.1: the one application context there is. */
+export const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
+/** Bit 0 of the version field (PS3.8 9.3.2). */
+export const PROTOCOL_VERSION = 1;
+export const IMPLEMENTATION_CLASS_UID = '2.25.262407063583281447394215104838216271390';
+export const IMPLEMENTATION_VERSION_NAME = 'ISTHMUS_0.1';
+
+export const IMPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2';
+const EXPLICIT_BIG_ENDIAN = '1.2.840.10008.1.2.2';
+const STORAGE_ROOT = '1.2.840.10008.5.1.4.1.1.';
+
+/** Storage SOP Classes outside the storage root (PS3.4 B.5 and GG.3, PS3.6 Table A-1, 2024b; the last three retired). */
+const OTHER_STORAGE = new Set([
+  '1.2.840.10008.5.1.4.34.1', // RT Beams Delivery Instruction Storage, trial
+  '1.2.840.10008.5.1.4.34.7', // RT Beams Delivery Instruction Storage
+  '1.2.840.10008.5.1.4.34.10', // RT Brachy Application Setup Delivery Instruction Storage
+  '1.2.840.10008.5.1.4.38.1', // Hanging Protocol Storage
+  '1.2.840.10008.5.1.4.39.1', // Color Palette Storage
+  '1.2.840.10008.5.1.4.43.1', // Generic Implant Template Storage
+  '1.2.840.10008.5.1.4.44.1', // Implant Assembly Template Storage
+  '1.2.840.10008.5.1.4.45.1', // Implant Template Group Storage
+  '1.2.840.10008.5.1.1.27', // Stored Print Storage
+  '1.2.840.10008.5.1.1.29', // Hardcopy Grayscale Image Storage
+  '1.2.840.10008.5.1.1.30', // Hardcopy Color Image Storage
+]);
+
+/** Query, retrieve and creation services that lie under the storage root: Protocol Approval and Inventory. */
+const NOT_STORAGE = new Set([
+  '1.2.840.10008.5.1.4.1.1.200.4',
+  '1.2.840.10008.5.1.4.1.1.200.5',
+  '1.2.840.10008.5.1.4.1.1.200.6',
+  '1.2.840.10008.5.1.4.1.1.201.2',
+  '1.2.840.10008.5.1.4.1.1.201.3',
+  '1.2.840.10008.5.1.4.1.1.201.4',
+  '1.2.840.10008.5.1.4.1.1.201.5',
+  '1.2.840.10008.5.1.4.1.1.201.6',
+]);
+
+/**
+ * Lossless for any pixel data, or able to carry it so, and explicit about VRs. PS3.6 Table A-1, 2024b.
+ * JPEG 2000 (.91), .93, HTJ2K (.203) and JPEG XL (.112) may be either; they stand with the lossy ones.
+ */
+const LOSSLESS = new Set([
+  '1.2.840.10008.1.2.1',
+  '1.2.840.10008.1.2.1.98',
+  '1.2.840.10008.1.2.1.99',
+  '1.2.840.10008.1.2.4.57',
+  '1.2.840.10008.1.2.4.58',
+  '1.2.840.10008.1.2.4.65',
+  '1.2.840.10008.1.2.4.66',
+  '1.2.840.10008.1.2.4.70',
+  '1.2.840.10008.1.2.4.80',
+  '1.2.840.10008.1.2.4.90',
+  '1.2.840.10008.1.2.4.92',
+  '1.2.840.10008.1.2.4.110',
+  '1.2.840.10008.1.2.4.201',
+  '1.2.840.10008.1.2.4.202',
+  '1.2.840.10008.1.2.5',
+  '1.2.840.10008.1.2.8.1',
+]);
+
+/** JPIP and its HTJ2K form name a server that holds the pixels: what we stored would not be the image. */
+const PIXELS_ELSEWHERE = new Set([
+  '1.2.840.10008.1.2.4.94',
+  '1.2.840.10008.1.2.4.95',
+  '1.2.840.10008.1.2.4.204',
+  '1.2.840.10008.1.2.4.205',
+]);
+const ENCAPSULATED_ROOT = '1.2.840.10008.1.2.4.';
+
+/** Every Storage SOP Class of the standard, also of editions to come. */
+export function isStorageClass(sopClassUID: string): boolean {
+  if (NOT_STORAGE.has(sopClassUID)) return false;
+  return sopClassUID.startsWith(STORAGE_ROOT) || OTHER_STORAGE.has(sopClassUID);
+}
+
+/** `moreClasses`: private or other SOP Classes that are taken as well; '*' takes any. */
+export function answerContext(proposed: ProposedContext, moreClasses: ReadonlySet<string>): AnsweredContext {
+  const refused = (result: number): AnsweredContext => ({
+    id: proposed.id,
+    result,
+    // Not significant (PS3.8 9.3.3.2), but old peers want to read one.
+    transferSyntaxUID: proposed.transferSyntaxUIDs[0] ?? IMPLICIT_LITTLE_ENDIAN,
+  });
+  const { abstractSyntax } = proposed;
+  const known = abstractSyntax === VERIFICATION || isStorageClass(abstractSyntax) || moreClasses.has(abstractSyntax);
+  if (!known && !moreClasses.has('*')) return refused(3);
+  const transferSyntaxUID = chooseTransferSyntax(proposed.transferSyntaxUIDs);
+  if (transferSyntaxUID === undefined) return refused(4);
+  return { id: proposed.id, result: 0, transferSyntaxUID };
+}
+
+/**
+ * One of those proposed for a context. A sender that offers several can convert, so the choice decides what happens to the object:
+ * lossless and explicit first, in the sender's own order (its first is what it holds or likes best); then big endian; then Implicit VR,
+ * which drops the VR of private elements; and what may lose pixels only where the sender offers nothing else.
+ */
+export function chooseTransferSyntax(proposed: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestRank = Infinity;
+  for (const uid of proposed) {
+    const rank = rankTransferSyntax(uid);
+    if (rank < bestRank) [best, bestRank] = [uid, rank];
+  }
+  return best;
+}
+
+/** PS3.7 D.3.3.4: whoever opens the association may be SCU; the SCP role that C-GET needs is not offered here. */
+export function answerRoles(roles: readonly RoleSelection[]): RoleSelection[] {
+  return roles.map(({ sopClassUID, scu }) => ({ sopClassUID, scu, scp: false }));
+}
+
+/** Lower is better; Infinity = not taken. */
+function rankTransferSyntax(uid: string): number {
+  if (LOSSLESS.has(uid)) return 0;
+  if (uid === EXPLICIT_BIG_ENDIAN) return 1;
+  if (uid === IMPLICIT_LITTLE_ENDIAN) return 2;
+  if (PIXELS_ELSEWHERE.has(uid)) return Infinity;
+  return uid.startsWith(ENCAPSULATED_ROOT) ? 3 : Infinity;
+}
