@@ -1,0 +1,113 @@
+/**
+ * The query of a search (PS3.18 8.3.4): what is a parameter, what is a match key, which attributes to return. Whatever cannot be
+ * understood is 400 and named by its key, never by its value: a filter passed over would return every patient.
+ */
+import { tagOf } from '../dicom/dictionary.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import type { QueryPair } from './exchange.ts';
+
+export interface SearchRequest {
+  readonly matches: readonly Match[];
+  /** Attributes asked for beside those always returned; a path is taken as its first attribute. */
+  readonly include: readonly number[] | 'all';
+  readonly limit: number | undefined;
+  readonly offset: number;
+  /** Boolean parameters that were asked for, in the order of the query. */
+  readonly options: ReadonlySet<BooleanParameter>;
+}
+
+export interface Match {
+  /** As the query names it, for messages; holds nothing but letters, digits and dots. */
+  readonly key: string;
+  /** Sequences from the outside, the attribute last. */
+  readonly path: readonly number[];
+  readonly value: string;
+}
+
+export const BOOLEAN_PARAMETERS = ['fuzzymatching', 'emptyvaluematching', 'multiplevaluematching'] as const;
+export type BooleanParameter = (typeof BOOLEAN_PARAMETERS)[number];
+
+/** Parameters of every request (PS3.18 8.3.3); they match nothing. */
+const GENERAL = new Set(['accept', 'charset']);
+const MAX_KEYS = 1000;
+
+/** @throws Refusal BadRequest naming the key */
+export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
+  if (query.length > MAX_KEYS) throw new Refusal('BadRequest', `the query has more than ${MAX_KEYS} keys`);
+  const seen = new Set<string>();
+  const matches: Match[] = [];
+  const options = new Set<BooleanParameter>();
+  const include: string[] = [];
+  let limit: number | undefined;
+  let offset = 0;
+  const once = (identity: string, key: string): void => {
+    if (seen.has(identity)) throw new Refusal('BadRequest', `${key} is given more than once (PS3.18 8.3.4.1)`);
+    seen.add(identity);
+  };
+  for (const [name, value] of query) {
+    if (GENERAL.has(name)) continue;
+    if (name === 'includefield') {
+      include.push(...value.split(','));
+    } else if (name === 'limit') {
+      once(name, name);
+      limit = wholeNumber(name, value);
+    } else if (name === 'offset') {
+      once(name, name);
+      offset = wholeNumber(name, value);
+    } else if (isBooleanParameter(name)) {
+      once(name, name);
+      if (booleanValue(name, value)) options.add(name);
+    } else {
+      const path = pathOf(name);
+      if (path === undefined) throw new Refusal('BadRequest', `${printable(name)} is no attribute to search by`);
+      once(path.join('.'), printable(name));
+      matches.push({ key: printable(name), path, value });
+    }
+  }
+  return { matches, include: includeOf(include), limit, offset, options };
+}
+
+function isBooleanParameter(name: string): name is BooleanParameter {
+  return (BOOLEAN_PARAMETERS as readonly string[]).includes(name);
+}
+
+/** A keyword or eight hex digits, or several joined by dots; undefined when one of them is neither. */
+function pathOf(name: string): number[] | undefined {
+  const path: number[] = [];
+  for (const step of name.split('.')) {
+    const tag = /^[0-9A-Za-z]{1,64}$/.test(step) ? tagOf(step) : undefined;
+    if (tag === undefined) return undefined;
+    path.push(tag);
+  }
+  return path;
+}
+
+/** A key as a message may show it. Anything else than a name's letters could be a value in the wrong place. */
+function printable(name: string): string {
+  return /^[0-9A-Za-z.]{1,128}$/.test(name) && (name.includes('.') || /^([0-9A-Fa-f]{8}|[A-Za-z]+)$/.test(name))
+    ? name
+    : 'a key of the query';
+}
+
+function wholeNumber(name: string, value: string): number {
+  if (!/^\d{1,9}$/.test(value))
+    throw new Refusal('BadRequest', `${name} has to be a whole number from 0 (PS3.18 8.3.4.4)`);
+  return Number(value);
+}
+
+function booleanValue(name: string, value: string): boolean {
+  if (value !== 'true' && value !== 'false') throw new Refusal('BadRequest', `${name} has to be true or false`);
+  return value === 'true';
+}
+
+function includeOf(fields: readonly string[]): readonly number[] | 'all' {
+  if (fields.includes('all')) {
+    if (fields.length > 1) throw new Refusal('BadRequest', 'includefield=all stands alone (PS3.18 8.3.4.3)');
+    return 'all';
+  }
+  return fields.map((field) => {
+    const [first] = pathOf(field) ?? [];
+    if (first === undefined) throw new Refusal('BadRequest', 'includefield names what is no attribute');
+    return first;
+  });
+}
