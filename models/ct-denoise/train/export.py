@@ -1,0 +1,81 @@
+"""Writes the trained network as ONNX, a self-test beside it, and checks both. Needs torch, onnx, numpy.
+
+  python3 export.py --checkpoint denoise.pt --folder ..
+
+The graph is written node by node, not traced: opset 17, any even H and W, x and sigma in HU (any unit would do, see net.py).
+model.onnx, selftest.in.f32 (x of 1x1x48x64, then sigma) and selftest.out.f32 (y), little-endian float32.
+"""
+import argparse
+import hashlib
+import pathlib
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from net import Denoiser
+from synth import image, unit_noise
+
+SHAPE = (1, 1, 48, 64)
+SIGMA_HU = 25.0
+
+
+def graph(net):
+    nodes, values = [], []
+
+    def constant(name, array):
+        values.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def add(kind, inputs, output, **attributes):
+        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def conv(name, source, weight, bias, pads):
+        inputs = [source, constant(name + '.weight', weight.detach().numpy()), constant(name + '.bias', bias.detach().numpy())]
+        return add('Conv', inputs, name, kernel_shape=[3, 3], pads=pads)
+
+    units = add('SpaceToDepth', [add('Div', ['x', 'sigma'], 'units')], 'quarters', blocksize=2)
+    edges = constant('edges', np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    h = conv('head', add('Pad', [units, edges], 'padded', mode='edge'), net.head_weight(), net.head.bias, [0, 0, 0, 0])
+    for i, layer in enumerate(net.body):
+        step = conv(f'body.{i}', add('Relu', [h], f'relu.{i}'), layer.weight, layer.bias, [1, 1, 1, 1])
+        h = add('Add', [h, step], f'h.{i}')
+    last = conv('tail', add('Relu', [h], 'relu.last'), net.tail.weight, net.tail.bias, [1, 1, 1, 1])
+    noise = add('DepthToSpace', [last], 'noise', blocksize=2, mode='CRD')
+    add('Sub', ['x', add('Mul', [noise, 'sigma'], 'noiseHU')], 'y')
+    picture = ['n', 1, 'h', 'w']
+    return helper.make_graph(
+        nodes, 'ct-denoise',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, picture),
+         helper.make_tensor_value_info('sigma', TensorProto.FLOAT, [1, 1, 1, 1])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, picture)], values)
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument('--checkpoint', required=True)
+    a.add_argument('--folder', type=pathlib.Path, required=True)
+    a = a.parse_args()
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(1)
+    net, saved = Denoiser(), torch.load(a.checkpoint, map_location='cpu')
+    net.load_state_dict(saved['average'])
+    net.eval()
+    model = helper.make_model(graph(net), opset_imports=[helper.make_opsetid('', 17)], producer_name='isthmus', ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    data = model.SerializeToString(deterministic=True)
+    (a.folder / 'model.onnx').write_bytes(data)
+    rng = np.random.default_rng(7)
+    clean = image(rng)[:SHAPE[2], :SHAPE[3]] * 600 - 300
+    x = (clean + SIGMA_HU * unit_noise(rng, 1, SHAPE[3])[0, :SHAPE[2]]).astype('<f4').reshape(SHAPE)
+    y = net(torch.from_numpy(x), torch.full((1, 1, 1, 1), SIGMA_HU)).numpy().astype('<f4')
+    (a.folder / 'selftest.in.f32').write_bytes(x.tobytes() + np.float32(SIGMA_HU).astype('<f4').tobytes())
+    (a.folder / 'selftest.out.f32').write_bytes(y.tobytes())
+    print('steps', saved['step'], 'seconds', round(saved['seconds']), 'bytes', len(data))
+    print('sha256', hashlib.sha256(data).hexdigest())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,106 @@
+"""Training images and noise made from nothing: no patient's image enters the model. Needs numpy, scipy.
+
+Dead leaves (shapes that cover each other, radii ~ r^-3) have edges of every size; 1/f textures give the grain of tissue; organ
+phantoms with inserts of low contrast teach the network to keep what a radiologist looks for. Values are about [0, 1]: what the
+unit means in HU does not matter, the network is equivariant to it (net.py).
+"""
+import numpy as np
+import scipy.fft
+from scipy.ndimage import gaussian_filter
+
+
+def texture(rng, size):
+    """Zero mean, unit variance, power spectrum 1/f^(2b) with random b."""
+    b = rng.uniform(0.3, 2.2)
+    f = np.fft.fftfreq(size)
+    radius = np.hypot(f[:, None], f) + 1 / size
+    z = np.real(np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) / radius ** b))
+    return (z - z.mean()) / (z.std() + 1e-6)
+
+
+def inside(rng, yy, xx, centre, radius):
+    """The mask of one ellipse, box, star, ring or bar, turned at random."""
+    angle, flat = rng.uniform(0, np.pi), rng.uniform(0.35, 1)
+    dx, dy = xx - centre[1], yy - centre[0]
+    u = dx * np.cos(angle) + dy * np.sin(angle)
+    v = (dy * np.cos(angle) - dx * np.sin(angle)) / flat
+    kind = rng.integers(5)
+    if kind == 0:
+        return np.hypot(u, v) < radius
+    if kind == 1:
+        return (abs(u) < 0.8 * radius) & (abs(v) < 0.8 * radius)
+    if kind == 2:
+        return np.hypot(u, v) < radius * (1 + 0.3 * np.sin(rng.integers(3, 8) * np.arctan2(v, u) + angle))
+    if kind == 3:
+        return abs(np.hypot(u, v) - 0.8 * radius) < max(1.0, 0.12 * radius)
+    return (abs(u) < radius) & (abs(v) < max(0.8, rng.uniform(0.05, 0.2) * radius))
+
+
+def dead_leaves(rng, size, leaves=260):
+    image = np.full((size, size), rng.uniform())
+    grains = [texture(rng, size) for _ in range(4)]
+    radii = 1 / np.sqrt(rng.uniform(1 / (0.5 * size) ** 2, 1 / 1.2 ** 2, leaves))
+    if rng.random() < 0.6:
+        radii = np.sort(radii)[::-1]  # large ones first: fine detail survives
+    for radius in radii:
+        centre = rng.uniform(-5, size + 5, 2)
+        reach = int(1.4 * radius) + 2
+        y0, x0 = np.maximum(0, centre.astype(int) - reach)
+        y1, x1 = np.minimum(size, centre.astype(int) + reach + 1)
+        if y0 >= y1 or x0 >= x1:
+            continue
+        yy, xx = np.mgrid[y0:y1, x0:x1]
+        value = rng.uniform()
+        if rng.random() < 0.6:
+            value = value + rng.uniform(0, 0.06) * grains[rng.integers(4)][y0:y1, x0:x1]
+        if rng.random() < 0.2:
+            slope = rng.uniform(-0.15, 0.15, 2)
+            value = value + ((xx - centre[1]) * slope[0] + (yy - centre[0]) * slope[1]) / (radius + 1)
+        image[y0:y1, x0:x1] = np.where(inside(rng, yy, xx, centre, radius), value, image[y0:y1, x0:x1])
+    return image
+
+
+def phantom(rng, size):
+    """A body with 8 to 80 inserts, most of low contrast, and grain."""
+    image, (yy, xx), base = np.zeros((size, size)), np.mgrid[:size, :size], rng.uniform(0.3, 0.6)
+    body = inside(rng, yy, xx, (size / 2, size / 2), size * rng.uniform(0.38, 0.7))
+    low = rng.uniform(0.005, 0.1)
+    image[body] = base
+    for _ in range(rng.integers(8, 80)):
+        radius, centre = 0.25 * size * rng.random() ** 2 + 1.2, rng.uniform(0, size, 2)
+        contrast = rng.choice([low, low, 3 * low, 0.4])
+        image[inside(rng, yy, xx, centre, radius) & body] = base + rng.uniform(-contrast, contrast)
+    return image + texture(rng, size) * rng.uniform(0, 0.015) * (image > 0)
+
+
+def image(rng, size=192):
+    made = dead_leaves(rng, size) if rng.random() < 0.6 else phantom(rng, size)
+    return gaussian_filter(made, rng.uniform(0.2, 1.1)).astype(np.float32)
+
+
+def noise_shape(rng, size):
+    """Amplitude over frequency (rfft2 layout) of what filtered back-projection leaves: a band, a little anisotropic."""
+    fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
+    angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(-0.2, 0.2))
+    u = (fx * np.cos(angle) + fy * np.sin(angle)) * stretch
+    v = (fy * np.cos(angle) - fx * np.sin(angle)) / stretch
+    blur = np.exp(rng.uniform(np.log(0.45), np.log(1.4)))
+    squared = 2 * np.pi ** 2 * blur ** 2 * (u * u + v * v)
+    return np.exp(-squared) - rng.uniform(0.4, 0.95) * np.exp(-9 * squared)
+
+
+def unit_noise(rng, count, size):
+    """[count, size, size] of unit variance: half white, half coloured as in CT."""
+    pad = size + 16
+    field = rng.standard_normal((count, pad, pad), dtype=np.float32)
+    shaped = np.flatnonzero(rng.random(count) < 0.5)
+    if shaped.size:
+        amplitude = np.stack([noise_shape(rng, pad) for _ in shaped]).astype(np.float32)
+        # The mean square over all frequencies: the columns the half spectrum leaves out count twice.
+        weight = np.full(amplitude.shape[-1], 2.0)
+        weight[0] = 1
+        weight[-1] = 1 if pad % 2 == 0 else 2
+        power = (amplitude ** 2 * weight).sum((1, 2)) / pad ** 2
+        spectrum = scipy.fft.rfft2(field[shaped]) * amplitude / np.sqrt(power)[:, None, None]
+        field[shaped] = scipy.fft.irfft2(spectrum, s=(pad, pad))
+    return field[:, 8:-8, 8:-8]

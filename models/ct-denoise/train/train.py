@@ -1,0 +1,119 @@
+"""Trains the denoiser on synthetic images; goes on from its checkpoint when that exists. Needs torch, numpy, scipy.
+
+  python3 train.py --checkpoint denoise.pt --steps 40000 --seed 1
+  python3 train.py --checkpoint denoise.pt --minutes 40        # the schedule ends with the clock instead
+
+The learning rate follows a cosine over what share of steps (or minutes) is done; the last tenth runs in float32 throughout.
+What is kept for export is the running average of the weights, which is usable at any time.
+"""
+import argparse
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import torch
+
+from net import Denoiser
+from synth import image, unit_noise
+
+SIGMA = (0.0015, 0.3)  # against image content of span 1: contrast to noise 3 to 700
+MISJUDGED = 0.12  # standard deviation of log(sigma told / sigma true): the estimator errs, and noise varies over a slice
+
+
+def produce(queue, seed):
+    os.nice(1)
+    rng = np.random.default_rng([seed, 1])
+    while True:
+        queue.put(image(rng))
+
+
+def patch(rng, bank, size):
+    source = bank[rng.integers(len(bank))]
+    y, x = rng.integers(0, source.shape[0] - size + 1, 2)
+    cut = source[y:y + size, x:x + size]
+    cut = cut[::-1] if rng.random() < 0.5 else cut
+    cut = cut.T if rng.random() < 0.5 else cut
+    return -cut if rng.random() < 0.5 else cut
+
+
+def batch(rng, bank, count, size):
+    """Clean, noisy, told sigma and true sigma, as tensors."""
+    clean = np.stack([patch(rng, bank, size) for _ in range(count)])[:, None]
+    sigma = np.exp(rng.uniform(*np.log(SIGMA), (count, 1, 1, 1))).astype(np.float32)
+    told = sigma * np.exp(MISJUDGED * rng.standard_normal(sigma.shape)).astype(np.float32)
+    noisy = clean + sigma * unit_noise(rng, count, size)[:, None]
+    return [torch.from_numpy(np.ascontiguousarray(a)) for a in (clean, noisy, told, sigma)]
+
+
+def arguments():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument('--checkpoint', required=True)
+    a.add_argument('--steps', type=int, default=10 ** 9)
+    a.add_argument('--minutes', type=float, default=1e9)
+    a.add_argument('--threads', type=int, default=2)
+    a.add_argument('--batch', type=int, default=16)
+    a.add_argument('--patch', type=int, default=64)
+    a.add_argument('--bank', type=int, default=256, help='synthetic images held')
+    a.add_argument('--renew', type=int, default=4, help='steps after which one of them is replaced')
+    a.add_argument('--rate', type=float, default=1.5e-3)
+    a.add_argument('--seed', type=int, default=1)
+    return a.parse_args()
+
+
+def main():
+    a = arguments()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    net = Denoiser().to(memory_format=torch.channels_last)
+    average = {k: v.clone() for k, v in net.state_dict().items()}
+    optimiser = torch.optim.Adam(net.parameters(), a.rate, betas=(0.9, 0.99))
+    step, before = 0, 0.0
+    if os.path.exists(a.checkpoint):
+        saved = torch.load(a.checkpoint, map_location='cpu')
+        net.load_state_dict(saved['net'])
+        optimiser.load_state_dict(saved['optimiser'])
+        average, step, before = saved['average'], saved['step'], saved['seconds']
+    rng = np.random.default_rng([a.seed, 0, step])
+    queue = multiprocessing.Queue(8)
+    multiprocessing.Process(target=produce, args=(queue, a.seed + step), daemon=True).start()
+    bank = [queue.get() for _ in range(a.bank)]
+    print('parameters', sum(p.numel() for p in net.parameters()), 'bank', len(bank), flush=True)
+    start, mean = time.time(), None
+
+    def save():
+        torch.save({'net': net.state_dict(), 'average': average, 'optimiser': optimiser.state_dict(), 'step': step,
+                    'seconds': before + time.time() - start}, a.checkpoint + '.part')
+        os.replace(a.checkpoint + '.part', a.checkpoint)
+
+    while True:
+        seconds = before + time.time() - start
+        share = max(step / a.steps, seconds / (60 * a.minutes))
+        if share >= 1:
+            break
+        rate = a.rate * min(1, (step + 1) / 300) * (0.5 + 0.5 * np.cos(np.pi * share)) + 2e-6
+        for group in optimiser.param_groups:
+            group['lr'] = rate
+        if step % a.renew == 0:
+            bank[rng.integers(len(bank))] = queue.get()
+        clean, noisy, told, sigma = batch(rng, bank, a.batch, a.patch)
+        out = net(noisy.to(memory_format=torch.channels_last), told, half=share < 0.9)
+        loss = ((out - clean) / sigma).abs().mean()  # in units of the noise, so that every contrast counts
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        keep = min(0.999, (step + 1) / (step + 10))
+        for name, value in net.state_dict().items():
+            average[name].mul_(keep).add_(value, alpha=1 - keep)
+        mean = loss.item() if mean is None else 0.995 * mean + 0.005 * loss.item()
+        if step % 500 == 0:
+            print(f'{step} steps {seconds:.0f} s rate {rate:.2e} L1/sigma {mean:.4f}', flush=True)
+            save()
+    save()
+    print(f'done: {step} steps, {before + time.time() - start:.0f} s, L1/sigma {mean:.4f}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
