@@ -109,10 +109,9 @@ function maskedRow(tag: number): Row | undefined {
  * Undefined for what this edition does not know and for private attributes.
  */
 export function vrOf(tag: number, context?: VrContext): Vr | undefined {
-  if (context === undefined) {
-    const vr = DICTIONARY.vrs.get(tag);
-    if (vr !== undefined) return vr;
-  }
+  const settled = DICTIONARY.vrs.get(tag);
+  // Only what is US or OW without context can be something else with one.
+  if (settled !== undefined && (context === undefined || (settled !== 'US' && settled !== 'OW'))) return settled;
   if ((tag & 0xffff) === 0) return 'UL';
   if (isPrivate(tag)) return isPrivateCreator(tag) ? 'LO' : undefined;
   const row = rowOf(tag);

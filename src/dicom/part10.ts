@@ -158,7 +158,11 @@ function readFileMeta(bytes: Buffer, complete: boolean, given: string | undefine
   if (given !== undefined) return { fileMeta: undefined, transferSyntaxUID: given, dataSetStart: 0 };
   if (bytes.length < 132 && !complete) throw MORE_BYTES;
   const start =
-    bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM' ? 132 : bytes.toString('latin1', 0, 4) === 'DICM' ? 4 : 0;
+    bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM'
+      ? 132
+      : bytes.toString('latin1', 0, 4) === 'DICM'
+        ? 4
+        : 0;
   if (bytes.length < start + 8)
     throw new Refusal('CannotUnderstand', `${bytes.length} bytes are no DICOM object (PS3.10 section 7)`);
   const group = bytes.readUInt16LE(start);
@@ -171,7 +175,7 @@ function readFileMeta(bytes: Buffer, complete: boolean, given: string | undefine
   const metaEncoding: Encoding = looksExplicit(bytes, start) ? 'explicit-le' : 'implicit-le';
   const { dataSet } = readDataSet(bytes, start, bytes.length, metaEncoding, {
     complete,
-    stopBefore: (tag) => tag >>> 16 !== 0x0002,
+    endBefore: (tag) => tag >>> 16 !== 0x0002,
   });
   const transferSyntaxUID = asciiValue(dataSet, 0x00020010) ?? guessTransferSyntax(bytes, dataSet.end);
   return { fileMeta: dataSet, transferSyntaxUID, dataSetStart: dataSet.end };

@@ -11,6 +11,7 @@ import { isLongForm, vrFromBytes, type Vr } from './vr.ts';
 /** Sequences inside sequences; real objects stay below ten. */
 export const MAX_DEPTH = 64;
 const UNDEFINED_LENGTH = 0xffffffff;
+const PIXEL_REPRESENTATION = 0x00280103;
 const ITEM = 0xfffee000;
 const ITEM_DELIMITATION = 0xfffee00d;
 const SEQUENCE_DELIMITATION = 0xfffee0dd;
@@ -23,6 +24,8 @@ export interface ReadOptions {
   readonly complete: boolean;
   /** Return from the top level before the first element for which this holds. */
   readonly stopBefore?: (tag: number) => boolean;
+  /** End before the first element for which this holds, unread: it may be in another encoding (what follows group 0002). */
+  readonly endBefore?: (tag: number) => boolean;
 }
 
 export interface ElementHeader {
@@ -44,6 +47,8 @@ interface Walk {
   readonly bytes: Buffer;
   readonly complete: boolean;
   readonly stopBefore: ((tag: number) => boolean) | undefined;
+  /** What settles `US or SS` where no VR is written: Pixel Representation, met before any attribute that depends on it. */
+  readonly context: { pixelRepresentation: number | undefined };
 }
 
 /** Reads elements from `start` to `end` of `bytes`. @throws Refusal CannotUnderstand; MORE_BYTES when not complete */
@@ -54,13 +59,24 @@ export function readDataSet(
   encoding: Encoding,
   options: ReadOptions,
 ): TopLevel {
-  const walk: Walk = { bytes, complete: options.complete, stopBefore: options.stopBefore };
+  const walk: Walk = {
+    bytes,
+    complete: options.complete,
+    stopBefore: options.stopBefore,
+    context: { pixelRepresentation: undefined },
+  };
   const elements: DataElement[] = [];
   let at = start;
   let last = -1;
   let ordered = true;
   let stoppedAt: ElementHeader | undefined;
   while (at < end) {
+    if (
+      options.endBefore !== undefined &&
+      at + 4 <= end &&
+      options.endBefore(readTag(bytes, at, encoding === 'explicit-be'))
+    )
+      break;
     const header = readHeader(walk, at, end, encoding);
     if (options.stopBefore?.(header.tag) === true) {
       stoppedAt = header;
@@ -87,7 +103,7 @@ function readHeader(walk: Walk, at: number, end: number, encoding: Encoding): El
     : ((bytes.readUInt16LE(at) << 16) | bytes.readUInt16LE(at + 2)) >>> 0;
   if (encoding === 'implicit-le' || tag >>> 16 === 0xfffe) {
     const lengthBytes = big ? bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4);
-    const known = vrOf(tag);
+    const known = vrOf(tag, walk.context);
     const vr = known ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
     return { tag, vr, retyped: true, valueStart: at + 8, lengthBytes };
   }
@@ -110,7 +126,7 @@ function readHeader(walk: Walk, at: number, end: number, encoding: Encoding): El
   if (encoded !== undefined && encoded !== 'UN')
     return { tag, vr: encoded, retyped: false, valueStart: at + 12, lengthBytes };
   // UN: the dictionary knows better (PS3.5 6.2.2 note 2); of undefined length it is a sequence in Implicit VR LE.
-  const vr = vrOf(tag) ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
+  const vr = vrOf(tag, walk.context) ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
   return { tag, vr, retyped: encoded === undefined || vr !== 'UN', valueStart: at + 12, lengthBytes };
 }
 
@@ -130,6 +146,10 @@ function readElement(
   if (lengthBytes === UNDEFINED_LENGTH) return readUndefinedLength(walk, at, header, end, encoding, depth);
   const valueEnd = valueStart + lengthBytes;
   if (valueEnd > end) throw short(walk, at, valueEnd - at, end);
+  if (tag === PIXEL_REPRESENTATION && lengthBytes >= 2) {
+    walk.context.pixelRepresentation =
+      encoding === 'explicit-be' ? walk.bytes.readUInt16BE(valueStart) : walk.bytes.readUInt16LE(valueStart);
+  }
   const items =
     vr === 'SQ'
       ? readItems(walk, tag, valueStart, valueEnd, itemEncoding(header, encoding), depth, false).items
@@ -192,7 +212,8 @@ function readItems(
       `${formatTag(tag)} at byte ${start}: sequences are nested deeper than ${MAX_DEPTH}`,
     );
   }
-  const { bytes } = walk;
+  const { bytes, context } = walk;
+  const { pixelRepresentation } = context;
   const big = encoding === 'explicit-be';
   const items: DataSet[] = [];
   let at = start;
@@ -233,6 +254,8 @@ function readItems(
       );
       at = contentEnd;
     }
+    // An item (an icon, say) may have its own, which holds for itself alone.
+    context.pixelRepresentation = pixelRepresentation;
   }
   if (delimited) throw short(walk, at, 8, end);
   return { items, end: at };
@@ -252,7 +275,7 @@ function settleEncoding(walk: Walk, start: number, end: number, encoding: Encodi
 function readItemOfLength(walk: Walk, start: number, end: number, encoding: Encoding, depth: number): DataSet {
   const elements: DataElement[] = [];
   // The whole item is here, so a length that leaves it is damage, not a prefix.
-  const inside: Walk = { bytes: walk.bytes, complete: true, stopBefore: undefined };
+  const inside: Walk = { bytes: walk.bytes, complete: true, stopBefore: undefined, context: walk.context };
   let at = start;
   let last = -1;
   let ordered = true;
