@@ -136,10 +136,11 @@ function uids(uidDictionaryPath, sopsPath, modulesPath) {
   );
   const iods = new Map(readJson(sopsPath).map((row) => [row.id, row.ciod]));
   const storage = (uid, type, name) => {
+    // A directory is never sent, a stored print is no instance of a patient's study.
+    if (/^(Media Storage Directory|Stored Print) /.test(name)) return '';
     const iod = iods.get(uid);
     if (iod !== undefined) return withPixels.has(slug(iod)) ? 'image' : 'other';
     if (type !== 'SOP Class' || !/\bStorage\b(?! Commitment| Service)/.test(name)) return '';
-    if (/^(Media Storage Directory|Stored Print) /.test(name)) return '';
     return /\bImage\b|(Label|Height) Map Segmentation|DICOS .* AIT/.test(name) ? 'image' : 'other';
   };
   const rows = readPythonRows(uidDictionaryPath, `'([\\d.]+)'`).map(([uid, name, type, , retired, keyword]) => [
