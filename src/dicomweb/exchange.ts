@@ -118,7 +118,7 @@ export async function sendStream(
   }
 }
 
-function takesGzip({ request }: Exchange): boolean {
+export function takesGzip({ request }: Exchange): boolean {
   const header = request.headers['accept-encoding'];
   if (header === undefined) return false;
   return String(header)

@@ -15,16 +15,19 @@ export interface Offer {
   readonly multipart: boolean;
   /** The type of the representation: of the body, or of each part. */
   readonly type: string;
-  /** False for types to which no transfer syntax applies (JSON). Default false. */
-  readonly withTransferSyntax?: boolean;
+  /** The transfer syntaxes there are; undefined for types that have none (JSON). */
+  readonly syntaxes?: readonly Syntax[];
+}
+
+export interface Syntax {
+  readonly uid: string;
+  /** What else than its own UID and `*` asks for it: `default`, where no syntax is named (PS3.18 8.7.3.4), or other UIDs. */
+  readonly answers: readonly string[];
 }
 
 export interface Choice {
   readonly offer: Offer;
-  /**
-   * Transfer syntaxes the caller takes for it, best first: UIDs, `*` = as stored, `default` = none was named (PS3.18 8.7.3.4).
-   * Empty for an offer without.
-   */
+  /** Transfer syntaxes the caller takes for it, best first: UIDs, `*` = as stored, `default`. Empty for an offer without. */
   readonly transferSyntaxes: readonly string[];
   /** True when a wildcard chose it, so that the caller never named a type. */
   readonly byWildcard: boolean;
@@ -127,17 +130,25 @@ export function chooseMediaType(request: AcceptRequest, offers: readonly Offer[]
     throw new Refusal('BadRequest', 'the query parameter accept allows no wildcard media type (PS3.18 8.3.3.1)');
   const header = request.header?.trim() || (request.strict === true ? '' : '*/*');
   const choice = chooseFrom(parameter, offers) ?? chooseFrom(parseAccept(header), offers);
-  if (choice === undefined) throw notAcceptable(offers.map((offer) => formatOffer(offer)));
+  if (choice === undefined) {
+    const available = offers.flatMap(formatOffer).join(', ');
+    throw new Refusal('NotAcceptable', `not available as asked for; available: ${available}`);
+  }
   return choice;
 }
 
-export function notAcceptable(available: readonly string[]): Refusal {
-  return new Refusal('NotAcceptable', `not available as asked for; available: ${[...new Set(available)].join(', ')}`);
+/** Whether what was chosen can be sent in this syntax. A caller who named no type takes what there is. */
+export function takesSyntax({ transferSyntaxes, byWildcard }: Choice, syntax: Syntax): boolean {
+  return transferSyntaxes.some((asked) => answersTo(syntax, asked, byWildcard));
 }
 
-export function formatOffer({ multipart, type }: Offer, transferSyntaxUID?: string): string {
-  const syntax = transferSyntaxUID === undefined ? '' : `; transfer-syntax=${transferSyntaxUID}`;
-  return multipart ? `multipart/related; type="${type}"${syntax}` : `${type}${syntax}`;
+function answersTo({ uid, answers }: Syntax, asked: string, byWildcard: boolean): boolean {
+  return asked === '*' || asked === uid || answers.includes(asked) || (byWildcard && asked === 'default');
+}
+
+function formatOffer({ multipart, type, syntaxes }: Offer): string[] {
+  const name = multipart ? `multipart/related; type="${type}"` : type;
+  return syntaxes === undefined ? [name] : syntaxes.map(({ uid }) => `${name}; transfer-syntax=${uid}`);
 }
 
 function chooseFrom(ranges: readonly Range[], offers: readonly Offer[]): Choice | undefined {
@@ -159,7 +170,7 @@ function chooseFrom(ranges: readonly Range[], offers: readonly Offer[]): Choice 
     best = {
       offer,
       q,
-      transferSyntaxes: offer.withTransferSyntax === true ? [...new Set(syntaxes)] : [],
+      transferSyntaxes: offer.syntaxes === undefined ? [] : [...new Set(syntaxes)],
       byWildcard: precision < EXACT,
     };
   }
@@ -170,7 +181,13 @@ const EXACT = 4;
 
 /** 0: does not match; 1 to 3: by a wildcard or an absent `type`, the more specific the higher; 4: named. */
 function precisionOf(range: Range, offer: Offer): number {
-  if (!isTransferSyntax(range.parameters.get('transfer-syntax'))) return 0;
+  const precision = precisionOfType(range, offer);
+  const asked = range.parameters.get('transfer-syntax') ?? 'default';
+  const served = offer.syntaxes?.some((syntax) => answersTo(syntax, asked, precision < EXACT)) ?? asked === 'default';
+  return served ? precision : 0;
+}
+
+function precisionOfType(range: Range, offer: Offer): number {
   if (range.name === '*/*') return 1;
   if (!offer.multipart) return matchType(range.name, offer.type);
   if (range.name === 'multipart/*') return 2;
@@ -178,10 +195,6 @@ function precisionOf(range: Range, offer: Offer): number {
   const type = range.parameters.get('type');
   if (type === undefined) return 3;
   return TYPE.test(type.toLowerCase()) ? matchType(type.toLowerCase(), offer.type) : 0;
-}
-
-function isTransferSyntax(value: string | undefined): boolean {
-  return value === undefined || value === '*' || /^[0-9]+(\.[0-9]+)+$/.test(value);
 }
 
 function matchType(asked: string, offered: string): number {

@@ -193,7 +193,7 @@ export interface OutgoingPart {
   readonly contentType: string;
   readonly contentLocation: string;
   readonly lengthBytes: number;
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
 }
 
 /** No `;` and no blank: clients look for the boundary by plain search and do not unquote. */
@@ -226,7 +226,7 @@ export async function* multipartBytes(
       'latin1',
     );
     let sent = 0;
-    for await (const chunk of part.body) {
+    for await (const chunk of part.body instanceof Uint8Array ? [part.body] : part.body) {
       sent += chunk.length;
       yield chunk;
     }

@@ -5,15 +5,17 @@ import { chooseMediaType, parseMediaType, type Offer } from '../../src/dicomweb/
 import { Refusal } from '../../src/dicom/refusal.ts';
 
 const JSON_ONLY: readonly Offer[] = [{ multipart: false, type: 'application/dicom+json' }];
+const NATIVE = { uid: '1.2.840.10008.1.2.1', answers: ['default'] };
+const JP2 = { uid: '1.2.840.10008.1.2.4.90', answers: ['default'] };
 const INSTANCE: readonly Offer[] = [
-  { multipart: true, type: 'application/dicom', withTransferSyntax: true },
-  { multipart: false, type: 'application/dicom', withTransferSyntax: true },
+  { multipart: true, type: 'application/dicom', syntaxes: [NATIVE, { ...JP2, answers: [] }] },
+  { multipart: false, type: 'application/dicom', syntaxes: [NATIVE, { ...JP2, answers: [] }] },
 ];
 const STUDY: readonly Offer[] = INSTANCE.slice(0, 1);
 const ONE_FRAME: readonly Offer[] = [
-  { multipart: true, type: 'application/octet-stream', withTransferSyntax: true },
-  { multipart: true, type: 'image/jp2', withTransferSyntax: true },
-  { multipart: false, type: 'application/octet-stream', withTransferSyntax: true },
+  { multipart: true, type: 'application/octet-stream', syntaxes: [NATIVE] },
+  { multipart: true, type: 'image/jp2', syntaxes: [JP2] },
+  { multipart: false, type: 'application/octet-stream', syntaxes: [NATIVE] },
 ];
 
 const said = (header: string | undefined, offers: readonly Offer[], parameter: string[] = []): string => {
@@ -89,6 +91,21 @@ for (const [accept, offers] of REFUSED) {
     );
   });
 }
+
+test('an entry whose transfer syntax is not there gives way to the next one', () => {
+  const compressed = [
+    { multipart: true, type: 'application/octet-stream', syntaxes: [{ ...JP2, answers: [] }] },
+    ONE_FRAME[1],
+  ];
+  const header = 'multipart/related; type="application/octet-stream", multipart/related; type="image/jp2"; q=0.9';
+  assert.equal(
+    said(
+      header,
+      compressed.filter((offer) => offer !== undefined),
+    ),
+    'multipart image/jp2 default',
+  );
+});
 
 test('the accept query parameter decides before the header, and falls back to it', () => {
   assert.equal(said('text/html,image/webp,*/*;q=0.8', INSTANCE, ['application/dicom']), 'application/dicom default');

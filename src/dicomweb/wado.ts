@@ -1,0 +1,355 @@
+/**
+ * WADO-RS (PS3.18 10.4): stored bytes, ready-made metadata, frames by stored extents and bulk data. No object is parsed to answer.
+ * The transfer syntax is the stored one: what would take another is 406 with a list of what there is.
+ */
+import { createHash } from 'node:crypto';
+import { pipeline } from 'node:stream/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { readBulkData, readFrame } from '../archive/frames.ts';
+import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
+import { metadataOf, withBase } from '../archive/metadata.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
+import { DICOM_JSON, negotiate, sendStream, takesGzip, uidParameter, type Exchange } from './exchange.ts';
+import { takesSyntax, type Choice, type Offer, type Syntax } from './media-type.ts';
+import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
+
+export function retrieveStudy(exchange: Exchange): Promise<void> {
+  return sendInstances(exchange, instancesIn(exchange, scopeOf(exchange)));
+}
+
+export function retrieveSeries(exchange: Exchange): Promise<void> {
+  return sendInstances(exchange, instancesIn(exchange, scopeOf(exchange)));
+}
+
+export async function retrieveInstance(exchange: Exchange): Promise<void> {
+  const instance = theInstance(exchange);
+  const syntaxes = [dicomSyntax(instance.transferSyntaxUID)];
+  const choice = negotiate(exchange, [
+    { multipart: true, type: 'application/dicom', syntaxes },
+    { multipart: false, type: 'application/dicom', syntaxes },
+  ]);
+  if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
+  if (isUnchanged(exchange, [instance], 'single')) return;
+  return sendSingle(exchange, {
+    contentType: `application/dicom; transfer-syntax=${instance.transferSyntaxUID}`,
+    contentLocation: instanceUrl(exchange, instance),
+    lengthBytes: instance.lengthBytes,
+    body: readInstance(exchange.gateway.archive, instance),
+  });
+}
+
+/** Metadata of a study, a series or an instance: an array that begins before its end is known. */
+export async function retrieveMetadata(exchange: Exchange): Promise<void> {
+  const choice = negotiate(exchange, [DICOM_JSON]);
+  const scope = scopeOf(exchange);
+  if (isUnchanged(exchange, instancesIn(exchange, scope), takesGzip(exchange) ? 'json gzip' : 'json')) return;
+  await sendStream(
+    exchange,
+    choice.offer.type,
+    jsonArray(metadataOf(exchange.gateway.archive, scope), exchange.baseUrl),
+  );
+}
+
+const FLUSH_CHARACTERS = 65_536;
+
+async function* jsonArray(objects: Iterable<string>, baseUrl: string): AsyncGenerator<Buffer, void, undefined> {
+  let text = '[';
+  let first = true;
+  for (const object of objects) {
+    text += first ? withBase(object, baseUrl) : `,${withBase(object, baseUrl)}`;
+    // The first instance leaves at once; then by the packet, and others get their turn.
+    if (first || text.length >= FLUSH_CHARACTERS) {
+      yield Buffer.from(text);
+      text = '';
+      await nextTurn();
+    }
+    first = false;
+  }
+  yield Buffer.from(`${text}]`);
+}
+
+const MAX_FRAMES = 10_000;
+
+/** Frames in the order asked for (PS3.18 10.4.1.1.6). */
+export async function retrieveFrames(exchange: Exchange): Promise<void> {
+  const numbers = frameNumbers(String(exchange.request.params['frames']));
+  const instance = theInstance(exchange);
+  const { archive } = exchange.gateway;
+  if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
+    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  // Read before anything is sent, so that what cannot be read is told by the status.
+  const first = await readFrame(archive, instance, numbers[0] ?? 1);
+  const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, numbers.length === 1));
+  if (isUnchanged(exchange, [instance], `frames ${numbers.join()} ${representation(choice)}`)) return;
+  const partOf = ({ bytes, lengthBytes }: typeof first, number: number): OutgoingPart => ({
+    contentType: `${choice.offer.type}; transfer-syntax=${instance.transferSyntaxUID}`,
+    contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
+    lengthBytes,
+    body: bytes,
+  });
+  if (!choice.offer.multipart) return sendSingle(exchange, partOf(first, numbers[0] ?? 1));
+  const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
+    for (const [index, number] of numbers.entries())
+      yield partOf(index === 0 ? first : await readFrame(archive, instance, number), number);
+  };
+  await sendMultipart(
+    exchange,
+    choice.offer.type,
+    200,
+    `${numbers.join()} ${representation(choice)}`,
+    [instance],
+    parts(),
+  );
+}
+
+/** @throws Refusal BadRequest for anything that is no list of numbers from 1 */
+function frameNumbers(list: string): number[] {
+  const numbers = list.split(',').map((number) => (/^[1-9]\d{0,8}$/.test(number) ? Number(number) : NaN));
+  if (numbers.some(Number.isNaN))
+    throw new Refusal('BadRequest', 'the frame list has to be numbers from 1, with commas between (PS3.18 10.4.1.1.6)');
+  if (numbers.length > MAX_FRAMES)
+    throw new Refusal('BadRequest', `the frame list has more than ${MAX_FRAMES} numbers`);
+  return numbers;
+}
+
+/** A value of the metadata by its BulkDataURI; encapsulated pixel data comes frame by frame (PS3.18 8.7.3.3.2). */
+export async function retrieveBulkData(exchange: Exchange): Promise<void> {
+  const { gateway, request, response } = exchange;
+  const instance = theInstance(exchange);
+  const steps = request.params['path'];
+  const path = Array.isArray(steps) ? steps.join('/') : String(steps);
+  const data = await readBulkData(gateway.archive, instance, path);
+  if (data.kind === 'frames') {
+    await sendFramesOfValue(exchange, instance, data.frameCount, path);
+    return;
+  }
+  const syntaxes = [{ uid: EXPLICIT_VR_LITTLE_ENDIAN, answers: ['default'] }];
+  const choice = negotiate(exchange, [
+    { multipart: true, type: 'application/octet-stream', syntaxes },
+    { multipart: false, type: 'application/octet-stream', syntaxes },
+  ]);
+  if (isUnchanged(exchange, [instance], `bulk ${path} ${representation(choice)}`)) return;
+  const part: OutgoingPart = {
+    contentType: `application/octet-stream; transfer-syntax=${EXPLICIT_VR_LITTLE_ENDIAN}`,
+    contentLocation: `${instanceUrl(exchange, instance)}/bulkdata/${path}`,
+    lengthBytes: data.lengthBytes,
+    body: data.bytes,
+  };
+  if (choice.offer.multipart) {
+    // A range would count the markers between the parts (PS3.18 8.6.1.2); it may be passed over (RFC 9110 14.2).
+    await sendMultipart(exchange, choice.offer.type, 200, `bulk ${path}`, [instance], [part]);
+    return;
+  }
+  response.setHeader('Accept-Ranges', 'bytes');
+  const range = rangeOf(request.headers.range, data.lengthBytes);
+  if (range === 'unsatisfiable') {
+    response.setHeader('Content-Range', `bytes */${data.lengthBytes}`);
+    response.statusCode = 416;
+    response.end();
+  } else if (range === undefined) {
+    await sendSingle(exchange, part);
+  } else {
+    const slice = await readBulkData(gateway.archive, instance, path, range);
+    if (slice.kind !== 'value') throw new Refusal('NotFound', 'the instance has no such bulk data');
+    response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${data.lengthBytes}`);
+    await sendSingle(exchange, { ...part, lengthBytes: slice.lengthBytes, body: slice.bytes }, 206);
+  }
+}
+
+async function sendFramesOfValue(
+  exchange: Exchange,
+  instance: InstanceRow,
+  count: number,
+  path: string,
+): Promise<void> {
+  const { archive } = exchange.gateway;
+  const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, false));
+  if (isUnchanged(exchange, [instance], `bulk ${path} ${representation(choice)}`)) return;
+  const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
+    for (let number = 1; number <= count; number++) {
+      const { bytes, lengthBytes } = await readFrame(archive, instance, number);
+      yield {
+        contentType: `${choice.offer.type}; transfer-syntax=${instance.transferSyntaxUID}`,
+        contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
+        lengthBytes,
+        body: bytes,
+      };
+    }
+  };
+  await sendMultipart(exchange, choice.offer.type, 200, `bulk ${path}`, [instance], parts());
+}
+
+/** One range of bytes (RFC 9110 14.1.2), end exclusive; undefined: send everything, as for several ranges or an unknown unit. */
+function rangeOf(
+  header: string | undefined,
+  lengthBytes: number,
+): { start: number; end: number } | 'unsatisfiable' | undefined {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '');
+  if (match === null) return undefined;
+  const [, first = '', last = ''] = match;
+  if (first === '') {
+    if (last === '') return undefined;
+    const suffix = Math.min(Number(last), lengthBytes);
+    return suffix === 0 ? 'unsatisfiable' : { start: lengthBytes - suffix, end: lengthBytes };
+  }
+  if (last !== '' && Number(last) < Number(first)) return undefined;
+  if (Number(first) >= lengthBytes) return 'unsatisfiable';
+  return { start: Number(first), end: last === '' ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
+}
+
+interface Scope {
+  readonly studyInstanceUID: string;
+  readonly seriesInstanceUID?: string;
+  readonly sopInstanceUID?: string;
+}
+
+function scopeOf(exchange: Exchange): Scope {
+  const { params } = exchange.request;
+  return {
+    studyInstanceUID: uidParameter(exchange, 'study'),
+    ...(params['series'] === undefined ? {} : { seriesInstanceUID: uidParameter(exchange, 'series') }),
+    ...(params['instance'] === undefined ? {} : { sopInstanceUID: uidParameter(exchange, 'instance') }),
+  };
+}
+
+/** @throws Refusal NotFound when there is none */
+function instancesIn(exchange: Exchange, scope: Scope): InstanceRow[] {
+  if (scope.sopInstanceUID !== undefined) return [theInstance(exchange)];
+  const instances = instancesOf(exchange.gateway.archive, scope);
+  if (instances.length === 0)
+    throw new Refusal('NotFound', `there is no such ${scope.seriesInstanceUID === undefined ? 'study' : 'series'}`);
+  return instances;
+}
+
+function theInstance(exchange: Exchange): InstanceRow {
+  const instance = instanceOf(
+    exchange.gateway.archive,
+    uidParameter(exchange, 'instance'),
+    uidParameter(exchange, 'study'),
+    uidParameter(exchange, 'series'),
+  );
+  if (instance === undefined) throw new Refusal('NotFound', 'there is no such instance in this series of this study');
+  return instance;
+}
+
+function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = instance;
+  return `${baseUrl}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
+}
+
+/**
+ * A whole object in the syntax it is stored in. Where none is named Explicit VR Little Endian is meant; of an object that there is
+ * only lossily compressed, that (PS3.18 8.7.3.4).
+ */
+function dicomSyntax(uid: string): Syntax {
+  if (uid === EXPLICIT_VR_LITTLE_ENDIAN) return { uid, answers: ['default'] };
+  return { uid, answers: transferSyntax(uid)?.compression === 'lossy' ? ['default', EXPLICIT_VR_LITTLE_ENDIAN] : [] };
+}
+
+/** The syntax that a type of image means by itself, PS3.18 table 8.7.3-5. */
+const DEFAULT_SYNTAXES: Readonly<Record<string, string>> = {
+  'image/jpeg': '1.2.840.10008.1.2.4.70',
+  'image/dicom-rle': '1.2.840.10008.1.2.5',
+  'image/jls': '1.2.840.10008.1.2.4.80',
+  'image/jp2': '1.2.840.10008.1.2.4.90',
+  'image/jpx': '1.2.840.10008.1.2.4.92',
+  'image/jphc': '1.2.840.10008.1.2.4.201',
+};
+
+/** Pixels as they are, or in the image type of their compression, which may also be had as mere bytes by who names the syntax. */
+function frameOffers(uid: string, single: boolean): Offer[] {
+  const syntax = transferSyntax(uid);
+  const native = syntax?.encapsulated !== true;
+  const octets = { type: 'application/octet-stream', syntaxes: [{ uid, answers: native ? ['default'] : [] }] };
+  const type = native ? undefined : syntax.mediaType;
+  const image = type && { type, syntaxes: [{ uid, answers: DEFAULT_SYNTAXES[type] === uid ? ['default'] : [] }] };
+  const forms = image === undefined || image === '' ? [octets] : [image, octets];
+  return [true, ...(single ? [false] : [])].flatMap((multipart) => forms.map((form) => ({ multipart, ...form })));
+}
+
+async function sendInstances(exchange: Exchange, instances: readonly InstanceRow[]): Promise<void> {
+  const stored = [...new Set(instances.map(({ transferSyntaxUID }) => transferSyntaxUID))].map(dicomSyntax);
+  const choice = negotiate(exchange, [{ multipart: true, type: 'application/dicom', syntaxes: stored }]);
+  const served = instances.filter(({ transferSyntaxUID }) => takesSyntax(choice, dicomSyntax(transferSyntaxUID)));
+  // 206: the rest is there, but not in a syntax that was asked for (PS3.18 table 10.4.3-1).
+  return sendParts(exchange, choice, served, served.length === instances.length ? 200 : 206);
+}
+
+async function sendParts(
+  exchange: Exchange,
+  choice: Choice,
+  instances: readonly InstanceRow[],
+  status: number,
+): Promise<void> {
+  const { archive } = exchange.gateway;
+  if (status === 200 && isUnchanged(exchange, instances, 'multipart')) return;
+  const parts = function* (): Generator<OutgoingPart, void, undefined> {
+    for (const instance of instances) {
+      yield {
+        contentType: `application/dicom; transfer-syntax=${instance.transferSyntaxUID}`,
+        contentLocation: instanceUrl(exchange, instance),
+        lengthBytes: instance.lengthBytes,
+        body: readInstance(archive, instance),
+      };
+    }
+  };
+  await sendMultipart(exchange, choice.offer.type, status, 'multipart', instances, parts());
+}
+
+async function sendMultipart(
+  { request, response }: Exchange,
+  type: string,
+  status: number,
+  form: string,
+  instances: readonly InstanceRow[],
+  parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
+): Promise<void> {
+  // Made of the content, so that the same request gives the same bytes again.
+  const boundary = `isthmus-${fingerprint(instances, form)}`;
+  response.statusCode = status;
+  response.setHeader('Content-Type', multipartType(type, boundary));
+  if (request.method === 'HEAD') response.end();
+  else await writeMultipart(response, boundary, parts);
+}
+
+async function sendSingle({ request, response }: Exchange, part: OutgoingPart, status = 200): Promise<void> {
+  response.statusCode = status;
+  response.setHeader('Content-Type', part.contentType);
+  response.setHeader('Content-Location', part.contentLocation);
+  response.setHeader('Content-Length', part.lengthBytes);
+  if (request.method === 'HEAD') response.end();
+  else if (part.body instanceof Uint8Array) response.end(part.body);
+  else await pipeline(part.body, response);
+}
+
+function representation({ offer }: Choice): string {
+  return `${offer.multipart ? 'multipart' : 'single'} ${offer.type}`;
+}
+
+/**
+ * Sets the entity tag of what is about to be sent; answers 304 and says so when the caller has it already (RFC 9110 13.1.2).
+ * It follows from every instance's content, so that a change anywhere below changes it.
+ */
+function isUnchanged(
+  { request, response, baseUrl }: Exchange,
+  instances: readonly InstanceRow[],
+  form: string,
+): boolean {
+  const tag = `"${fingerprint(instances, `${form} ${baseUrl}`)}"`;
+  response.setHeader('ETag', tag);
+  response.setHeader('Cache-Control', 'private, no-cache');
+  const known = request.headers['if-none-match'];
+  if (known === undefined) return false;
+  const matches = known.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));
+  if (!matches) return false;
+  response.statusCode = 304;
+  response.end();
+  return true;
+}
+
+function fingerprint(instances: readonly InstanceRow[], form: string): string {
+  const hash = createHash('sha256').update(form);
+  for (const { sopInstanceUID, version, crc } of instances) hash.update(`\n${sopInstanceUID} ${version} ${crc}`);
+  return hash.digest('hex').slice(0, 32);
+}
