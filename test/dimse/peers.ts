@@ -77,7 +77,7 @@ export async function startHashingScp(
   const received: Received[] = [];
   const events: [string, Record<string, string | number>][] = [];
   const scp = await startScp(
-    { host: '127.0.0.1', port: 0, aeTitle: 'ISTHMUS', closeMs: 1000, ...options },
+    { host: '127.0.0.1', port: 0, aeTitle: 'ISTHMUS', closeMs: 100, ...options },
     {
       async store(request) {
         const hash = createHash('sha256');
