@@ -88,7 +88,7 @@ function isConstant({ values, columns, rows }: Slice, at: number): boolean {
   return true;
 }
 
-/** Mean over (2 radius + 1)^2 pixels, fewer at the border; `out` may not be `input`. */
+/** Mean over (2 radius + 1)^2 pixels, fewer at the border; `out` may be `input`. */
 export function boxMean(
   input: Float32Array | Float64Array,
   columns: number,
@@ -96,26 +96,35 @@ export function boxMean(
   radius: number,
   out: Float64Array,
 ): void {
-  const line = new Float64Array(Math.max(columns, rows));
-  for (let y = 0; y < rows; y++) meanAlong(input, y * columns, 1, columns, radius, out, line);
-  for (let x = 0; x < columns; x++) meanAlong(out, x, columns, rows, radius, out, line);
+  // The last rows' horizontal means, from which the vertical running sum takes away again.
+  const height = 2 * radius + 2;
+  const kept = new Float64Array(height * columns);
+  const sums = new Float64Array(columns);
+  for (let y = -radius; y < rows; y++) {
+    const next = y + radius;
+    if (next < rows) {
+      const line = kept.subarray((next % height) * columns, (next % height) * columns + columns);
+      meanAlongRow(input, next * columns, radius, line);
+      for (let x = 0; x < columns; x++) sums[x]! += line[x]!;
+    }
+    if (y < 0) continue;
+    const last = y - radius - 1;
+    if (last >= 0) {
+      const from = (last % height) * columns;
+      for (let x = 0; x < columns; x++) sums[x]! -= kept[from + x]!;
+    }
+    const scale = 1 / (Math.min(rows - 1, next) - Math.max(0, y - radius) + 1);
+    for (let x = 0; x < columns; x++) out[y * columns + x] = sums[x]! * scale;
+  }
 }
 
-function meanAlong(
-  input: Float32Array | Float64Array,
-  start: number,
-  stride: number,
-  length: number,
-  radius: number,
-  out: Float64Array,
-  line: Float64Array,
-): void {
+function meanAlongRow(input: Float32Array | Float64Array, start: number, radius: number, line: Float64Array): void {
+  const length = line.length;
   let sum = 0;
-  for (let i = 0; i < length; i++) line[i] = input[start + i * stride]!;
-  for (let i = 0; i < Math.min(radius, length); i++) sum += line[i]!;
+  for (let i = 0; i < Math.min(radius, length); i++) sum += input[start + i]!;
   for (let i = 0; i < length; i++) {
-    if (i + radius < length) sum += line[i + radius]!;
-    if (i > radius) sum -= line[i - radius - 1]!;
-    out[start + i * stride] = sum / (Math.min(length - 1, i + radius) - Math.max(0, i - radius) + 1);
+    if (i + radius < length) sum += input[start + i + radius]!;
+    if (i > radius) sum -= input[start + i - radius - 1]!;
+    line[i] = sum / (Math.min(length - 1, i + radius) - Math.max(0, i - radius) + 1);
   }
 }

@@ -99,18 +99,15 @@ export function addSlice(quality: QualityGatherer, pair: SlicePair): void {
 function addWindows(quality: QualityGatherer, { source, result, weights, sigma, alpha }: SlicePair): void {
   const { columns, rows, values } = source;
   const { product, x, y, xx, yy, xy } = quality.buffers;
-  const mean = (of: (i: number) => number, out: Float64Array): void => {
-    for (let i = 0; i < values.length; i++) product[i] = of(i);
-    boxMean(product, columns, rows, RADIUS, out);
-  };
-  mean((i) => values[i]!, x);
-  mean((i) => result[i]!, y);
-  mean((i) => values[i]! ** 2, xx);
-  mean((i) => result[i]! ** 2, yy);
-  mean((i) => values[i]! * result[i]!, xy);
+  boxMean(values, columns, rows, RADIUS, x);
+  boxMean(result, columns, rows, RADIUS, y);
+  boxMean(multiplied(values, values, product), columns, rows, RADIUS, xx);
+  boxMean(multiplied(result, result, product), columns, rows, RADIUS, yy);
+  boxMean(multiplied(values, result, product), columns, rows, RADIUS, xy);
   for (let i = 0; i < values.length; i++) {
     if (weights[i] !== 1) continue;
-    const [mx, my] = [x[i]!, y[i]!];
+    const mx = x[i]!;
+    const my = y[i]!;
     const vx = Math.max(0, xx[i]! - mx * mx);
     const vy = Math.max(0, yy[i]! - my * my);
     const likeness =
@@ -129,6 +126,11 @@ function addWindows(quality: QualityGatherer, { source, result, weights, sigma, 
   }
 }
 
+function multiplied(a: Float32Array, b: Float32Array, out: Float64Array): Float64Array {
+  for (let i = 0; i < out.length; i++) out[i] = a[i]! * b[i]!;
+  return out;
+}
+
 /** Gradients against the network's own picture of the slice: is there structure in what was taken, are edges less steep? */
 function addGradients(quality: QualityGatherer, pair: SlicePair): void {
   const { source, result, weights, sigma, alpha } = pair;
@@ -139,13 +141,17 @@ function addGradients(quality: QualityGatherer, pair: SlicePair): void {
   const { pearson, edge } = quality;
   for (let row = 1; row < rows - 1; row++) {
     for (let i = row * columns + 1; i < (row + 1) * columns - 1; i++) {
-      const [left, right, up, down] = [i - 1, i + 1, i - columns, i + columns];
+      const left = i - 1;
+      const right = i + 1;
+      const up = i - columns;
+      const down = i + columns;
       const inside = weights[i] === 1 && weights[left] === 1 && weights[right] === 1;
       if (!inside || weights[up] !== 1 || weights[down] !== 1) continue;
       const gx = (clean[right]! - clean[left]!) / 2;
       const gy = (clean[down]! - clean[up]!) / 2;
       const square = gx * gx + gy * gy;
-      const [a, b] = [Math.abs(values[i]! - result[i]!) / sigma, Math.sqrt(square) / sigma];
+      const a = Math.abs(values[i]! - result[i]!) / sigma;
+      const b = Math.sqrt(square) / sigma;
       pearson.n++;
       pearson.a += a;
       pearson.b += b;

@@ -53,6 +53,8 @@ const ALPHA: readonly [number, number] = [0.1, 0.7];
 const SIGMA_HU: readonly [number, number] = [2, 200];
 const SPACING_XY_MM: readonly [number, number] = [0.1, 2];
 const LARGEST_SIDE = 2048;
+/** Values of Image Type of what is no picture of attenuation slice by slice, and of our own result. */
+const NO_SOURCE: ReadonlySet<string> = new Set(['LOCALIZER', 'DENOISED', 'PERFUSION', 'MIP', 'MIN_IP', 'SCREEN SAVE']);
 /** Slices to each side whose noise levels share in the median that a slice is corrected with. */
 const NEIGHBOURS = 2;
 
@@ -196,7 +198,7 @@ function clippedVoxels(voxels: Float32Array, storedRange: StoredRange | undefine
   if (storedRange === undefined) return 0;
   const { lowestHU, highestHU } = storedRange;
   let count = 0;
-  for (const value of voxels) if (value <= lowestHU || value >= highestHU) count++;
+  for (let i = 0; i < voxels.length; i++) if (voxels[i]! <= lowestHU || voxels[i]! >= highestHU) count++;
   return count;
 }
 
@@ -205,9 +207,8 @@ function checkInput({ volume, imageType, rescaleType, storedRange }: DenoiseInpu
   const { columns, rows, slices } = geometry;
   if (modality !== 'CT') refuse(`Modality (0008,0060) is ${modality.slice(0, 16)}, expected CT`);
   if (rescaleType !== undefined && rescaleType !== 'HU') refuse('Rescale Type (0028,1054) is not HU');
-  for (const type of ['LOCALIZER', 'DENOISED']) {
-    if (imageType?.includes(type) === true) refuse(`Image Type (0008,0008) contains ${type}; expected a source series`);
-  }
+  const type = imageType?.find((value) => NO_SOURCE.has(value));
+  if (type !== undefined) refuse(`Image Type (0008,0008) contains ${type}; expected a source series`);
   if (!(slices >= 1 && columns >= 1 && rows >= 1))
     refuse(`${columns} x ${rows} x ${slices} voxels, expected at least 1`);
   if (Math.max(columns, rows) > LARGEST_SIDE)
@@ -238,7 +239,7 @@ function checkHounsfield(voxels: Float32Array): void {
 
 function checkNoise(sigmas: readonly number[]): void {
   const highest = Math.max(...sigmas);
-  const say = `${highest.toFixed(1)} HU of noise found, expected ${SIGMA_HU[0]} to ${SIGMA_HU[1]}`;
+  const say = `${highest.toFixed(2)} HU of noise found, expected ${SIGMA_HU[0]} to ${SIGMA_HU[1]}`;
   if (highest < SIGMA_HU[0]) refuse(`${say}: nothing to correct`);
   if (median(sigmas.filter((sigma) => sigma > 0)) > SIGMA_HU[1]) refuse(say);
 }

@@ -1,0 +1,111 @@
+/**
+ * Measures the pipeline as it is shipped (blind noise level, alpha 0.6): CT numbers on a phantom, the noise estimate, time per
+ * slice, peak memory of a long series.
+ *
+ *   node models/ct-denoise/evaluation/measure.ts numbers
+ *   node models/ct-denoise/evaluation/measure.ts time [threads]
+ *   node models/ct-denoise/evaluation/measure.ts memory [slices]
+ */
+import { fileURLToPath } from 'node:url';
+import { denoise, type DenoiseModel } from '../../../src/pipelines/correction.ts';
+import { openGraph } from '../../../src/pipelines/graph-session.ts';
+import { loadModel } from '../../../src/pipelines/manifest.ts';
+import { estimateNoise } from '../../../src/pipelines/noise-level.ts';
+import { makePhantom, PADDING_HU, volumeOf, type Phantom } from '../../../test/pipelines/ct-phantom.ts';
+
+const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: PADDING_HU };
+
+const [what, argument] = process.argv.slice(2);
+switch (what) {
+  case 'numbers':
+    await measureNumbers(await openModel(1));
+    break;
+  case 'time':
+    await measureTime(Number(argument ?? 2));
+    break;
+  case 'memory':
+    await measureMemory(Number(argument ?? 300));
+    break;
+  default:
+    throw new Error('expected numbers, time or memory');
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function openModel(threads: number): Promise<DenoiseModel> {
+  const model = loadModel(fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, ''));
+  return { session: await openGraph(model, 'denoise', threads), gates: model.card.gates };
+}
+
+async function measureNumbers(model: DenoiseModel): Promise<void> {
+  print('| noise | σ HU | estimated | flat deviation HU | flat bias HU | inserts 10 / 20 / 50 / −100 HU | verdict |');
+  print('|---|---|---|---|---|---|---|');
+  for (const colour of ['white', 'coloured'] as const) {
+    for (const sigmaHU of [4, 12, 28, 60, 100]) {
+      // Twelve slices, so that the mean of an insert says what the network does and not what chance did.
+      const phantom = makePhantom({ columns: 256, rows: 256, slices: 12, sigmaHU, colour, seed: 17 });
+      const { voxels, quality, verdict } = await denoise(model, { volume: phantom.volume, storedRange: STORED });
+      const [before, after] = [overSlices(phantom, phantom.volume.voxels), overSlices(phantom, voxels)];
+      const inserts = after.inserts.map((mean) => (mean - after.flat.mean).toFixed(1)).join(' / ');
+      const bias = (after.flat.mean - before.flat.mean).toFixed(2);
+      const deviation = `${before.flat.deviation.toFixed(1)} → ${after.flat.deviation.toFixed(1)}`;
+      const warned = verdict.findings.filter(({ outcome }) => outcome !== 'pass').map(({ name }) => name);
+      const say = warned.length === 0 ? 'pass' : `warning: ${warned.join(', ')}`;
+      const estimated = quality.sigmaBeforeHU.toFixed(1);
+      print(`| ${colour} | ${sigmaHU} | ${estimated} | ${deviation} | ${bias} | ${inserts} | ${say} |`);
+    }
+  }
+}
+
+interface Numbers {
+  readonly flat: { readonly mean: number; readonly deviation: number };
+  readonly inserts: readonly number[];
+}
+
+function overSlices({ volume, flat, inserts }: Phantom, voxels: Float32Array): Numbers {
+  const masked = (mask: Uint8Array): Float32Array => voxels.filter((_, i) => mask[i % mask.length] === 1);
+  const meanOf = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const values = masked(flat);
+  const mean = meanOf(values);
+  const deviation = Math.sqrt(meanOf(values.map((value) => (value - mean) ** 2)));
+  if (volume.voxels.length !== voxels.length) throw new Error('the result has another length than the source');
+  return { flat: { mean, deviation }, inserts: inserts.map(({ core }) => meanOf(masked(core))) };
+}
+
+async function measureTime(threads: number): Promise<void> {
+  const model = await openModel(threads);
+  const { volume } = makePhantom({ columns: 512, rows: 512, slices: 1, sigmaHU: 20, colour: 'coloured', seed: 1 });
+  const x = { dims: [1, 1, 512, 512], data: volume.voxels };
+  const sigma = { dims: [1, 1, 1, 1], data: Float32Array.of(20) };
+  const timed = async (label: string, work: () => unknown): Promise<void> => {
+    const times: number[] = [];
+    for (let i = 0; i < 9; i++) {
+      const start = performance.now();
+      await work();
+      if (i >= 2) times.push(performance.now() - start);
+    }
+    times.sort((a, b) => a - b);
+    print(`${label}: best ${times[0]!.toFixed(0)} ms, median ${times[3]!.toFixed(0)} ms per slice of 512x512`);
+  };
+  await timed(`network, ${threads} threads`, () => model.session.run({ x, sigma }));
+  await timed('noise estimate', () => estimateNoise({ values: volume.voxels, columns: 512, rows: 512 }));
+  await timed(`whole pipeline, ${threads} threads`, () => denoise(model, { volume, storedRange: STORED }));
+}
+
+async function measureMemory(slices: number): Promise<void> {
+  const model = await openModel(2);
+  const { volume } = makePhantom({ columns: 512, rows: 512, slices: 1, sigmaHU: 20, colour: 'coloured', seed: 1 });
+  const voxels = new Float32Array(512 * 512 * slices);
+  for (let k = 0; k < slices; k++) voxels.set(volume.voxels, k * 512 * 512);
+  const before = process.memoryUsage.rss();
+  const start = performance.now();
+  const { quality } = await denoise(model, { volume: volumeOf(512, 512, slices, voxels), storedRange: STORED });
+  const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(0);
+  print(
+    `512x512x${slices}: ${((performance.now() - start) / 1000).toFixed(1)} s with 2 threads, peak ` +
+      `${megabytes(process.resourceUsage().maxRSS * 1024)} MB (${megabytes(before)} MB before, source of ` +
+      `${megabytes(voxels.byteLength)} MB among them), ${quality.correctedSlices} slices corrected`,
+  );
+}
