@@ -7,18 +7,16 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { QueryPair } from './exchange.ts';
 
 export interface SearchRequest {
-  readonly matches: readonly Match[];
-  /** Attributes asked for beside those always returned; a path is taken as its first attribute. */
-  readonly include: readonly number[] | 'all';
+  readonly matches: readonly MatchKey[];
+  /** Tag paths of attributes asked for beside those always returned. */
+  readonly include: readonly (readonly number[])[] | 'all';
   readonly limit: number | undefined;
   readonly offset: number;
   /** Boolean parameters that were asked for, in the order of the query. */
   readonly options: ReadonlySet<BooleanParameter>;
 }
 
-export interface Match {
-  /** As the query names it, for messages; holds nothing but letters, digits and dots. */
-  readonly key: string;
+export interface MatchKey {
   /** Sequences from the outside, the attribute last. */
   readonly path: readonly number[];
   readonly value: string;
@@ -35,7 +33,7 @@ const MAX_KEYS = 1000;
 export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
   if (query.length > MAX_KEYS) throw new Refusal('BadRequest', `the query has more than ${MAX_KEYS} keys`);
   const seen = new Set<string>();
-  const matches: Match[] = [];
+  const matches: MatchKey[] = [];
   const options = new Set<BooleanParameter>();
   const include: string[] = [];
   let limit: number | undefined;
@@ -61,7 +59,7 @@ export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
       const path = pathOf(name);
       if (path === undefined) throw new Refusal('BadRequest', `${printable(name)} is no attribute to search by`);
       once(path.join('.'), printable(name));
-      matches.push({ key: printable(name), path, value });
+      matches.push({ path, value });
     }
   }
   return { matches, include: includeOf(include), limit, offset, options };
@@ -100,14 +98,14 @@ function booleanValue(name: string, value: string): boolean {
   return value === 'true';
 }
 
-function includeOf(fields: readonly string[]): readonly number[] | 'all' {
+function includeOf(fields: readonly string[]): readonly (readonly number[])[] | 'all' {
   if (fields.includes('all')) {
     if (fields.length > 1) throw new Refusal('BadRequest', 'includefield=all stands alone (PS3.18 8.3.4.3)');
     return 'all';
   }
   return fields.map((field) => {
-    const [first] = pathOf(field) ?? [];
-    if (first === undefined) throw new Refusal('BadRequest', 'includefield names what is no attribute');
-    return first;
+    const path = pathOf(field);
+    if (path === undefined) throw new Refusal('BadRequest', 'includefield names what is no attribute');
+    return path;
   });
 }

@@ -8,6 +8,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readBulkData, readFrame } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
 import { metadataOf, withBase } from '../archive/metadata.ts';
+import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import { DICOM_JSON, negotiate, sendStream, takesGzip, uidParameter, type Exchange } from './exchange.ts';
@@ -15,11 +16,11 @@ import { takesSyntax, type Choice, type Offer, type Syntax } from './media-type.
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
 
 export function retrieveStudy(exchange: Exchange): Promise<void> {
-  return sendInstances(exchange, instancesIn(exchange, scopeOf(exchange)));
+  return sendInstances(exchange, instancesIn(exchange));
 }
 
 export function retrieveSeries(exchange: Exchange): Promise<void> {
-  return sendInstances(exchange, instancesIn(exchange, scopeOf(exchange)));
+  return sendInstances(exchange, instancesIn(exchange));
 }
 
 export async function retrieveInstance(exchange: Exchange): Promise<void> {
@@ -30,7 +31,7 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
     { multipart: false, type: 'application/dicom', syntaxes },
   ]);
   if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
-  if (isUnchanged(exchange, [instance], 'single')) return;
+  if (isUnchanged(exchange, fingerprintOf([instance], 'single'))) return;
   return sendSingle(exchange, {
     contentType: `application/dicom; transfer-syntax=${instance.transferSyntaxUID}`,
     contentLocation: instanceUrl(exchange, instance),
@@ -43,7 +44,8 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
 export async function retrieveMetadata(exchange: Exchange): Promise<void> {
   const choice = negotiate(exchange, [DICOM_JSON]);
   const scope = scopeOf(exchange);
-  if (isUnchanged(exchange, instancesIn(exchange, scope), takesGzip(exchange) ? 'json gzip' : 'json')) return;
+  const form = takesGzip(exchange) ? 'metadata gzip' : 'metadata';
+  if (isUnchanged(exchange, fingerprint([versionIn(exchange, scope)], form))) return;
   await sendStream(
     exchange,
     choice.offer.type,
@@ -81,7 +83,8 @@ export async function retrieveFrames(exchange: Exchange): Promise<void> {
   // Read before anything is sent, so that what cannot be read is told by the status.
   const first = await readFrame(archive, instance, numbers[0] ?? 1);
   const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, numbers.length === 1));
-  if (isUnchanged(exchange, [instance], `frames ${numbers.join()} ${representation(choice)}`)) return;
+  const tag = fingerprintOf([instance], `frames ${numbers.join()} ${representation(choice)}`);
+  if (isUnchanged(exchange, tag)) return;
   const partOf = ({ bytes, lengthBytes }: typeof first, number: number): OutgoingPart => ({
     contentType: `${choice.offer.type}; transfer-syntax=${instance.transferSyntaxUID}`,
     contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
@@ -129,7 +132,8 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
     { multipart: true, type: 'application/octet-stream', syntaxes },
     { multipart: false, type: 'application/octet-stream', syntaxes },
   ]);
-  if (isUnchanged(exchange, [instance], `bulk ${path} ${representation(choice)}`)) return;
+  const tag = fingerprintOf([instance], `bulk ${path} ${representation(choice)}`);
+  if (isUnchanged(exchange, tag)) return;
   const part: OutgoingPart = {
     contentType: `application/octet-stream; transfer-syntax=${EXPLICIT_VR_LITTLE_ENDIAN}`,
     contentLocation: `${instanceUrl(exchange, instance)}/bulkdata/${path}`,
@@ -138,7 +142,7 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
   };
   if (choice.offer.multipart) {
     // A range would count the markers between the parts (PS3.18 8.6.1.2); it may be passed over (RFC 9110 14.2).
-    await sendMultipart(exchange, choice.offer.type, 200, `bulk ${path}`, [instance], [part]);
+    await sendMultipart(exchange, choice.offer.type, tag, [part]);
     return;
   }
   response.setHeader('Accept-Ranges', 'bytes');
@@ -165,7 +169,8 @@ async function sendFramesOfValue(
 ): Promise<void> {
   const { archive } = exchange.gateway;
   const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, false));
-  if (isUnchanged(exchange, [instance], `bulk ${path} ${representation(choice)}`)) return;
+  const tag = fingerprintOf([instance], `bulk ${path} ${representation(choice)}`);
+  if (isUnchanged(exchange, tag)) return;
   const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (let number = 1; number <= count; number++) {
       const { bytes, lengthBytes } = await readFrame(archive, instance, number);
@@ -177,7 +182,7 @@ async function sendFramesOfValue(
       };
     }
   };
-  await sendMultipart(exchange, choice.offer.type, 200, `bulk ${path}`, [instance], parts());
+  await sendMultipart(exchange, choice.offer.type, tag, parts());
 }
 
 /** One range of bytes (RFC 9110 14.1.2), end exclusive; undefined: send everything, as for several ranges or an unknown unit. */
@@ -213,23 +218,45 @@ function scopeOf(exchange: Exchange): Scope {
   };
 }
 
-/** @throws Refusal NotFound when there is none */
-function instancesIn(exchange: Exchange, scope: Scope): InstanceRow[] {
-  if (scope.sopInstanceUID !== undefined) return [theInstance(exchange)];
+/** @throws Refusal NotFound, Gone when there is none */
+function instancesIn(exchange: Exchange): InstanceRow[] {
+  const scope = scopeOf(exchange);
   const instances = instancesOf(exchange.gateway.archive, scope);
-  if (instances.length === 0)
-    throw new Refusal('NotFound', `there is no such ${scope.seriesInstanceUID === undefined ? 'study' : 'series'}`);
+  if (instances.length === 0) throw missing(exchange, scope);
   return instances;
 }
 
+/** What changes with everything inside a study, series or instance. @throws Refusal NotFound, Gone when there is none */
+function versionIn(exchange: Exchange, scope: Scope): string {
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
+  if (sopInstanceUID !== undefined) return versionOfInstance(theInstance(exchange));
+  const version = versionOf(exchange.gateway.archive, studyInstanceUID, seriesInstanceUID);
+  if (version === undefined) throw missing(exchange, scope);
+  return `${studyInstanceUID} ${seriesInstanceUID ?? ''} ${version}`;
+}
+
+function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {
+  return `${sopInstanceUID} ${version} ${crc}`;
+}
+
+/** 410 for what was here and has been deleted (PS3.18 8.5), 404 for what never was. */
+function missing({ gateway }: Exchange, { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope): Refusal {
+  const [what, uid] =
+    sopInstanceUID !== undefined
+      ? ['instance in this series of this study', sopInstanceUID]
+      : seriesInstanceUID !== undefined
+        ? ['series in this study', seriesInstanceUID]
+        : ['study', studyInstanceUID];
+  return wasDeleted(gateway.archive, uid) || wasDeleted(gateway.archive, studyInstanceUID)
+    ? new Refusal('Gone', `this ${what} has been deleted`)
+    : new Refusal('NotFound', `there is no such ${what}`);
+}
+
 function theInstance(exchange: Exchange): InstanceRow {
-  const instance = instanceOf(
-    exchange.gateway.archive,
-    uidParameter(exchange, 'instance'),
-    uidParameter(exchange, 'study'),
-    uidParameter(exchange, 'series'),
-  );
-  if (instance === undefined) throw new Refusal('NotFound', 'there is no such instance in this series of this study');
+  const scope = scopeOf(exchange);
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID = '' } = scope;
+  const instance = instanceOf(exchange.gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
+  if (instance === undefined) throw missing(exchange, scope);
   return instance;
 }
 
@@ -283,7 +310,8 @@ async function sendParts(
   status: number,
 ): Promise<void> {
   const { archive } = exchange.gateway;
-  if (status === 200 && isUnchanged(exchange, instances, 'multipart')) return;
+  const tag = fingerprintOf(instances, 'multipart');
+  if (status === 200 && isUnchanged(exchange, tag)) return;
   const parts = function* (): Generator<OutgoingPart, void, undefined> {
     for (const instance of instances) {
       yield {
@@ -294,19 +322,18 @@ async function sendParts(
       };
     }
   };
-  await sendMultipart(exchange, choice.offer.type, status, 'multipart', instances, parts());
+  await sendMultipart(exchange, choice.offer.type, tag, parts(), status);
 }
 
 async function sendMultipart(
   { request, response }: Exchange,
   type: string,
-  status: number,
-  form: string,
-  instances: readonly InstanceRow[],
+  tag: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
+  status = 200,
 ): Promise<void> {
   // Made of the content, so that the same request gives the same bytes again.
-  const boundary = `isthmus-${fingerprint(instances, form)}`;
+  const boundary = `isthmus-${tag}`;
   response.statusCode = status;
   response.setHeader('Content-Type', multipartType(type, boundary));
   if (request.method === 'HEAD') response.end();
@@ -329,14 +356,10 @@ function representation({ offer }: Choice): string {
 
 /**
  * Sets the entity tag of what is about to be sent; answers 304 and says so when the caller has it already (RFC 9110 13.1.2).
- * It follows from every instance's content, so that a change anywhere below changes it.
+ * The URLs inside depend on how the caller reached us.
  */
-function isUnchanged(
-  { request, response, baseUrl }: Exchange,
-  instances: readonly InstanceRow[],
-  form: string,
-): boolean {
-  const tag = `"${fingerprint(instances, `${form} ${baseUrl}`)}"`;
+function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
+  const tag = `"${fingerprint([content], baseUrl)}"`;
   response.setHeader('ETag', tag);
   response.setHeader('Cache-Control', 'private, no-cache');
   const known = request.headers['if-none-match'];
@@ -348,8 +371,13 @@ function isUnchanged(
   return true;
 }
 
-function fingerprint(instances: readonly InstanceRow[], form: string): string {
+/** Of every instance's content, so that a change anywhere below changes it. */
+function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
+  return fingerprint(instances.map(versionOfInstance), form);
+}
+
+function fingerprint(versions: readonly string[], form: string): string {
   const hash = createHash('sha256').update(form);
-  for (const { sopInstanceUID, version, crc } of instances) hash.update(`\n${sopInstanceUID} ${version} ${crc}`);
+  for (const version of versions) hash.update(`\n${version}`);
   return hash.digest('hex').slice(0, 32);
 }

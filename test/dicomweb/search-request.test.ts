@@ -57,7 +57,7 @@ test('PS3.18-8.3.4.4-paging: limit and offset are whole numbers', () => {
 });
 
 test('PS3.18-8.3.4.3-includefield: repeats, comma lists and percent-encoded commas are one list; all stands alone', () => {
-  const expected = [0x00081030, 0x00080060, 0x00100030];
+  const expected = [[0x00081030], [0x00080060], [0x00100030]];
   for (const raw of [
     'includefield=00081030,00080060,00100030',
     'includefield=00081030%2C00080060%2C00100030',

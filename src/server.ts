@@ -1,0 +1,147 @@
+/** The Express application, built without listening so that tests drive the same one, and the HTTP server it runs in. */
+import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express';
+import helmet from 'helmet';
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { authenticate } from './access.ts';
+import type { HttpConfig } from './config.ts';
+import { dicomwebRouter } from './dicomweb/router.ts';
+import type { Gateway } from './gateway.ts';
+
+export interface Doors {
+  /** Administration, at `/api`. */
+  readonly api?: Router;
+  /** The console's files and whatever else is asked for, at `/`. */
+  readonly console?: Router;
+}
+
+/** Times within which a request has to make progress; a whole STOW of many gigabytes may take its time. */
+const HEADERS_TIMEOUT_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 6 * 3_600_000;
+const IDLE_TIMEOUT_MS = 120_000;
+const KEEP_ALIVE_MS = 65_000;
+const MAX_HEADER_BYTES = 65_536;
+const MAX_CONNECTIONS = 2048;
+
+export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  // Queries are read by those who know their grammar; forwarding headers by base-url alone.
+  app.set('query parser', false);
+  app.set('etag', false);
+  app.set('case sensitive routing', true);
+  app.use(helmet());
+  const metrics = openMetrics();
+  app.use((request, response, next) => {
+    metrics.observe(request, response);
+    next();
+  });
+  app.get('/healthz', (_request, response) => sendText(response, 200, 'ok\n'));
+  app.get('/readyz', (_request, response) => {
+    const ready = isReady(gateway);
+    sendText(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n');
+  });
+  app.get('/metrics', async (request, response) => {
+    const caller = authenticate(gateway.config.tokens, {
+      authorization: request.headers.authorization,
+      remoteAddress: request.socket.remoteAddress,
+      host: request.headers.host,
+    });
+    if (caller === undefined) response.setHeader('WWW-Authenticate', 'Bearer');
+    if (caller?.roles.has('radiology-it') !== true) {
+      sendText(response, caller === undefined ? 401 : 403, 'the role radiology-it is needed\n');
+      return;
+    }
+    sendText(response, 200, await metrics.registry.metrics(), metrics.registry.contentType);
+  });
+  app.use('/dicom-web', dicomwebRouter(gateway));
+  if (doors.api !== undefined) app.use('/api', doors.api);
+  if (doors.console !== undefined) app.use('/', doors.console);
+  app.use((_request: Request, response: Response) => sendText(response, 404, 'not found\n'));
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    gateway.log.error('request-failed', { error: error instanceof Error ? error.name : typeof error });
+    if (response.headersSent) response.destroy();
+    else sendText(response, error instanceof URIError ? 400 : 500, 'the request failed\n');
+  });
+  return app;
+}
+
+/** Listens where the configuration says; resolves when connections are taken. */
+export function listen(app: Express, config: HttpConfig): Promise<Server> {
+  const { tls } = config;
+  const server: Server =
+    tls === undefined
+      ? createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, app)
+      : createHttpsServer(
+          {
+            maxHeaderSize: MAX_HEADER_BYTES,
+            minVersion: 'TLSv1.2',
+            key: tls.key,
+            cert: tls.certificate,
+            ...(tls.authorities === undefined ? {} : { ca: tls.authorities }),
+          },
+          app,
+        );
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.timeout = IDLE_TIMEOUT_MS;
+  server.maxConnections = MAX_CONNECTIONS;
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(config.port, config.host, () => {
+      server.off('error', reject);
+      resolve(server);
+    });
+  });
+}
+
+function isReady(gateway: Gateway): boolean {
+  try {
+    return gateway.database.get('SELECT 1 AS one') !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function sendText(response: Response, status: number, text: string, contentType = 'text/plain; charset=utf-8'): void {
+  response.statusCode = status;
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(text);
+}
+
+interface Metrics {
+  readonly registry: Registry;
+  observe(request: Request, response: Response): void;
+}
+
+/** Durations by method, row of the routing table and status: never by URL, which may name what a sender named. */
+function openMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const durations = new Histogram({
+    name: 'isthmus_http_request_seconds',
+    help: 'HTTP requests from the first byte read to the answer sent',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60],
+    registers: [registry],
+  });
+  return {
+    registry,
+    observe(request, response) {
+      const end = durations.startTimer();
+      response.once('close', () => {
+        const route: unknown = response.locals['route'];
+        end({
+          method: METHODS.has(request.method) ? request.method : 'other',
+          route: typeof route === 'string' ? route : 'other',
+          status: response.statusCode,
+        });
+      });
+    },
+  };
+}
+
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
