@@ -1,0 +1,117 @@
+/** What a displacement field says about itself: folds, stretching, and whether the way back leads back. */
+import type { VolumeGeometry } from '../dicom/volume.ts';
+import { at, sampleLinear, voxelCount } from './space.ts';
+
+/** Displacement on a grid of cubic voxels: channels (z, y, x) one after the other, in voxels of the grid. */
+export interface GridField {
+  readonly grid: VolumeGeometry;
+  readonly voxels: Float32Array;
+}
+
+export interface JacobianFigures {
+  /** Share of the mask where the determinant is 0 or less: space folded over itself. */
+  readonly foldingFraction: number;
+  /** Share of the mask where the determinant is outside 0.2 to 5. */
+  readonly extremeFraction: number;
+  readonly jacobianMin: number;
+  readonly jacobianMax: number;
+  /** Standard deviation of log J; folded voxels count as 0.001. */
+  readonly sdLogJacobian: number;
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly p95: number;
+  readonly max: number;
+}
+
+/** Determinant of x -> x + u(x) by central differences, over the inner voxels of the mask. */
+export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): JacobianFigures {
+  const { columns, rows, slices } = grid;
+  const count = voxelCount(grid);
+  const steps = [1, columns, columns * rows] as const;
+  let [n, folded, extreme, min, max, sum, squares] = [0, 0, 0, Infinity, -Infinity, 0, 0];
+  for (let k = 1; k < slices - 1; k++) {
+    for (let j = 1; j < rows - 1; j++) {
+      for (let i = 1; i < columns - 1; i++) {
+        const place = (k * rows + j) * columns + i;
+        if (at(mask, place) === 0) continue;
+        const determinant = determinantAt(voxels, place, count, steps);
+        n += 1;
+        if (determinant <= 0) folded += 1;
+        if (determinant < 0.2 || determinant > 5) extreme += 1;
+        min = Math.min(min, determinant);
+        max = Math.max(max, determinant);
+        const log = Math.log(Math.max(determinant, 0.001));
+        sum += log;
+        squares += log * log;
+      }
+    }
+  }
+  const variance = squares / n - (sum / n) ** 2;
+  return {
+    foldingFraction: folded / n,
+    extremeFraction: extreme / n,
+    jacobianMin: min,
+    jacobianMax: max,
+    sdLogJacobian: Math.sqrt(Math.max(0, variance)),
+  };
+}
+
+function determinantAt(u: Float32Array, n: number, count: number, steps: readonly [number, number, number]): number {
+  const d = (channel: number, axis: 0 | 1 | 2) =>
+    (at(u, channel * count + n + steps[axis]) - at(u, channel * count + n - steps[axis])) / 2;
+  const [x, y, z] = [2, 1, 0];
+  const [a, b, c] = [1 + d(x, 0), d(x, 1), d(x, 2)];
+  const [e, f, g] = [d(y, 0), 1 + d(y, 1), d(y, 2)];
+  const [h, i, j] = [d(z, 0), d(z, 1), 1 + d(z, 2)];
+  return a * (f * j - g * i) - b * (e * j - g * h) + c * (e * i - f * h);
+}
+
+/** |u(x) + v(x + u(x))| in mm over the mask: u there, v back, each on its own grid in the same space. */
+export function inverseConsistency(there: GridField, back: GridField, mask: Uint8Array): Spread {
+  const { grid } = there;
+  const [count, backCount] = [voxelCount(grid), voxelCount(back.grid)];
+  const spacing = at(grid.spacingMm, 0);
+  const ratio = at(back.grid.spacingMm, 0) / spacing;
+  const channels = [0, 1, 2].map((c) => back.voxels.subarray(c * backCount, (c + 1) * backCount)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  const errors: number[] = [];
+  let n = 0;
+  for (let k = 0; k < grid.slices; k++) {
+    for (let j = 0; j < grid.rows; j++) {
+      for (let i = 0; i < grid.columns; i++, n++) {
+        if (at(mask, n) === 0) continue;
+        const [u, v, w] = [at(there.voxels, 2 * count + n), at(there.voxels, count + n), at(there.voxels, n)];
+        // Voxel i of the coarse grid is centred at ratio * i + (ratio - 1) / 2 of the fine one.
+        const offset = (ratio - 1) / 2;
+        const [x, y, z] = [(i + u - offset) / ratio, (j + v - offset) / ratio, (k + w - offset) / ratio];
+        const sample = (channel: Float32Array) => ratio * sampleLinear(channel, back.grid, x, y, z);
+        const [dz, dy, dx] = [w + sample(channels[0]), v + sample(channels[1]), u + sample(channels[2])];
+        errors.push(spacing * Math.hypot(dx, dy, dz));
+      }
+    }
+  }
+  return spread(errors);
+}
+
+/** Length of the displacement in mm over the mask. */
+export function displacementLengths({ grid, voxels }: GridField, mask: Uint8Array): Spread {
+  const count = voxelCount(grid);
+  const spacing = at(grid.spacingMm, 0);
+  const lengths: number[] = [];
+  for (let n = 0; n < count; n++) {
+    if (at(mask, n) === 0) continue;
+    lengths.push(spacing * Math.hypot(at(voxels, n), at(voxels, count + n), at(voxels, 2 * count + n)));
+  }
+  return spread(lengths);
+}
+
+function spread(values: readonly number[]): Spread {
+  const sorted = Float64Array.from(values).sort();
+  const rank = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+  return { median: rank(0.5), p95: rank(0.95), max: rank(1) };
+}

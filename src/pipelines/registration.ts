@@ -1,0 +1,271 @@
+/**
+ * Registration of one series to another: rigid, then deformable, by the parameter-free graphs of models/register.
+ * All results are in patient space: fixed point -> moving point, LPS mm. Nothing is delivered that did not help.
+ */
+import { Refusal } from '../dicom/refusal.ts';
+import type { Volume, VolumeGeometry } from '../dicom/volume.ts';
+import { displacementField, resampleThrough } from './displacement.ts';
+import type { DisplacementField } from './displacement.ts';
+import { displacementLengths, inverseConsistency, jacobianFigures } from './field-quality.ts';
+import type { GridField } from './field-quality.ts';
+import { judge } from './gates.ts';
+import type { Gate, Verdict } from './gates.ts';
+import type { RegistrationPair } from './registration-settings.ts';
+import { alignRigidly, initialAlignment, mirrorLooksBetter, rotationDegrees, similarityThrough } from './rigid.ts';
+import type { Prepared, RigidSessions } from './rigid.ts';
+import type { Session } from './session.ts';
+import { bodyMask, ncc, nmi, normalised, percentileWindow } from './similarity.ts';
+import {
+  IDENTITY,
+  at,
+  averaged,
+  cubicGrid,
+  fieldOfView,
+  halved,
+  resampled,
+  sampleLinear,
+  voxelCount,
+  walk,
+} from './space.ts';
+import type { Matrix4 } from './space.ts';
+
+export interface RegistrationSessions extends RigidSessions {
+  /** For series that look alike up to gain: sharpens on intensity. */
+  readonly mono: Session;
+  /** For any two contrasts. */
+  readonly multi: Session;
+}
+
+export interface RegistrationModel {
+  readonly sessions: RegistrationSessions;
+  readonly gates: Readonly<Record<string, Gate>>;
+}
+
+export interface RegistrationQuality {
+  readonly contrast: 'same' | 'different';
+  readonly similarityMeasure: 'NCC' | 'NMI';
+  /** After the initial alignment (identity in one frame of reference), before anything was estimated. */
+  readonly similarityBefore: number;
+  readonly similarityRigid: number;
+  readonly similarityAfter: number;
+  readonly foldingFraction: number;
+  readonly extremeFraction: number;
+  readonly jacobianMin: number;
+  readonly jacobianMax: number;
+  readonly sdLogJacobian: number;
+  readonly inverseConsistencyMedianMm: number;
+  readonly inverseConsistencyP95Mm: number;
+  /** Of the deformable part alone, in the body. */
+  readonly maxDisplacementMm: number;
+  readonly rotationDegrees: number;
+  /** Share of the fixed body that lies in the moving field of view. */
+  readonly bodyInView: number;
+  /** Share of the smaller of the two bodies that lies on the other, after rigid alignment, where both are in view. */
+  readonly bodyOverlap: number;
+  readonly workingSpacingMm: number;
+}
+
+export interface RegistrationResult {
+  /** The moving series on the fixed geometry, interpolated once from its own voxels. */
+  readonly resampled: Volume;
+  /** Value of voxels outside the moving field of view: the smallest value of the moving series. */
+  readonly paddingValue: number;
+  /** Fixed point -> moving point, row-major. */
+  readonly rigid: Matrix4;
+  readonly field: DisplacementField;
+  readonly quality: RegistrationQuality;
+  readonly verdict: Verdict;
+}
+
+/** Told after each step, with the share done. */
+export type Progress = (step: string, share: number) => void;
+
+const SUPPORTED_MODALITIES = new Set(['CT', 'MR', 'PT', 'NM']);
+const MIN_SLICES = 8;
+const MIN_IN_VIEW = 0.1;
+/** Correlation after rigid alignment from which two series of one modality count as one contrast. */
+const SAME_CONTRAST_NCC = 0.7;
+
+/** @throws Refusal PipelineRefused naming what was found and what was expected */
+export async function register(
+  model: RegistrationModel,
+  { fixed, moving, settings }: RegistrationPair,
+  progress: Progress = () => undefined,
+): Promise<RegistrationResult> {
+  refuseUnfit('fixed', fixed);
+  refuseUnfit('moving', moving);
+  const finest = Math.max(Math.min(...fixed.geometry.spacingMm), Math.min(...moving.geometry.spacingMm));
+  const grid = cubicGrid(fixed.geometry, finest, settings.maxWorkingVoxels);
+  const spacing = at(grid.spacingMm, 0);
+  const [f, m] = [prepare('fixed', fixed, spacing), prepare('moving', moving, spacing)];
+
+  const start = initialAlignment(f, m);
+  refuseSeparate(grid, m.volume.geometry, start);
+  progress('rigid', 0.05);
+  const found = await alignRigidly(model.sessions, f, m, start);
+  const move = similarityThrough(f, m, found).nmi >= similarityThrough(f, m, start).nmi ? found : start;
+  if (await mirrorLooksBetter(model.sessions, f, m, move)) {
+    throw new Refusal(
+      'PipelineRefused',
+      'moving looks more like fixed when left and right are exchanged; expected the same side',
+    );
+  }
+  progress('deformable', 0.35);
+  const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
+  const session = same ? model.sessions.mono : model.sessions.multi;
+  const images = pairOn(grid, f, m, move);
+  const wanted = settings.transform === 'deformable';
+  const deformation = wanted ? await deform(session, images.fixed, images.moving, grid) : noField(grid);
+  progress('quality', 0.8);
+  // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
+  const half = halved(grid);
+  const coarse = pairOn(half, f, m, move);
+  const back = wanted ? await deform(session, coarse.moving, coarse.fixed, half) : noField(half);
+  const quality = measure(f, m, { start, move, images, deformation, back, same });
+  const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));
+  progress('resampling', 0.9);
+  const field = displacementField(deformation, move);
+  const paddingValue = moving.voxels.reduce((least, value) => Math.min(least, value), Infinity);
+  const onFixed = resampleThrough(moving, fixed.geometry, field, paddingValue);
+  return { resampled: onFixed, paddingValue, rigid: move, field, quality, verdict };
+}
+
+interface Images {
+  readonly fixed: Float32Array;
+  readonly moving: Float32Array;
+}
+
+interface Estimate {
+  readonly start: Matrix4;
+  readonly move: Matrix4;
+  readonly images: Images;
+  readonly deformation: GridField;
+  readonly back: GridField;
+  readonly same: boolean;
+}
+
+function refuseUnfit(role: 'fixed' | 'moving', { geometry, voxels, modality }: Volume): void {
+  const { columns, rows, slices } = geometry;
+  if (slices < MIN_SLICES || Math.min(columns, rows) < MIN_SLICES) {
+    const size = `${columns} x ${rows} x ${slices}`;
+    throw new Refusal('PipelineRefused', `${role} has ${size} voxels; at least ${MIN_SLICES} per axis are expected`);
+  }
+  if (voxels.length !== voxelCount(geometry)) {
+    throw new Refusal(
+      'PipelineRefused',
+      `${role} has ${voxels.length} voxel values; its geometry asks for ${voxelCount(geometry)}`,
+    );
+  }
+  if (!SUPPORTED_MODALITIES.has(modality)) {
+    const expected = [...SUPPORTED_MODALITIES].join(', ');
+    throw new Refusal('PipelineRefused', `${role} is of another modality than ${expected}`);
+  }
+  if (!voxels.every((value) => Number.isFinite(value))) {
+    throw new Refusal('PipelineRefused', `${role} has voxels that are not finite numbers`);
+  }
+}
+
+function prepare(role: 'fixed' | 'moving', volume: Volume, spacingMm: number): Prepared {
+  const coarse = averaged(volume, spacingMm);
+  const window = percentileWindow(coarse.voxels);
+  if (!(window.high > window.low)) {
+    throw new Refusal('PipelineRefused', `${role} shows nothing: 99 % of its voxels are equal`);
+  }
+  return { volume: coarse, window };
+}
+
+/** Fields of view that hardly meet cannot be judged by similarity. */
+function refuseSeparate(grid: VolumeGeometry, moving: VolumeGeometry, move: Matrix4): void {
+  const view = fieldOfView(moving, grid, move);
+  const share = view.reduce((sum, one) => sum + one, 0) / view.length;
+  if (share < MIN_IN_VIEW) {
+    const found = `${(100 * share).toFixed(1)} % of the fixed volume lies in the moving field of view`;
+    throw new Refusal('PipelineRefused', `${found}; at least ${100 * MIN_IN_VIEW} % is expected`);
+  }
+}
+
+/** Both series on one grid of fixed space, about [0, 1]. */
+function pairOn(grid: VolumeGeometry, fixed: Prepared, moving: Prepared, move: Matrix4): Images {
+  const spacing = at(grid.spacingMm, 0);
+  const see = ({ volume, window }: Prepared, map: Matrix4) =>
+    normalised(resampled(averaged(volume, spacing), grid, map), window);
+  return { fixed: see(fixed, IDENTITY), moving: see(moving, move) };
+}
+
+async function deform(
+  session: Session,
+  fixed: Float32Array,
+  moving: Float32Array,
+  grid: VolumeGeometry,
+): Promise<GridField> {
+  const dims = [1, 1, grid.slices, grid.rows, grid.columns];
+  const { field } = await session.run({ fixed: { dims, data: fixed }, moving: { dims, data: moving } });
+  if (field === undefined) throw new Error('the deformable graph gives no field');
+  return { grid, voxels: field.data };
+}
+
+function noField(grid: VolumeGeometry): GridField {
+  return { grid, voxels: new Float32Array(3 * voxelCount(grid)) };
+}
+
+function measure(fixed: Prepared, moving: Prepared, estimate: Estimate): RegistrationQuality {
+  const { start, move, images, deformation, back, same } = estimate;
+  const { grid } = deformation;
+  const body = bodyMask(images.fixed);
+  const view = fieldOfView(moving.volume.geometry, grid, move);
+  const atStart = fieldOfView(moving.volume.geometry, grid, start);
+  const inView = body.map((one, n) => one & at(view, n));
+  const other = bodyMask(images.moving).map((one, n) => one & at(view, n));
+  const judged = inView.map((one, n) => one & at(atStart, n));
+  const similarity = (image: Float32Array) => (same ? ncc : nmi)(images.fixed, image, judged);
+  const consistency = inverseConsistency(deformation, back, inView);
+  const total = (mask: Uint8Array) => mask.reduce((sum, one) => sum + one, 0);
+  return {
+    contrast: same ? 'same' : 'different',
+    similarityMeasure: same ? 'NCC' : 'NMI',
+    similarityBefore: similarity(pairOn(grid, fixed, moving, start).moving),
+    similarityRigid: similarity(images.moving),
+    similarityAfter: similarity(deformed(images.moving, deformation)),
+    ...jacobianFigures(deformation, inView),
+    inverseConsistencyMedianMm: consistency.median,
+    inverseConsistencyP95Mm: consistency.p95,
+    maxDisplacementMm: displacementLengths(deformation, inView).max,
+    rotationDegrees: rotationDegrees(move),
+    bodyInView: total(inView) / total(body),
+    bodyOverlap: total(inView.map((one, n) => one & at(other, n))) / Math.min(total(inView), total(other)),
+    workingSpacingMm: at(grid.spacingMm, 0),
+  };
+}
+
+/** The gates without those of the measure that was not used: names begin with ncc or nmi. */
+function gatesFor(gates: Readonly<Record<string, Gate>>, { similarityMeasure }: RegistrationQuality) {
+  const other = similarityMeasure === 'NCC' ? 'nmi' : 'ncc';
+  return Object.fromEntries(Object.entries(gates).filter(([name]) => !name.startsWith(other)));
+}
+
+/** The values the card's gates speak of; lengths of consistency in working voxels. */
+function gateValues(quality: RegistrationQuality): Record<string, number> {
+  const { similarityBefore: before, similarityAfter: after, workingSpacingMm: spacing } = quality;
+  return {
+    ...(quality.contrast === 'same' ? { nccGain: after - before, nccAfter: after } : { nmiGain: after - before }),
+    foldingFraction: quality.foldingFraction,
+    extremeFraction: quality.extremeFraction,
+    inverseConsistencyMedianVoxels: quality.inverseConsistencyMedianMm / spacing,
+    inverseConsistencyP95Voxels: quality.inverseConsistencyP95Mm / spacing,
+    maxDisplacementMm: quality.maxDisplacementMm,
+    rotationDegrees: quality.rotationDegrees,
+    bodyInView: quality.bodyInView,
+    bodyOverlap: quality.bodyOverlap,
+  };
+}
+
+/** An image of the grid, moved by a field of the same grid. */
+function deformed(image: Float32Array, { grid, voxels }: GridField): Float32Array {
+  const count = voxelCount(grid);
+  const result = new Float32Array(count);
+  walk(grid, IDENTITY, (n, i, j, k) => {
+    const [u, v, w] = [at(voxels, 2 * count + n), at(voxels, count + n), at(voxels, n)];
+    result[n] = sampleLinear(image, grid, i + u, j + v, k + w);
+  });
+  return result;
+}

@@ -1,0 +1,49 @@
+/** What may be asked of a pipeline worker, what it answers, and the messages between the threads. */
+import type { RefusalReason } from '../dicom/refusal.ts';
+import type { DenoiseInput, DenoiseResult } from './correction.ts';
+import type { RegistrationResult } from './registration.ts';
+import type { RegistrationPair } from './registration-settings.ts';
+
+export interface Requests {
+  readonly register: RegistrationPair;
+  readonly denoise: DenoiseInput;
+}
+
+export interface Results {
+  readonly register: RegistrationResult;
+  readonly denoise: DenoiseResult;
+}
+
+export type PipelineName = keyof Requests;
+
+/** The folder of the model that a pipeline runs. */
+export const MODEL_OF = { register: 'register', denoise: 'ct-denoise' } as const satisfies Record<PipelineName, string>;
+
+/** Main thread -> worker. */
+export interface JobMessage {
+  readonly job: number;
+  readonly pipeline: PipelineName;
+  readonly request: Requests[PipelineName];
+}
+
+/** Worker -> main thread. */
+export type WorkerMessage =
+  | { readonly job: number; readonly kind: 'progress'; readonly step: string; readonly share: number }
+  | { readonly job: number; readonly kind: 'result'; readonly result: Results[PipelineName] }
+  | { readonly job: number; readonly kind: 'refusal'; readonly reason: RefusalReason; readonly sentence: string }
+  | { readonly job: number; readonly kind: 'fault'; readonly message: string; readonly stack: string };
+
+export interface WorkerSettings {
+  readonly modelsFolder: string;
+  readonly threads: number;
+}
+
+/** The buffers behind all arrays of a message, each once: they move to the other thread and leave this one. */
+export function buffersOf(value: unknown, found: Set<ArrayBuffer> = new Set()): Set<ArrayBuffer> {
+  if (ArrayBuffer.isView(value)) {
+    if (value.buffer instanceof ArrayBuffer) found.add(value.buffer);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const part of Object.values(value)) buffersOf(part, found);
+  }
+  return found;
+}

@@ -1,0 +1,88 @@
+/** How alike two images on one grid are, and which part of an image is body rather than background. */
+import { at } from './space.ts';
+
+const BINS = 32;
+
+/** Linear map that brings the 0.5th and 99.5th percentile to 0 and 1; what lies beyond is cut. */
+export interface Window {
+  readonly low: number;
+  readonly high: number;
+}
+
+export function percentileWindow(voxels: Float32Array): Window {
+  const sorted = voxels.slice().sort();
+  const rank = (share: number) => at(sorted, Math.min(sorted.length - 1, Math.floor(share * sorted.length)));
+  return { low: rank(0.005), high: rank(0.995) };
+}
+
+export function normalised(voxels: Float32Array, { low, high }: Window): Float32Array {
+  const range = high - low;
+  return voxels.map((value) => Math.min(1, Math.max(0, (value - low) / range)));
+}
+
+/** 1 where a normalised image is above 60 % of Otsu's threshold: body, table and skin, not air. */
+export function bodyMask(image: Float32Array): Uint8Array {
+  const threshold = 0.6 * otsu(image);
+  return Uint8Array.from(image, (value) => (value > threshold ? 1 : 0));
+}
+
+/** Correlation coefficient over the voxels of the mask: 1 = the same up to gain and offset. */
+export function ncc(a: Float32Array, b: Float32Array, mask: Uint8Array): number {
+  let [n, sa, sb, saa, sbb, sab] = [0, 0, 0, 0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    if (at(mask, i) === 0) continue;
+    const [x, y] = [at(a, i), at(b, i)];
+    n += 1;
+    sa += x;
+    sb += y;
+    saa += x * x;
+    sbb += y * y;
+    sab += x * y;
+  }
+  const spread = (saa - (sa * sa) / n) * (sbb - (sb * sb) / n);
+  return spread > 0 ? (sab - (sa * sb) / n) / Math.sqrt(spread) : 0;
+}
+
+/** Normalised mutual information (H(a) + H(b)) / H(a, b) over the mask: 1 = independent, 2 = one determines the other. */
+export function nmi(a: Float32Array, b: Float32Array, mask: Uint8Array): number {
+  const joint = new Float64Array(BINS * BINS);
+  const bin = (value: number) => Math.min(BINS - 1, Math.floor(value * BINS));
+  let n = 0;
+  for (let i = 0; i < a.length; i++) {
+    if (at(mask, i) === 0) continue;
+    const cell = bin(at(a, i)) * BINS + bin(at(b, i));
+    joint[cell] = at(joint, cell) + 1;
+    n += 1;
+  }
+  const [rows, columns] = [new Float64Array(BINS), new Float64Array(BINS)];
+  joint.forEach((count, cell) => {
+    const [row, column] = [Math.floor(cell / BINS), cell % BINS];
+    rows[row] = at(rows, row) + count;
+    columns[column] = at(columns, column) + count;
+  });
+  const entropy = (counts: Float64Array) =>
+    counts.reduce((sum, count) => (count > 0 ? sum - (count / n) * Math.log(count / n) : sum), 0);
+  const together = entropy(joint);
+  return together > 0 ? (entropy(rows) + entropy(columns)) / together : 1;
+}
+
+/** Threshold that best parts a normalised image into two classes (Otsu 1979). */
+function otsu(image: Float32Array): number {
+  const bins = 256;
+  const counts = new Float64Array(bins);
+  for (const value of image) {
+    const bin = Math.min(bins - 1, Math.floor(value * bins));
+    counts[bin] = at(counts, bin) + 1;
+  }
+  const total = counts.reduce((sum, count, bin) => sum + count * bin, 0);
+  let [best, threshold, below, sumBelow] = [-1, 0, 0, 0];
+  for (let bin = 0; bin < bins - 1; bin++) {
+    below += at(counts, bin);
+    sumBelow += at(counts, bin) * bin;
+    const above = image.length - below;
+    if (below === 0 || above === 0) continue;
+    const between = below * above * (sumBelow / below - (total - sumBelow) / above) ** 2;
+    if (between > best) [best, threshold] = [between, (bin + 1) / bins];
+  }
+  return threshold;
+}

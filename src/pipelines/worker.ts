@@ -1,0 +1,69 @@
+/** A worker thread that runs pipelines one after another; opens the graphs of a model at its first job. */
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Refusal } from '../dicom/refusal.ts';
+import { denoise } from './correction.ts';
+import type { DenoiseModel } from './correction.ts';
+import { openGraph } from './graph-session.ts';
+import { loadModel } from './manifest.ts';
+import type { Model } from './manifest.ts';
+import { register } from './registration.ts';
+import type { Progress, RegistrationModel } from './registration.ts';
+import { MODEL_OF, buffersOf } from './requests.ts';
+import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
+
+type Runner<P extends PipelineName> = (request: Requests[P], progress: Progress) => Promise<Results[P]>;
+
+/** Opens a pipeline's model and gives the function that runs it. */
+const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) => Promise<Runner<P>> } = {
+  register: async (model, threads) => {
+    const open = (name: string) => openGraph(model, name, threads);
+    const sessions = {
+      wide: await open('rigid-wide'),
+      middle: await open('rigid-middle'),
+      fine: await open('rigid-fine'),
+      mono: await open('deform-mono'),
+      multi: await open('deform-multi'),
+    };
+    const opened: RegistrationModel = { sessions, gates: model.card.gates };
+    return (pair, progress) => register(opened, pair, progress);
+  },
+  denoise: async (model, threads) => {
+    const opened: DenoiseModel = { session: await openGraph(model, 'denoise', threads), gates: model.card.gates };
+    return (input, progress) => denoise(opened, input, progress);
+  },
+};
+
+const runners = new Map<PipelineName, Runner<PipelineName>>();
+const settings = workerData as WorkerSettings;
+
+parentPort?.on('message', (message: JobMessage) => void answer(message));
+
+async function answer({ job, pipeline, request }: JobMessage): Promise<void> {
+  try {
+    const run = await runnerOf(pipeline);
+    const result = await run(request, (step, share) => send({ job, kind: 'progress', step, share }));
+    send({ job, kind: 'result', result });
+  } catch (error) {
+    if (error instanceof Refusal) {
+      send({ job, kind: 'refusal', reason: error.reason, sentence: error.message });
+    } else {
+      const { message, stack } = error instanceof Error ? error : new Error(String(error));
+      send({ job, kind: 'fault', message, stack: stack ?? message });
+    }
+  }
+}
+
+async function runnerOf(pipeline: PipelineName): Promise<Runner<PipelineName>> {
+  const found = runners.get(pipeline);
+  if (found !== undefined) return found;
+  const model = loadModel(join(settings.modelsFolder, MODEL_OF[pipeline]));
+  // The request that comes with a pipeline's name has that pipeline's type: the pool's signature holds it.
+  const runner = (await OPENERS[pipeline](model, settings.threads)) as Runner<PipelineName>;
+  runners.set(pipeline, runner);
+  return runner;
+}
+
+function send(message: WorkerMessage): void {
+  parentPort?.postMessage(message, [...buffersOf(message)]);
+}
