@@ -1,0 +1,275 @@
+/**
+ * De-identification of one object (PS3.15 Annex E): header rewritten by the compiled profile, pixel data cleaned as it streams by,
+ * pseudonyms remembered in the crosswalk. What cannot be made safe is refused, never passed.
+ */
+import { asciiValue, findElement, numberValue, textValue, valueBytes, type DataSet } from '../dicom/data-set.ts';
+import { tag } from '../dicom/dictionary.ts';
+import type { Deidentified, Identified, PixelDataHeader } from '../dicom/object.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { isUid, parseUid } from '../dicom/uid.ts';
+import type { Vr } from '../dicom/vr.ts';
+import { openSink, sinkBytes, writeElement, writeHeader, writeText, type Sink } from '../dicom/writer.ts';
+import { yearOfDate, yearsBetween, ageInYears } from './actions.ts';
+import { cleanBody, isOffsetTable, planBody, type BodyPlan } from './body.ts';
+import {
+  dateOffsetDays,
+  domainOf,
+  patientPseudonym,
+  pseudonymOfUid,
+  rememberRows,
+  settleWritten,
+  type Originals,
+  type StudyRow,
+  type Wall,
+} from './crosswalk.ts';
+import { writeFileMeta } from './file-meta.ts';
+import type { CompiledProfile } from './profile.ts';
+import { noCounts, rewriteDataSet, type Counts, type Insert, type Rewriting } from './rewrite.ts';
+import { faceRisk, pixelRisk, uncleanable } from './risk.ts';
+import { stampInserts } from './stamps.ts';
+
+export interface DeidentifySettings {
+  readonly project: string;
+  readonly profile: CompiledProfile;
+}
+
+export interface Deidentification {
+  readonly object: Deidentified;
+  /** Writes the crosswalk rows of this object; part of the caller's transaction when there is one. */
+  readonly remember: () => void;
+  readonly counts: Counts;
+}
+
+const UNDEFINED_LENGTH = 0xffffffff;
+const PIXEL_VRS: ReadonlySet<Vr> = new Set(['OB', 'OW', 'OF', 'OD']);
+const EXTENDED_OFFSET_TABLE = tag('ExtendedOffsetTable');
+const EXTENDED_OFFSET_TABLE_LENGTHS = tag('ExtendedOffsetTableLengths');
+
+/**
+ * The result's head is complete; its body is cleaned while it is read and throws a Refusal when that fails.
+ * @throws Refusal Quarantined
+ */
+export async function deidentify(
+  wall: Wall,
+  object: Identified,
+  settings: DeidentifySettings,
+): Promise<Deidentification> {
+  const { head, body } = object;
+  const { dataSet } = head;
+  const { project, profile } = settings;
+  const names = identityOf(dataSet);
+  refuse(uncleanable(names.sopClassUID));
+  const pixels = pixelRisk(head, names.sopClassUID);
+  if (profile.file.pixels === 'quarantine') refuse(pixels);
+  const face = faceRisk(head, names.sopClassUID);
+  if (profile.file.faces === 'quarantine') refuse(face);
+  const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
+  const plan = planBody(head, bitsAllocated);
+
+  const domain = domainOf(wall, project);
+  const patientId = textValue(dataSet, tag('PatientID'))?.trim() ?? '';
+  // Without an ID nobody knows whether two studies are one patient's: each stands for itself.
+  const patient = patientPseudonym(
+    wall,
+    domain,
+    patientId === '' ? 'no patient id' : (textValue(dataSet, tag('IssuerOfPatientID'))?.trim() ?? ''),
+    patientId === '' ? names.study : patientId,
+  );
+  const { dates } = profile.file;
+  const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
+  const sink = openSink(dataSet.end - dataSet.start + 2048);
+  const run: Rewriting = {
+    sink,
+    profile,
+    domain,
+    sopClassUID: names.sopClassUID,
+    patient: patient.pseudonym,
+    originalPatientId: patientId,
+    offsetDays,
+    birthYear: birthYear(dataSet),
+    identifyingWords: identifyingWords(dataSet),
+    encapsulated: plan.kind !== 'native',
+    pixelRepresentation: numberValue(dataSet, tag('PixelRepresentation')),
+    bitsAllocated,
+    counts: noCounts(),
+    uids: new Map(),
+  };
+  const study = pseudonymOfUid(domain, names.study);
+  const sopInstanceUID = pseudonymOfUid(domain, names.instance);
+  writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
+  rewriteDataSet(
+    run,
+    dataSet,
+    inserts(run, dataSet, { pixelsAtRisk: pixels !== undefined, faceVisible: face !== undefined }),
+  );
+  writePixelDataHeader(sink, dataSet, head.pixelData, plan);
+
+  settleWritten(wall, domain, study, run.uids.keys());
+  const studyRow = (): StudyRow => ({
+    originalStudyInstanceUID: names.study,
+    patient: patient.pseudonym,
+    attributes: originalsOf(dataSet),
+    dateMode: dates.mode,
+    offsetDays,
+  });
+  return {
+    object: {
+      head: sinkBytes(sink),
+      body: cleanBody(body, plan),
+      bodyLengthBytes: plan.lengthBytes === undefined ? undefined : plan.lengthBytes + (plan.lengthBytes & 1),
+      studyInstanceUID: parseUid(study, 'Study Instance UID'),
+      seriesInstanceUID: parseUid(pseudonymOfUid(domain, names.series), 'Series Instance UID'),
+      sopInstanceUID: parseUid(sopInstanceUID, 'SOP Instance UID'),
+      sopClassUID: names.sopClassUID,
+      transferSyntaxUID: plan.transferSyntaxUID,
+      project,
+    } as Deidentified,
+    remember: () => rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids }),
+    counts: run.counts,
+  };
+}
+
+function refuse(why: string | undefined): void {
+  if (why !== undefined) throw new Refusal('Quarantined', why);
+}
+
+interface Identity {
+  readonly study: string;
+  readonly series: string;
+  readonly instance: string;
+  readonly sopClassUID: string;
+}
+
+function identityOf(dataSet: DataSet): Identity {
+  const uid = (attribute: number, name: string): string => {
+    const text = asciiValue(dataSet, attribute);
+    if (text === undefined || !isUid(text))
+      throw new Refusal('Quarantined', `${name} is ${text === undefined ? 'missing' : 'no UID'}`);
+    return text;
+  };
+  return {
+    sopClassUID: uid(0x00080016, 'SOP Class UID (0008,0016)'),
+    instance: uid(0x00080018, 'SOP Instance UID (0008,0018)'),
+    study: uid(0x0020000d, 'Study Instance UID (0020,000D)'),
+    series: uid(0x0020000e, 'Series Instance UID (0020,000E)'),
+  };
+}
+
+/** What the output has whether the input had it or not. Ascending. */
+function inserts(run: Rewriting, dataSet: DataSet, verdict: Parameters<typeof stampInserts>[2]): Insert[] {
+  return [
+    [0x00080005, (sink) => writeText(sink, 0x00080005, 'CS', 'ISO_IR 192')],
+    [0x00100010, (sink) => writeText(sink, 0x00100010, 'PN', run.patient)],
+    [0x00100020, (sink) => writeText(sink, 0x00100020, 'LO', run.patient)],
+    ...stampInserts(run, dataSet, verdict),
+  ];
+}
+
+/** The first of January of the birth year, for patients up to 89 years old at the time of the study; else undefined. */
+function birthYear(dataSet: DataSet): string | undefined {
+  const birth = asciiValue(dataSet, tag('PatientBirthDate')) ?? '';
+  const year = yearOfDate(birth);
+  const study = asciiValue(dataSet, tag('StudyDate')) ?? '';
+  // The year of the study and the year of birth give the age to within a year: both bounds must be 89 or less.
+  const age = yearsBetween(birth, `${study.slice(0, 4)}1231`);
+  const stated = ageInYears(asciiValue(dataSet, tag('PatientAge')) ?? '');
+  if (year === undefined || age === undefined || age > 89 || (stated !== undefined && stated >= 90)) return undefined;
+  return `${year}0101`;
+}
+
+const NAMES_AND_IDS = [
+  'AccessionNumber',
+  'ReferringPhysicianName',
+  'PerformingPhysicianName',
+  'NameOfPhysiciansReadingStudy',
+  'OperatorsName',
+  'PatientName',
+  'PatientID',
+  'OtherPatientNames',
+  'OtherPatientIDs',
+  'PatientBirthName',
+  'PatientMotherBirthName',
+  'PatientBirthDate',
+  'RequestingPhysician',
+].map(tag);
+
+/** Words of names and ids, upper case, from three characters on; two-character ideographic names too. */
+function identifyingWords(dataSet: DataSet): Set<string> {
+  const words = new Set<string>();
+  for (const attribute of NAMES_AND_IDS) {
+    const text = textValue(dataSet, attribute);
+    if (text === undefined) continue;
+    for (const word of text.toUpperCase().split(/[\s^=\\,;:()]+/)) {
+      if (word.length >= 3 || (word.length === 2 && /[^\u0000-\u02ff]/.test(word))) words.add(word);
+    }
+  }
+  return words;
+}
+
+const ORIGINALS = [
+  'PatientName',
+  'PatientID',
+  'IssuerOfPatientID',
+  'TypeOfPatientID',
+  'PatientBirthDate',
+  'PatientBirthTime',
+  'PatientSex',
+  'OtherPatientNames',
+  'OtherPatientIDs',
+  'PatientAge',
+  'PatientSize',
+  'PatientWeight',
+  'EthnicGroup',
+  'PatientComments',
+  'StudyDate',
+  'StudyTime',
+  'AccessionNumber',
+  'ReferringPhysicianName',
+  'StudyDescription',
+  'StudyID',
+].map(tag);
+
+/** Patient and study attributes as they came, for the way back. */
+function originalsOf(dataSet: DataSet): Originals {
+  const originals: Record<string, string> = {};
+  for (const attribute of ORIGINALS) {
+    const text = textValue(dataSet, attribute);
+    if (text !== undefined) originals[attribute.toString(16).padStart(8, '0')] = text;
+  }
+  return originals;
+}
+
+function writePixelDataHeader(
+  sink: Sink,
+  dataSet: DataSet,
+  pixelData: PixelDataHeader | undefined,
+  plan: BodyPlan,
+): void {
+  if (pixelData === undefined) return;
+  if (plan.lengthBytes === undefined) {
+    writeExtendedOffsetTable(sink, dataSet);
+    writeHeader(sink, pixelData.tag, 'OB', UNDEFINED_LENGTH);
+  } else {
+    const vr = PIXEL_VRS.has(pixelData.vr) ? pixelData.vr : 'OW';
+    writeHeader(sink, pixelData.tag, vr, plan.lengthBytes + (plan.lengthBytes & 1));
+  }
+}
+
+/** Lengths of frames do not change here, so that a table that was true still is; what is no table at all goes. */
+function writeExtendedOffsetTable(sink: Sink, dataSet: DataSet): void {
+  const offsets = findElement(dataSet, EXTENDED_OFFSET_TABLE);
+  const lengths = findElement(dataSet, EXTENDED_OFFSET_TABLE_LENGTHS);
+  if (offsets === undefined || lengths === undefined) return;
+  const offsetBytes = valueBytes(dataSet, offsets);
+  const lengthBytes = valueBytes(dataSet, lengths);
+  if (offsetBytes.length !== lengthBytes.length || !isOffsetTable(offsetBytes, 8)) return;
+  // Each frame lies between its offset and the next one, after an item header of 8 bytes.
+  for (let at = 0; at < lengthBytes.length; at += 8) {
+    const end = offsetBytes.readBigUInt64LE(at) + 8n + lengthBytes.readBigUInt64LE(at);
+    const next = at + 8 < offsetBytes.length ? offsetBytes.readBigUInt64LE(at + 8) : undefined;
+    if (next !== undefined && end > next) return;
+    if (lengthBytes.readBigUInt64LE(at) > 0xffffffffn) return;
+  }
+  writeElement(sink, EXTENDED_OFFSET_TABLE, 'OV', offsetBytes);
+  writeElement(sink, EXTENDED_OFFSET_TABLE_LENGTHS, 'OV', lengthBytes);
+}

@@ -1,0 +1,468 @@
+/**
+ * Rewrites a data set by the rules, to any depth, in Explicit VR LE and UTF-8. What is not known to be harmless does not come out:
+ * private and repeating groups, retired and unknown attributes, free text, values that are not what their VR says.
+ */
+import {
+  asciiOf,
+  characterSetOf,
+  findElement,
+  numberValue,
+  type DataElement,
+  type DataSet,
+} from '../dicom/data-set.ts';
+import { decodeText, encodeText, type CharacterSet } from '../dicom/character-set.ts';
+import { isPrivate, tag, vrOf } from '../dicom/dictionary.ts';
+import { attributeType, hasAttributeTypes, type AttributeType } from '../dicom/iod.ts';
+import { isWellKnownUid } from '../dicom/sop-class.ts';
+import { VR_TRAITS, type Vr } from '../dicom/vr.ts';
+import {
+  beginItem,
+  beginSequence,
+  copyElement,
+  endItem,
+  endSequence,
+  littleEndianValue,
+  writeElement,
+  writeText,
+  type Sink,
+} from '../dicom/writer.ts';
+import {
+  areNumbers,
+  asCodeString,
+  capAge,
+  dummyValue,
+  isTime,
+  resolveAction,
+  shiftDate,
+  shiftDateTime,
+  yearOfDate,
+  yearOfDateTime,
+  type PlainAction,
+} from './actions.ts';
+import { isPublicScheme, isPlainCode } from './codes.ts';
+import { pseudonymOfText, pseudonymOfUid, type Domain } from './crosswalk.ts';
+import type { BasicAction, CompiledProfile, Rule } from './profile.ts';
+import { planOf, type Plan } from './unlisted.ts';
+
+/** How many attributes met which fate; never a value. */
+export interface Counts {
+  kept: number;
+  removed: number;
+  emptied: number;
+  dummies: number;
+  uidsMapped: number;
+  datesChanged: number;
+  privateRemoved: number;
+  /** Neither in Table E.1-1 nor known to be harmless. */
+  unknownRemoved: number;
+  /** Values that were not what their VR says. */
+  invalidRemoved: number;
+}
+
+export function noCounts(): Counts {
+  return {
+    kept: 0,
+    removed: 0,
+    emptied: 0,
+    dummies: 0,
+    uidsMapped: 0,
+    datesChanged: 0,
+    privateRemoved: 0,
+    unknownRemoved: 0,
+    invalidRemoved: 0,
+  };
+}
+
+/** One object on its way through. */
+export interface Rewriting {
+  readonly sink: Sink;
+  readonly profile: CompiledProfile;
+  readonly domain: Domain;
+  readonly sopClassUID: string;
+  readonly patient: string;
+  /** As it stands in the object's Patient ID. */
+  readonly originalPatientId: string;
+  readonly offsetDays: number;
+  /** What replaces Patient's Birth Date where the profile keeps a year of it. */
+  readonly birthYear: string | undefined;
+  /** Words of this object's names and ids, upper case, that no kept text may hold. */
+  readonly identifyingWords: ReadonlySet<string>;
+  readonly encapsulated: boolean;
+  readonly pixelRepresentation: number | undefined;
+  readonly bitsAllocated: number | undefined;
+  readonly counts: Counts;
+  /** Pseudonym -> original, of every UID mapped. */
+  readonly uids: Map<string, string>;
+}
+
+/** Elements that replace or join those of the data set, ascending by tag. */
+export type Insert = readonly [tag: number, write: (sink: Sink) => void];
+
+const SPECIFIC_CHARACTER_SET = 0x00080005;
+const CODE_VALUE = tag('CodeValue');
+const CODING_SCHEME_DESIGNATOR = tag('CodingSchemeDesignator');
+
+/** Where an element stands. */
+interface Place {
+  readonly dataSet: DataSet;
+  /** In force here. */
+  readonly set: CharacterSet;
+  /** Tags of the sequences around it, outermost first. */
+  readonly path: number[];
+}
+
+/** Writes what may stay of `dataSet`, with `inserts` in their places. */
+export function rewriteDataSet(
+  run: Rewriting,
+  dataSet: DataSet,
+  inserts: readonly Insert[],
+  path: number[] = [],
+  inherited?: CharacterSet,
+): void {
+  const at: Place = { dataSet, set: characterSetOf(dataSet, inherited), path };
+  let next = 0;
+  for (const element of dataSet.elements) {
+    for (let insert = inserts[next]; insert !== undefined && insert[0] <= element.tag; insert = inserts[++next])
+      insert[1](run.sink);
+    if (next > 0 && inserts[next - 1]?.[0] === element.tag) continue;
+    rewriteElement(run, at, element);
+  }
+  for (; next < inserts.length; next++) inserts[next]?.[1](run.sink);
+}
+
+function rewriteElement(run: Rewriting, at: Place, element: DataElement): void {
+  const { counts, profile } = run;
+  const group = element.tag >>> 16;
+  // Group lengths would no longer be true; the output is in one character set that the top level names.
+  if ((element.tag & 0xffff) === 0 || element.tag === SPECIFIC_CHARACTER_SET) return;
+  if (isPrivate(element.tag)) {
+    counts.privateRemoved++;
+    return;
+  }
+  if (isRemovedGroup(group)) {
+    counts.removed++;
+    return;
+  }
+  const rule = profile.rules.get(element.tag);
+  if (rule === undefined) actUnlisted(run, at, element);
+  else act(run, at, element, rule);
+}
+
+/** Command, file meta and directory groups; curves (50xx) and overlays (60xx), every element; signatures and padding. */
+function isRemovedGroup(group: number): boolean {
+  const block = group & 0xff00;
+  return group < 8 || block === 0x5000 || block === 0x6000 || group >= 0x7fe0;
+}
+
+function act(run: Rewriting, at: Place, element: DataElement, rule: Rule): void {
+  switch (rule.action) {
+    case 'walk':
+      return apply(run, at, element, 'walk');
+    case 'code':
+      writeDummyCode(run.sink, element.tag);
+      run.counts.dummies++;
+      return;
+    case 'date':
+      return actOnDate(run, at, element, rule.otherwise);
+    case 'age':
+      return replaceOrFall(run, at, element, capAge(asciiOf(at.dataSet, element)), 'X');
+    case 'birth-date':
+      return replaceOrFall(run, at, element, run.birthYear, 'Z');
+    case 'patient-name':
+      writeText(run.sink, element.tag, 'PN', at.path.length === 0 ? run.patient : '');
+      run.counts.dummies++;
+      return;
+    case 'patient-id': {
+      const same = decodeText(at.set, littleEndianValue(at.dataSet, element), 'LO').trim() === run.originalPatientId;
+      writeText(run.sink, element.tag, 'LO', same ? run.patient : 'REMOVED');
+      run.counts.dummies++;
+      return;
+    }
+    case 'word':
+      return writeWord(run, at, element);
+    default:
+      return actByCode(run, at, element, rule.action);
+  }
+}
+
+function actByCode(run: Rewriting, at: Place, element: DataElement, code: BasicAction): void {
+  const conditional = code.length > 1 || code === 'Z';
+  const type = conditional ? typeOf(run, at.path, element.tag) : undefined;
+  apply(run, at, element, resolveAction(code, type, conditional && hasAttributeTypes(run.sopClassUID)));
+}
+
+function apply(run: Rewriting, at: Place, element: DataElement, action: PlainAction): void {
+  const { counts } = run;
+  const vr = vrOf(element.tag) ?? element.vr;
+  switch (action) {
+    case 'X':
+      counts.removed++;
+      return;
+    case 'Z':
+      writeElement(run.sink, element.tag, vr, EMPTY);
+      counts.emptied++;
+      return;
+    case 'U':
+      return mapUids(run, at, element);
+    case 'walk':
+      return walk(run, at, element);
+    case 'D':
+      if (vr === 'SQ') return walk(run, at, element);
+      if (vr === 'UI') return mapUids(run, at, element);
+      writeElement(run.sink, element.tag, vr, dummyValue(vr));
+      counts.dummies++;
+      return;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function walk(run: Rewriting, at: Place, element: DataElement): void {
+  if (element.items === undefined) {
+    // A sequence that cannot be looked into.
+    if (element.valueEnd > element.valueStart) run.counts.invalidRemoved++;
+    writeElement(run.sink, element.tag, 'SQ', EMPTY);
+    return;
+  }
+  run.counts.kept++;
+  const sequence = beginSequence(run.sink, element.tag);
+  at.path.push(element.tag);
+  for (const item of element.items) {
+    const mark = beginItem(run.sink);
+    rewriteDataSet(run, item, NO_INSERTS, at.path, at.set);
+    endItem(run.sink, mark);
+  }
+  at.path.pop();
+  endSequence(run.sink, sequence);
+}
+
+export const NO_INSERTS: readonly Insert[] = [];
+
+/** Every value of a multi-valued UID by itself; what the standard registers stays. */
+function mapUids(run: Rewriting, at: Place, element: DataElement): void {
+  const text = asciiOf(at.dataSet, element);
+  if (text === '') {
+    writeElement(run.sink, element.tag, 'UI', EMPTY);
+    return;
+  }
+  const mapped = text.includes('\\')
+    ? text
+        .split('\\')
+        .map((uid) => mapUid(run, uid.trim()))
+        .join('\\')
+    : mapUid(run, text);
+  writeElement(run.sink, element.tag, 'UI', Buffer.from(mapped, 'latin1'));
+}
+
+function mapUid(run: Rewriting, uid: string): string {
+  if (uid === '' || isWellKnownUid(uid)) return uid;
+  const pseudonym = pseudonymOfUid(run.domain, uid);
+  run.uids.set(pseudonym, uid);
+  run.counts.uidsMapped++;
+  return pseudonym;
+}
+
+/** The type in the IOD, remembered by class and place. */
+function typeOf(run: Rewriting, path: readonly number[], last: number): AttributeType | undefined {
+  const key = path.length === 0 ? last : `${path.join()},${last}`;
+  let types = TYPES.get(run.sopClassUID);
+  if (types === undefined) TYPES.set(run.sopClassUID, (types = new Map()));
+  if (types.has(key)) return types.get(key);
+  const type = attributeType(run.sopClassUID, [...path, last]);
+  if (types.size < MAX_TYPES) types.set(key, type);
+  return type;
+}
+
+const TYPES = new Map<string, Map<number | string, AttributeType | undefined>>();
+const MAX_TYPES = 5000;
+
+/** DA, DT and TM by the profile's way with dates; what is no date falls to the table's letter. */
+function actOnDate(run: Rewriting, at: Place, element: DataElement, otherwise: BasicAction): void {
+  const text = asciiOf(at.dataSet, element);
+  if (text === '') {
+    writeElement(run.sink, element.tag, vrOf(element.tag) ?? element.vr, EMPTY);
+    run.counts.kept++;
+    return;
+  }
+  const values = text.split('\\').map((value) => changedDate(run, value.trim(), vrOf(element.tag) ?? element.vr));
+  const changed = values.every((value) => value !== undefined) ? values.join('\\') : undefined;
+  if (changed === undefined) actByCode(run, at, element, otherwise);
+  else {
+    writeText(run.sink, element.tag, vrOf(element.tag) ?? element.vr, changed);
+    run.counts.datesChanged++;
+  }
+}
+
+function changedDate(run: Rewriting, value: string, vr: Vr): string | undefined {
+  const { dates } = run.profile.file;
+  if (dates.mode === 'remove') return undefined;
+  if (vr === 'TM') return run.profile.keepTimes && isTime(value) ? value : undefined;
+  if (dates.mode === 'year-only') {
+    if (vr === 'DT') return yearOfDateTime(value);
+    const year = yearOfDate(value);
+    return year === undefined ? undefined : `${year}0101`;
+  }
+  return vr === 'DT' ? shiftDateTime(value, run.offsetDays, run.profile.keepTimes) : shiftDate(value, run.offsetDays);
+}
+
+function replaceOrFall(
+  run: Rewriting,
+  at: Place,
+  element: DataElement,
+  value: string | undefined,
+  otherwise: BasicAction,
+): void {
+  if (value === undefined) return actByCode(run, at, element, otherwise);
+  writeText(run.sink, element.tag, vrOf(element.tag) ?? element.vr, value);
+  run.counts.datesChanged++;
+}
+
+/** Equal words stay equal, so that what refers to them still does. */
+function writeWord(run: Rewriting, at: Place, element: DataElement): void {
+  const vr = vrOf(element.tag) ?? element.vr;
+  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), vr).replace(/[ \0]+$/, '');
+  writeText(run.sink, element.tag, vr, text === '' ? '' : pseudonymOfText(run.domain, text));
+  run.counts.dummies++;
+}
+
+/** Attributes that Table E.1-1 does not have: by what the dictionary says they are. */
+function actUnlisted(run: Rewriting, at: Place, element: DataElement): void {
+  const { counts } = run;
+  const plan = planOf(element.tag);
+  if (plan.kind === 'drop' || !fits(plan, element)) {
+    counts.unknownRemoved++;
+    return;
+  }
+  switch (plan.kind) {
+    case 'sequence':
+      return walk(run, at, element);
+    case 'uid':
+      return mapUids(run, at, element);
+    case 'date':
+      return actOnDate(run, at, element, 'X/Z/D');
+    case 'number':
+      if (!areNumbers(asciiOf(at.dataSet, element), plan.vr as 'DS' | 'IS')) return invalid(run, at, element);
+      return keep(run, at, element, plan);
+    case 'code-string':
+      return keepCodeString(run, at, element, plan);
+    case 'coded':
+      return keepCoded(run, at, element, plan);
+    case 'kept-text':
+      return keepText(run, at, element, plan);
+    case 'free-text':
+      return removeText(run, at, element, plan);
+    case 'data':
+      return keep(run, at, element, plan);
+  }
+}
+
+/** The encoded VR is the dictionary's; text may stand for text, bytes for words. */
+function fits(plan: Plan, element: DataElement): boolean {
+  if (element.fragments !== undefined) return false;
+  if (plan.vrs.includes(element.vr)) return true;
+  const wanted = VR_TRAITS[plan.vr];
+  const found = VR_TRAITS[element.vr];
+  return wanted.text !== false && found.text !== false && element.vr !== 'UI';
+}
+
+function keep(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  run.counts.kept++;
+  if (plan.vrs.length > 1 && element.retyped) {
+    const { pixelRepresentation, bitsAllocated, encapsulated } = run;
+    const vr = vrOf(element.tag, {
+      pixelRepresentation: numberValue(at.dataSet, 0x00280103) ?? pixelRepresentation,
+      bitsAllocated,
+      encapsulated,
+    });
+    writeElement(run.sink, element.tag, vr ?? element.vr, littleEndianValue(at.dataSet, element));
+    return;
+  }
+  if (plan.vrs.includes(element.vr)) copyElement(run.sink, at.dataSet, element);
+  else writeElement(run.sink, element.tag, plan.vr, littleEndianValue(at.dataSet, element));
+}
+
+/** A value that is not what its VR says may be anything: it goes, and a dummy comes where the IOD wants a value. */
+function invalid(run: Rewriting, at: Place, element: DataElement): void {
+  run.counts.invalidRemoved++;
+  actByCode(run, at, element, 'X/Z/D');
+}
+
+function keepCodeString(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  const text = asciiOf(at.dataSet, element);
+  const code = asCodeString(text);
+  if (code === undefined) return invalid(run, at, element);
+  if (plan.terms !== undefined && !code.split('\\').every((value) => plan.terms?.has(value.trim()) === true))
+    return invalid(run, at, element);
+  if (hasIdentifyingWord(run, code) && !isRequired(typeOf(run, at.path, element.tag))) return invalid(run, at, element);
+  if (code === text) return keep(run, at, element, plan);
+  writeText(run.sink, element.tag, 'CS', code);
+  run.counts.kept++;
+}
+
+function isRequired(type: AttributeType | undefined): boolean {
+  return type === '1' || type === '1C';
+}
+
+/** Code Value, Coding Scheme Designator, Code Meaning ...: kept where the scheme is a published one, else made meaningless. */
+function keepCoded(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  const designator = findElement(at.dataSet, CODING_SCHEME_DESIGNATOR);
+  const isPublic = designator !== undefined && isPublicScheme(asciiOf(at.dataSet, designator));
+  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr).replace(/[ \0]+$/, '');
+  if (text === '') {
+    writeElement(run.sink, element.tag, plan.vr, EMPTY);
+    return;
+  }
+  const isMeaning = plan.vr === 'LO';
+  const harmless = isPublic && (isMeaning ? !hasIdentifyingWord(run, text) : isPlainCode(text));
+  if (harmless) {
+    writeElement(run.sink, element.tag, plan.vr, encodeText(text));
+    run.counts.kept++;
+    return;
+  }
+  run.counts.dummies++;
+  if (element.tag === CODING_SCHEME_DESIGNATOR) writeText(run.sink, element.tag, 'SH', '99LOCAL');
+  else if (isMeaning) writeText(run.sink, element.tag, 'LO', 'REMOVED');
+  else
+    writeText(run.sink, element.tag, plan.vr, (plan.vr === 'UR' ? 'urn:x:' : '') + pseudonymOfText(run.domain, text));
+}
+
+function keepText(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr).replace(/[ \0]+$/, '');
+  if (hasIdentifyingWord(run, text)) return removeText(run, at, element, plan);
+  writeElement(run.sink, element.tag, plan.vr, encodeText(text));
+  run.counts.kept++;
+}
+
+/** Free text goes; where the IOD wants a value, short text becomes a word (equal stays equal), long text a dummy. */
+function removeText(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  const action = resolveAction('X/Z/D', typeOf(run, at.path, element.tag), hasAttributeTypes(run.sopClassUID));
+  if (action === 'D' && (plan.vr === 'SH' || plan.vr === 'LO')) return writeWord(run, at, element);
+  if (action === 'X') run.counts.unknownRemoved++;
+  apply(run, at, element, action);
+}
+
+function hasIdentifyingWord(run: Rewriting, text: string): boolean {
+  if (run.identifyingWords.size === 0) return false;
+  const upper = text.toUpperCase();
+  for (const word of run.identifyingWords) if (upper.includes(word)) return true;
+  return false;
+}
+
+export function writeDummyCode(sink: Sink, sequenceTag: number): void {
+  writeCodeSequence(sink, sequenceTag, () => writeCode(sink, 'REMOVED', '99LOCAL', 'REMOVED'));
+}
+
+export function writeCodeSequence(sink: Sink, sequenceTag: number, writeItems: () => void): void {
+  const sequence = beginSequence(sink, sequenceTag);
+  writeItems();
+  endSequence(sink, sequence);
+}
+
+/** One item of a code sequence (PS3.3 8.8). */
+export function writeCode(sink: Sink, value: string, designator: string, meaning: string): void {
+  const mark = beginItem(sink);
+  writeText(sink, CODE_VALUE, 'SH', value);
+  writeText(sink, CODING_SCHEME_DESIGNATOR, 'SH', designator);
+  writeText(sink, tag('CodeMeaning'), 'LO', meaning);
+  endItem(sink, mark);
+}
