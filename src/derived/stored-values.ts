@@ -1,0 +1,128 @@
+/** Real values to stored 16-bit values (PS3.3 C.11.1), by the source's own rescale as long as that holds them. */
+import { Refusal } from '../dicom/refusal.ts';
+import type { Volume, VolumePlan } from '../dicom/volume.ts';
+import type { Rescale } from '../dicom/voxels.ts';
+
+/** How a whole series is stored. */
+export interface Storage {
+  readonly signed: boolean;
+  rescale(k: number): Rescale;
+  /** Stored value that means "no data" in slice k; undefined when there is none. */
+  padding(k: number): number | undefined;
+}
+
+export interface StoredSlice {
+  readonly body: Buffer;
+  readonly smallest: number;
+  readonly largest: number;
+}
+
+/**
+ * The source's slope and intercept are kept (HU stay exact): each slice's own when slices correspond, else the one that all share.
+ * Where values would not fit into 16 bits, or the source's slices differ, a slope is chosen that uses the range.
+ * @throws Refusal PipelineRefused when a voxel is no finite number
+ */
+export function chooseStorage(
+  volume: Volume,
+  source: VolumePlan,
+  padding: number | undefined,
+  sameSlices: boolean,
+): Storage {
+  const { planes, sources } = source;
+  const first = planes[0];
+  if (first === undefined) throw new Error('a series without planes cannot be stored');
+  const alike = planes.every((plane) => plane.slope === first.slope && plane.intercept === first.intercept);
+  if (sameSlices || alike) {
+    const rescale = (k: number): Rescale => (sameSlices ? planes[k] : first) ?? first;
+    const paddingOf = (k: number): number | undefined => {
+      if (padding !== undefined) return Math.round((padding - rescale(k).intercept) / rescale(k).slope);
+      const range = sameSlices ? sources[k]?.padding : undefined;
+      return range === undefined ? undefined : Math.round((range[0] - rescale(k).intercept) / rescale(k).slope);
+    };
+    const range = storedRange(volume, rescale, paddingOf);
+    const signed = range.low < 0 ? true : range.high > 32767 ? false : first.format.signed;
+    if (range.low >= (signed ? -32768 : 0) && range.high <= (signed ? 32767 : 65535))
+      return { signed, rescale, padding: paddingOf };
+  }
+  return spread(volume, padding);
+}
+
+/** Values as they are where they are wide enough to be rounded to whole numbers; else a slope that spreads them over 65 536 steps. */
+function spread(volume: Volume, padding: number | undefined): Storage {
+  const { low, high } = realRange(volume, padding);
+  const whole = low >= -32768 && high <= 32767 && high - low >= WIDE_ENOUGH;
+  // Nine digits fit into a Decimal String: what is written is what is used.
+  const rescale: Rescale = whole
+    ? { slope: 1, intercept: 0 }
+    : { slope: Number(((high - low || 1) / 65535).toPrecision(9)), intercept: Number(low.toPrecision(9)) };
+  const stored = padding === undefined ? undefined : Math.round((padding - rescale.intercept) / rescale.slope);
+  return { signed: whole && low < 0, rescale: () => rescale, padding: () => stored };
+}
+
+/** Steps that 12-bit sources have. */
+const WIDE_ENOUGH = 4096;
+
+function storedRange(
+  volume: Volume,
+  rescale: (k: number) => Rescale,
+  paddingOf: (k: number) => number | undefined,
+): { low: number; high: number } {
+  let low = Infinity;
+  let high = -Infinity;
+  const size = volume.geometry.columns * volume.geometry.rows;
+  for (let k = 0; k < volume.geometry.slices; k++) {
+    const real = extremes(volume.voxels, k * size, (k + 1) * size);
+    const { slope, intercept } = rescale(k);
+    for (const stored of [
+      Math.round((real.low - intercept) / slope),
+      Math.round((real.high - intercept) / slope),
+      paddingOf(k),
+    ]) {
+      if (stored === undefined) continue;
+      low = Math.min(low, stored);
+      high = Math.max(high, stored);
+    }
+  }
+  return { low, high };
+}
+
+function realRange(volume: Volume, padding: number | undefined): { low: number; high: number } {
+  const { low, high } = extremes(volume.voxels, 0, volume.voxels.length);
+  return padding === undefined ? { low, high } : { low: Math.min(low, padding), high: Math.max(high, padding) };
+}
+
+function extremes(voxels: Float32Array, start: number, end: number): { low: number; high: number } {
+  let low = Infinity;
+  let high = -Infinity;
+  let finite = true;
+  for (let i = start; i < end; i++) {
+    const value = voxels[i] ?? NaN;
+    if (value < low) low = value;
+    if (value > high) high = value;
+    // NaN compares with nothing and infinity only hides in the extremes.
+    if (value - value !== 0) finite = false;
+  }
+  if (!finite) throw new Refusal('PipelineRefused', 'the result has voxels that are no finite numbers');
+  return { low, high };
+}
+
+export function storeSlice(volume: Volume, k: number, storage: Storage): StoredSlice {
+  const size = volume.geometry.columns * volume.geometry.rows;
+  const body = Buffer.alloc(size * 2);
+  const stored = storage.signed
+    ? new Int16Array(body.buffer, body.byteOffset, size)
+    : new Uint16Array(body.buffer, body.byteOffset, size);
+  const { slope, intercept } = storage.rescale(k);
+  const low = storage.signed ? -32768 : 0;
+  const high = storage.signed ? 32767 : 65535;
+  let smallest = Infinity;
+  let largest = -Infinity;
+  for (let i = 0; i < size; i++) {
+    const exact = Math.round(((volume.voxels[k * size + i] ?? 0) - intercept) / slope);
+    const value = exact < low ? low : exact > high ? high : exact;
+    stored[i] = value;
+    if (value < smallest) smallest = value;
+    if (value > largest) largest = value;
+  }
+  return { body, smallest, largest };
+}
