@@ -1,0 +1,111 @@
+/**
+ * The archive: packs of de-identified objects and their index. Nothing here names a person.
+ * Opening it mends what a crash left: bytes that no index row speaks of were never acknowledged and are cut off.
+ */
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Database } from '../database.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { MOST_GROUP_BYTES, openIntake, settled, type Intake } from './intake.ts';
+import { closePacks, packFiles, type PackFiles } from './pack-files.ts';
+import { migrateArchive } from './schema.ts';
+
+/** What happens to other bytes under a SOP Instance UID that is already there. */
+export type DuplicatePolicy = 'reject' | 'overwrite' | 'keep-first';
+
+export interface ArchiveOptions {
+  readonly duplicates: DuplicatePolicy;
+  /** A pack that has grown beyond this is not appended to any more. Default 1 GiB. */
+  readonly packBytes?: number;
+  /** Refuse to store (OutOfResources) when less than this is free on the disk. Default 1 GiB. */
+  readonly reserveBytes?: number;
+  readonly now?: () => Date;
+}
+
+export interface Archive {
+  readonly database: Database;
+  readonly folder: string;
+  readonly options: Required<ArchiveOptions>;
+  readonly packs: PackFiles;
+  readonly intake: Intake;
+}
+
+/** One group of arrivals, with the headers and padding of its records. */
+const MOST_TAIL_BYTES = 2 * MOST_GROUP_BYTES;
+
+/** @throws Refusal BadConfiguration when the index is older than the packs: that wants `reindex`, not repair */
+export async function openArchive(database: Database, folder: string, options: ArchiveOptions): Promise<Archive> {
+  await mkdir(folder, { recursive: true });
+  migrateArchive(database);
+  await repair(database, folder);
+  return {
+    database,
+    folder,
+    options: { packBytes: 2 ** 30, reserveBytes: 2 ** 30, now: () => new Date(), ...options },
+    packs: packFiles(folder),
+    intake: openIntake(database),
+  };
+}
+
+/** Waits for what is being stored. */
+export async function closeArchive(archive: Archive): Promise<void> {
+  await settled(archive.intake);
+  await closePacks(archive.packs);
+}
+
+/** Every file in the shards of a folder of packs, relative to it. */
+export async function listPacks(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const shard of await readdir(folder, { withFileTypes: true })) {
+    if (!shard.isDirectory() || !/^[0-9a-f]{2}$/.test(shard.name)) continue;
+    for (const name of await readdir(join(folder, shard.name))) found.push(`${shard.name}/${name}`);
+  }
+  return found.sort();
+}
+
+async function repair(database: Database, folder: string): Promise<void> {
+  const packs = database.all('SELECT id, path, length, dying FROM pack').map((row) => ({
+    id: Number(row['id']),
+    path: String(row['path']),
+    lengthBytes: Number(row['length']),
+    dying: row['dying'] === 1,
+  }));
+  const known = new Set(packs.map(({ path }) => path));
+  const unknown = (await listPacks(folder)).filter((path) => !known.has(path));
+  const strangers = unknown.filter((path) => path.endsWith('.tar')).length;
+  if (strangers > 0) {
+    throw new Refusal('BadConfiguration', `the index does not know ${strangers} of the packs: run "isthmus reindex"`);
+  }
+  for (const path of unknown) await rm(join(folder, path), { force: true });
+
+  const tails: { path: string; lengthBytes: number; tailBytes: number }[] = [];
+  for (const { id, path, lengthBytes, dying } of packs) {
+    if (dying || lengthBytes === 0) {
+      await rm(join(folder, path), { force: true });
+      database.run('DELETE FROM pack WHERE id = ?', id);
+      continue;
+    }
+    const { size } = await stat(join(folder, path)).catch(() => ({ size: -1 }));
+    // Never appended to again; what is lost shows when it is read or verified.
+    if (size < lengthBytes) database.run('UPDATE pack SET whole = 1 WHERE id = ?', id);
+    else if (size > lengthBytes) tails.push({ path, lengthBytes, tailBytes: size - lengthBytes });
+  }
+  const tailBytes = tails.reduce((sum, tail) => sum + tail.tailBytes, 0);
+  if (tailBytes > MOST_TAIL_BYTES) {
+    throw new Refusal(
+      'BadConfiguration',
+      `${tailBytes} bytes in packs are not in the index, more than a crash leaves: run "isthmus reindex"`,
+    );
+  }
+  for (const { path, lengthBytes } of tails) await cutOff(join(folder, path), lengthBytes);
+}
+
+async function cutOff(path: string, lengthBytes: number): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.truncate(lengthBytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,169 @@
+/** Frames and bulk data by stored extents: ranges of a pack, no DICOM parsed but the head for values inside it. */
+import { findElement, valueBytes, type DataSet, type Extent } from '../dicom/data-set.ts';
+import { readHead } from '../dicom/part10.ts';
+import { unpackExtents, type FrameExtents } from '../dicom/pixel-data.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import type { Vr } from '../dicom/vr.ts';
+import type { Archive } from './archive.ts';
+import { readInstanceHead, type InstanceRow } from './instances.ts';
+import { readPack, streamPack } from './pack-files.ts';
+
+type Readable = Pick<Archive, 'database' | 'packs'>;
+
+export interface Frame {
+  /** Whole up to 1 MiB, a stream above. */
+  readonly bytes: Buffer | AsyncIterable<Buffer>;
+  readonly lengthBytes: number;
+  readonly transferSyntaxUID: string;
+}
+
+const MOST_WHOLE_BYTES = 2 ** 20;
+
+/**
+ * A frame counted from 1; fragments joined without item tags, single-bit frames moved to begin on a byte (PS3.18 8.7.3.3.1).
+ * @throws Refusal NotFound beyond the last frame, NotAcceptable for video, whose frames cannot be told apart
+ */
+export async function readFrame(archive: Readable, instance: InstanceRow, frameNumber: number): Promise<Frame> {
+  if (!Number.isInteger(frameNumber) || frameNumber < 1 || frameNumber > Math.max(instance.frameCount, 1)) {
+    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  }
+  const { transferSyntaxUID } = instance;
+  const extents = extentsOf(archive, instance);
+  switch (extents.kind) {
+    case 'none':
+      throw instance.headLengthBytes === instance.lengthBytes
+        ? new Refusal('NotFound', 'the instance has no pixel data')
+        : new Refusal('NotAcceptable', 'the pixel data is not made of frames that can be told apart');
+    case 'native':
+      return { ...(await readNative(archive, instance, extents, frameNumber - 1)), transferSyntaxUID };
+    case 'encapsulated':
+      return { ...(await readFragments(archive, instance, extents.frames[frameNumber - 1] ?? [])), transferSyntaxUID };
+    default:
+      return extents satisfies never;
+  }
+}
+
+function extentsOf(archive: Pick<Archive, 'database'>, instance: InstanceRow): FrameExtents {
+  const row = archive.database.get('SELECT extents FROM instance WHERE id = ?', instance.key);
+  if (row === undefined) throw new Refusal('Gone', 'the instance has been deleted');
+  return unpackExtents(row['extents'] as Buffer | null);
+}
+
+type Bytes = Omit<Frame, 'transferSyntaxUID'>;
+
+async function readNative(
+  archive: Readable,
+  instance: InstanceRow,
+  { frameBits }: { readonly frameBits: number },
+  index: number,
+): Promise<Bytes> {
+  const firstBit = index * frameBits;
+  const start = Math.floor(firstBit / 8);
+  const end = Math.ceil((firstBit + frameBits) / 8);
+  const shift = firstBit % 8;
+  if (shift === 0 && frameBits % 8 === 0) return readRange(archive, instance, { start, end });
+  const value = instance.offset + instance.headLengthBytes;
+  const bytes = shiftBits(await readPack(archive.packs, instance.pack, value + start, value + end), shift, frameBits);
+  return { bytes, lengthBytes: bytes.length };
+}
+
+/** Bits are packed with the first pixel in the least significant one (PS3.5 8.1.1); what is behind the last pixel becomes zero. */
+function shiftBits(bytes: Buffer, shift: number, bits: number): Buffer {
+  const shifted = Buffer.alloc(Math.ceil(bits / 8));
+  for (let at = 0; at < shifted.length; at++) {
+    shifted[at] = ((bytes[at] ?? 0) >>> shift) | ((bytes[at + 1] ?? 0) << (8 - shift));
+  }
+  const over = shifted.length * 8 - bits;
+  const last = shifted.length - 1;
+  shifted[last] = (shifted[last] ?? 0) & (0xff >>> over);
+  return shifted;
+}
+
+async function readFragments(archive: Readable, instance: InstanceRow, fragments: readonly Extent[]): Promise<Bytes> {
+  const [only] = fragments;
+  if (fragments.length === 1 && only !== undefined) return readRange(archive, instance, only);
+  const lengthBytes = fragments.reduce((sum, { start, end }) => sum + end - start, 0);
+  const bytes = joined(archive, instance, fragments);
+  return { bytes: lengthBytes <= MOST_WHOLE_BYTES ? await whole(bytes) : bytes, lengthBytes };
+}
+
+async function* joined(archive: Readable, instance: InstanceRow, extents: readonly Extent[]): AsyncGenerator<Buffer> {
+  const value = instance.offset + instance.headLengthBytes;
+  for (const { start, end } of extents) yield* streamPack(archive.packs, instance.pack, value + start, value + end);
+}
+
+async function whole(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts);
+}
+
+/** A range of the pixel data's value. */
+async function readRange(archive: Readable, instance: InstanceRow, { start, end }: Extent): Promise<Bytes> {
+  const value = instance.offset + instance.headLengthBytes;
+  const lengthBytes = end - start;
+  const bytes =
+    lengthBytes <= MOST_WHOLE_BYTES
+      ? await readPack(archive.packs, instance.pack, value + start, value + end)
+      : streamPack(archive.packs, instance.pack, value + start, value + end);
+  return { bytes, lengthBytes };
+}
+
+/** The value of one attribute, or of encapsulated pixel data, which goes out frame by frame (PS3.18 8.7.3.3.2). */
+export type BulkData =
+  | {
+      readonly kind: 'value';
+      readonly vr: Vr;
+      readonly bytes: Buffer | AsyncIterable<Buffer>;
+      readonly lengthBytes: number;
+    }
+  | { readonly kind: 'frames'; readonly frameCount: number };
+
+/**
+ * @param path tags and item numbers from 0, as in a BulkDataURI: `7FE00010` or `00400275/0/00091010`
+ * @param range first byte and the one after the last, for a part of a value
+ * @throws Refusal NotFound when there is no such attribute, BadRequest for what is no path or a range outside the value
+ */
+export async function readBulkData(
+  archive: Readable,
+  instance: InstanceRow,
+  path: string,
+  range?: Extent,
+): Promise<BulkData> {
+  if (!/^[0-9A-F]{8}(\/\d{1,6}\/[0-9A-F]{8})*$/i.test(path)) {
+    throw new Refusal('BadRequest', 'a bulk data path is made of tags of eight hex digits and item numbers');
+  }
+  const { head, bodyStart } = readHead(await readInstanceHead(archive, instance));
+  const steps = path.split('/');
+  const tag = Number.parseInt(steps[0] ?? '', 16);
+  if (steps.length === 1 && head.pixelData?.tag === tag) {
+    const { vr, lengthBytes } = head.pixelData;
+    if (lengthBytes === undefined) return { kind: 'frames', frameCount: instance.frameCount };
+    const extent = within(range, lengthBytes);
+    return { kind: 'value', vr, ...(await readRange(archive, instance, extent)) };
+  }
+  if (bodyStart > instance.headLengthBytes) throw new Error('the stored head length is too small');
+  return { kind: 'value', ...valueAt(head.dataSet, steps, range) };
+}
+
+function valueAt(dataSet: DataSet, steps: readonly string[], range: Extent | undefined): Bytes & { vr: Vr } {
+  let inside: DataSet | undefined = dataSet;
+  for (let at = 0; at + 2 < steps.length && inside !== undefined; at += 2) {
+    inside = findElement(inside, Number.parseInt(steps[at] ?? '', 16))?.items?.[Number(steps[at + 1])];
+  }
+  const element = inside === undefined ? undefined : findElement(inside, Number.parseInt(steps.at(-1) ?? '', 16));
+  if (inside === undefined || element === undefined || element.items !== undefined) {
+    throw new Refusal('NotFound', 'the instance has no such bulk data');
+  }
+  const value = valueBytes(inside, element);
+  const { start, end } = within(range, value.length);
+  return { vr: element.vr, bytes: value.subarray(start, end), lengthBytes: end - start };
+}
+
+function within(range: Extent | undefined, lengthBytes: number): Extent {
+  if (range === undefined) return { start: 0, end: lengthBytes };
+  if (range.start < 0 || range.end > lengthBytes || range.start > range.end) {
+    throw new Refusal('BadRequest', `the range lies outside the value's ${lengthBytes} bytes`);
+  }
+  return range;
+}

@@ -1,0 +1,407 @@
+/**
+ * Group commit: what arrives while a group is being written makes the next one. A group costs one fdatasync for each pack it touches
+ * and one transaction; only then do its senders hear that it is stored. A pack's row is committed before its file is made,
+ * so that whatever file nobody knows is no leftover of a crash.
+ */
+import { constants } from 'node:fs';
+import { mkdir, open, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Refusal } from '../dicom/refusal.ts';
+import type { Database } from '../database.ts';
+import type { Archive } from './archive.ts';
+import { addInstance, removeInstance, type Described } from './index-rows.ts';
+import { instanceOf, sameBytes, type InstanceRow } from './instances.ts';
+import { packPath, syncFolder } from './pack-files.ts';
+import { BLOCK_BYTES, formatComment, formatRecordHeader, paddingBytes, recordBytes } from './tar.ts';
+
+export interface StoreResult {
+  readonly outcome: 'stored' | 'already-there' | 'replaced';
+  readonly studyKey: number;
+}
+
+/** An object whose bytes are all here, in memory or in a file of their own. */
+export interface Arrival {
+  readonly described: Described;
+  readonly headBytes: number;
+  readonly lengthBytes: number;
+  readonly crc: number;
+  readonly derived: boolean;
+  readonly alongside: (() => void) | undefined;
+  readonly content: { readonly kind: 'memory'; readonly chunks: readonly Buffer[] } | Spooled;
+}
+
+/** Streamed to a file that becomes a pack, once it is known whether it is wanted: room for the headers, then the bytes. */
+export interface Spooled {
+  readonly kind: 'file';
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
+/** What a spooled file leaves free for the comment and the record's header. */
+export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
+
+export interface Intake {
+  readonly waiting: Waiting[];
+  /** Those who wait for memory to become free. */
+  readonly queue: (() => void)[];
+  heldBytes: number;
+  sequence: number;
+  spools: number;
+  running: Promise<void> | undefined;
+  /** Free bytes at the last look, and how many may still be written before the next. */
+  freeBytes: number;
+  untilLookBytes: number;
+}
+
+interface Waiting {
+  readonly arrival: Arrival;
+  readonly resolve: (result: StoreResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
+const MOST_HELD_BYTES = 64 * 2 ** 20;
+export const MOST_GROUP_BYTES = 96 * 2 ** 20;
+const MOST_GROUP_INSTANCES = 512;
+const LOOK_EVERY_BYTES = 64 * 2 ** 20;
+
+export function openIntake(database: Database): Intake {
+  const last = Number(database.get('SELECT max(sequence) AS last FROM instance')?.['last'] ?? 0);
+  return {
+    waiting: [],
+    queue: [],
+    heldBytes: 0,
+    sequence: last,
+    spools: 0,
+    running: undefined,
+    freeBytes: 0,
+    untilLookBytes: 0,
+  };
+}
+
+/** Waits until there is memory for another object. What it then takes is told by `hold`. */
+export async function waitForMemory(intake: Intake): Promise<void> {
+  while (intake.heldBytes >= MOST_HELD_BYTES) await new Promise<void>((resolve) => intake.queue.push(resolve));
+}
+
+/** Counts memory in (positive) or out (negative). */
+export function hold(intake: Intake, bytes: number): void {
+  intake.heldBytes += bytes;
+  if (intake.heldBytes < MOST_HELD_BYTES) for (const wake of intake.queue.splice(0)) wake();
+}
+
+/** @throws Refusal OutOfResources when the disk has less left than the reserve */
+export async function checkSpace(archive: Archive, bytes: number): Promise<void> {
+  const { intake, options, folder } = archive;
+  if (intake.untilLookBytes <= 0) {
+    const { bavail, bsize } = await statfs(folder);
+    intake.freeBytes = bavail * bsize;
+    intake.untilLookBytes = LOOK_EVERY_BYTES;
+  }
+  intake.untilLookBytes -= bytes;
+  intake.freeBytes -= bytes;
+  if (intake.freeBytes < options.reserveBytes) {
+    intake.untilLookBytes = 0;
+    throw new Refusal('OutOfResources', `less than ${options.reserveBytes} bytes are free on the archive's disk`);
+  }
+}
+
+/** Resolves when the arrival is durable. */
+export function commit(archive: Archive, arrival: Arrival): Promise<StoreResult> {
+  const { intake } = archive;
+  return new Promise((resolve, reject) => {
+    intake.waiting.push({ arrival, resolve, reject });
+    intake.running ??= run(archive).finally(() => (intake.running = undefined));
+  });
+}
+
+/** Runs something that changes packs while no group is being written. */
+export async function betweenGroups<T>(archive: Archive, work: () => Promise<T>): Promise<T> {
+  const { intake } = archive;
+  while (intake.running !== undefined) await intake.running;
+  const result = work();
+  intake.running = result
+    .then(
+      () => run(archive),
+      () => run(archive),
+    )
+    .finally(() => (intake.running = undefined));
+  return result;
+}
+
+export async function settled(intake: Intake): Promise<void> {
+  while (intake.running !== undefined) await intake.running;
+}
+
+async function run(archive: Archive): Promise<void> {
+  // What is ready in the same turn of the loop belongs to one group.
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  while (archive.intake.waiting.length > 0) {
+    const group = nextGroup(archive.intake.waiting);
+    try {
+      await commitGroup(archive, group);
+    } catch (error) {
+      for (const { reject } of group) reject(outOfSpace(error));
+    }
+  }
+}
+
+/** In order of arrival; a SOP Instance UID comes once in a group. */
+function nextGroup(waiting: Waiting[]): Waiting[] {
+  const group: Waiting[] = [];
+  const later: Waiting[] = [];
+  const seen = new Set<string>();
+  let bytes = 0;
+  for (const one of waiting.splice(0)) {
+    const uid = one.arrival.described.sopInstanceUID;
+    const inMemory = one.arrival.content.kind === 'memory' ? one.arrival.lengthBytes : 0;
+    const full = group.length >= MOST_GROUP_INSTANCES || (group.length > 0 && bytes + inMemory > MOST_GROUP_BYTES / 2);
+    if (full || seen.has(uid)) later.push(one);
+    else {
+      group.push(one);
+      bytes += inMemory;
+    }
+    seen.add(uid);
+  }
+  waiting.push(...later);
+  return group;
+}
+
+interface Planned extends Waiting {
+  readonly replaces: InstanceRow | undefined;
+}
+
+interface Placed {
+  readonly planned: Planned;
+  readonly header: Buffer;
+  readonly sequence: number;
+  readonly pack: Pack;
+  /** Of the Part 10 bytes in the pack. */
+  readonly offset: number;
+}
+
+interface Pack {
+  readonly id: number;
+  readonly path: string;
+  readonly isNew: boolean;
+  readonly start: number;
+  readonly comment: Buffer | undefined;
+  end: number;
+  spooled: Spooled | undefined;
+}
+
+async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise<void> {
+  let planned: Planned[] = [];
+  for (const one of group) {
+    const plan = await decide(archive, one).catch((error: unknown) => one.reject(error));
+    if (plan !== undefined) planned.push(plan);
+  }
+  // One that cannot be indexed takes nobody with it: the rest is written again as if it had never come.
+  while (planned.length > 0) {
+    const placed = place(archive, planned);
+    const packs = [...new Set(placed.map(({ pack }) => pack))];
+    try {
+      for (const pack of packs) await writePack(archive, pack, placed);
+      await syncNewFolders(archive, packs);
+      const keys = index(archive, placed, packs);
+      placed.forEach(({ planned: { resolve, replaces } }, at) =>
+        resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
+      );
+      return;
+    } catch (error) {
+      await undo(archive, packs);
+      if (!(error instanceof Unindexed)) throw error;
+      error.planned.reject(error.cause);
+      planned = planned.filter((one) => one !== error.planned);
+    }
+  }
+}
+
+/** Undefined when there is nothing to write, the sender having been answered. */
+async function decide(archive: Archive, one: Waiting): Promise<Planned | undefined> {
+  const { arrival } = one;
+  const stored = instanceOf(archive, arrival.described.sopInstanceUID);
+  if (stored === undefined) return { ...one, replaces: undefined };
+  const same =
+    stored.lengthBytes === arrival.lengthBytes &&
+    stored.crc === arrival.crc &&
+    (await sameBytes(archive, stored, arrival));
+  if (same || archive.options.duplicates === 'keep-first') {
+    one.resolve({ outcome: 'already-there', studyKey: stored.studyKey });
+    return undefined;
+  }
+  if (archive.options.duplicates === 'reject') {
+    throw new Refusal('Duplicate', 'the SOP Instance UID (0008,0018) is already there with other content');
+  }
+  return { ...one, replaces: stored };
+}
+
+/** Gives each arrival its place; new packs get their rows. */
+function place(archive: Archive, planned: readonly Planned[]): Placed[] {
+  const { database, intake, options } = archive;
+  const storedAt = options.now();
+  return database.transaction(() => {
+    const open = new Map<string, Pack>();
+    return planned.map((one) => {
+      const { described, content, lengthBytes, crc, derived } = one.arrival;
+      const study = described.studyInstanceUID;
+      let pack =
+        content.kind === 'file' ? undefined : (open.get(study) ?? growingPack(database, study, options.packBytes));
+      if (pack === undefined || pack.end > options.packBytes)
+        pack = newPack(database, described, content.kind === 'file');
+      if (content.kind === 'file') pack.spooled = content;
+      else open.set(study, pack);
+      const sequence = ++intake.sequence;
+      const path = `${study}/${described.seriesInstanceUID}/${described.sopInstanceUID}.dcm`;
+      const header = formatRecordHeader({ path, lengthBytes, crc, sequence, derived, storedAt });
+      const offset = pack.end + BLOCK_BYTES;
+      pack.end += recordBytes(lengthBytes);
+      return { planned: one, header, sequence, pack, offset };
+    });
+  });
+}
+
+function growingPack(database: Database, studyInstanceUID: string, packBytes: number): Pack | undefined {
+  const row = database.get(
+    'SELECT id, path, length FROM pack WHERE study_uid = ? AND whole = 0 AND dying = 0 AND length > 0 AND length <= ? ORDER BY number DESC LIMIT 1',
+    studyInstanceUID,
+    packBytes,
+  );
+  if (row === undefined) return undefined;
+  const length = Number(row['length']);
+  return {
+    id: Number(row['id']),
+    path: String(row['path']),
+    isNew: false,
+    start: length,
+    comment: undefined,
+    end: length,
+    spooled: undefined,
+  };
+}
+
+function newPack(database: Database, { studyInstanceUID, project }: Described, whole: boolean): Pack {
+  const last = database.get('SELECT max(number) AS last FROM pack WHERE study_uid = ?', studyInstanceUID)?.['last'];
+  const number = Number(last ?? 0) + 1;
+  const path = packPath(studyInstanceUID, number);
+  const { lastId } = database.run(
+    'INSERT INTO pack (study_uid, number, path, length, dead_bytes, whole) VALUES (?, ?, ?, 0, 0, ?)',
+    studyInstanceUID,
+    number,
+    path,
+    whole ? 1 : 0,
+  );
+  const comment = formatComment(`project=${project}`);
+  return { id: lastId, path, isNew: true, start: 0, comment, end: comment.length, spooled: undefined };
+}
+
+async function writePack(archive: Archive, pack: Pack, placed: readonly Placed[]): Promise<void> {
+  const path = join(archive.folder, pack.path);
+  const records = placed.filter((one) => one.pack === pack);
+  if (pack.isNew) await mkdir(dirname(path), { recursive: true });
+  if (pack.spooled !== undefined) return adoptSpool(path, pack.spooled, pack, records);
+  const buffers: Buffer[] = pack.comment === undefined ? [] : [pack.comment];
+  for (const { header, planned } of records) {
+    const { content, lengthBytes } = planned.arrival;
+    if (content.kind === 'memory')
+      buffers.push(header, ...content.chunks, PADDING.subarray(0, paddingBytes(lengthBytes)));
+  }
+  const handle = await open(path, constants.O_WRONLY | (pack.isNew ? constants.O_CREAT | constants.O_TRUNC : 0), 0o640);
+  try {
+    await writeAll(handle, buffers, pack.start);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const PADDING = Buffer.alloc(BLOCK_BYTES);
+
+/** The spooled bytes lie where they belong: the headers go before them, padding behind. */
+async function adoptSpool(path: string, spooled: Spooled, pack: Pack, records: readonly Placed[]): Promise<void> {
+  const [record] = records;
+  if (record === undefined || pack.comment === undefined) throw new Error('a spooled pack has one record');
+  const { lengthBytes } = record.planned.arrival;
+  await writeAll(spooled.handle, [pack.comment, record.header], 0);
+  await writeAll(spooled.handle, [PADDING.subarray(0, paddingBytes(lengthBytes))], SPOOL_OFFSET + lengthBytes);
+  await spooled.handle.datasync();
+  await rename(spooled.path, path);
+}
+
+/** Every byte, however few the system takes at a time. */
+export async function writeAll(handle: FileHandle, buffers: readonly Buffer[], start: number): Promise<void> {
+  let left = buffers.filter((buffer) => buffer.length > 0);
+  let at = start;
+  while (left.length > 0) {
+    const { bytesWritten } = await handle.writev(left.slice(0, 1000), at);
+    at += bytesWritten;
+    let skip = bytesWritten;
+    let index = 0;
+    for (; index < left.length; index++) {
+      const length = left[index]?.length ?? 0;
+      if (skip < length) break;
+      skip -= length;
+    }
+    left = left.slice(index);
+    const [first] = left;
+    if (skip > 0 && first !== undefined) left[0] = first.subarray(skip);
+  }
+}
+
+async function syncNewFolders(archive: Archive, packs: readonly Pack[]): Promise<void> {
+  const shards = new Set(packs.filter(({ isNew }) => isNew).map(({ path }) => dirname(join(archive.folder, path))));
+  if (shards.size === 0) return;
+  for (const shard of shards) await syncFolder(shard);
+  await syncFolder(archive.folder);
+}
+
+/** An arrival whose rows could not be written; the transaction has been rolled back. */
+class Unindexed extends Error {
+  readonly planned: Planned;
+  constructor(planned: Planned, cause: unknown) {
+    super('an arrival could not be indexed', { cause });
+    this.planned = planned;
+  }
+}
+
+function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[]): number[] {
+  const { database, options } = archive;
+  const storedAt = Math.floor(options.now().getTime() / 1000);
+  return database.transaction(() => {
+    for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
+    return placed.map(({ planned, sequence, pack, offset }) => {
+      const { described, headBytes, lengthBytes, crc, derived, alongside } = planned.arrival;
+      try {
+        if (planned.replaces !== undefined) removeInstance(database, planned.replaces, sequence);
+        const place = { pack: pack.id, offset, headBytes, lengthBytes, crc, sequence, derived, storedAt };
+        const studyKey = addInstance(database, described, place);
+        alongside?.();
+        return studyKey;
+      } catch (error) {
+        throw new Unindexed(planned, error);
+      }
+    });
+  });
+}
+
+/** Leaves the packs as long as the index says; files that the failed group made go, spooled ones back to where they were. */
+async function undo(archive: Archive, packs: readonly Pack[]): Promise<void> {
+  for (const pack of packs) {
+    const path = join(archive.folder, pack.path);
+    if (pack.spooled !== undefined) await rename(path, pack.spooled.path).catch(() => undefined);
+    else if (pack.isNew) await rm(path, { force: true });
+    else {
+      const handle = await open(path, 'r+');
+      await handle.truncate(pack.start).finally(() => handle.close());
+    }
+    if (pack.isNew) archive.database.run('DELETE FROM pack WHERE id = ?', pack.id);
+  }
+}
+
+/** A full disk is no bug. */
+export function outOfSpace(error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL'
+    ? new Refusal('OutOfResources', "the archive's disk is full")
+    : error;
+}

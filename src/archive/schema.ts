@@ -1,0 +1,112 @@
+/** The index: three levels with typed key columns, what QIDO returns ready-made, where the bytes lie. Rebuilt from packs by reindex. */
+import { migrate, type Database } from '../database.ts';
+
+export function migrateArchive(database: Database): void {
+  migrate(database, 'archive', STEPS);
+}
+
+/** Tables that reindex empties; tombstones are kept, since packs cannot tell what is gone. */
+export const INDEX_TABLES = ['metadata', 'instance', 'request', 'series', 'study', 'pack'] as const;
+
+const STEPS = [
+  `
+CREATE TABLE study (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  study_uid TEXT NOT NULL UNIQUE,
+  project TEXT NOT NULL,
+  patient_id TEXT NOT NULL,
+  patient_name TEXT NOT NULL,
+  birth_date TEXT NOT NULL,
+  sex TEXT NOT NULL,
+  study_date TEXT NOT NULL,
+  study_time TEXT NOT NULL,
+  accession_number TEXT NOT NULL,
+  study_id TEXT NOT NULL,
+  description TEXT NOT NULL,
+  referring_physician TEXT NOT NULL,
+  modalities TEXT NOT NULL,
+  series_count INTEGER NOT NULL,
+  instance_count INTEGER NOT NULL,
+  derived_count INTEGER NOT NULL,
+  last_stored INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  json TEXT NOT NULL
+);
+CREATE INDEX study_order ON study (study_date DESC, study_time DESC, study_uid);
+CREATE INDEX study_patient ON study (patient_id);
+CREATE INDEX study_name ON study (patient_name);
+CREATE INDEX study_accession ON study (accession_number);
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY,
+  study INTEGER NOT NULL REFERENCES study (id),
+  series_uid TEXT NOT NULL,
+  number INTEGER,
+  modality TEXT NOT NULL,
+  description TEXT NOT NULL,
+  body_part TEXT NOT NULL,
+  step_start_date TEXT NOT NULL,
+  step_start_time TEXT NOT NULL,
+  frame_of_reference TEXT NOT NULL,
+  sop_class TEXT NOT NULL,
+  instance_count INTEGER NOT NULL,
+  derived_count INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  dictionary BLOB NOT NULL,
+  json TEXT NOT NULL,
+  UNIQUE (study, series_uid)
+);
+CREATE INDEX series_uid ON series (series_uid);
+CREATE INDEX series_modality ON series (modality, study);
+CREATE TABLE request (
+  series INTEGER NOT NULL REFERENCES series (id),
+  scheduled_step_id TEXT NOT NULL,
+  requested_procedure_id TEXT NOT NULL
+);
+CREATE INDEX request_series ON request (series);
+CREATE INDEX request_step ON request (scheduled_step_id);
+CREATE INDEX request_procedure ON request (requested_procedure_id);
+CREATE TABLE pack (
+  id INTEGER PRIMARY KEY,
+  study_uid TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  path TEXT NOT NULL UNIQUE,
+  length INTEGER NOT NULL,
+  dead_bytes INTEGER NOT NULL,
+  whole INTEGER NOT NULL,
+  dying INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (study_uid, number)
+);
+CREATE TABLE instance (
+  id INTEGER PRIMARY KEY,
+  sop_uid TEXT NOT NULL UNIQUE,
+  series INTEGER NOT NULL REFERENCES series (id),
+  number INTEGER,
+  sop_class TEXT NOT NULL,
+  transfer_syntax TEXT NOT NULL,
+  rows INTEGER,
+  columns INTEGER,
+  bits_allocated INTEGER,
+  frames INTEGER,
+  frame_count INTEGER NOT NULL,
+  extents BLOB,
+  derived INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  pack INTEGER NOT NULL REFERENCES pack (id),
+  offset INTEGER NOT NULL,
+  head_length INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  crc INTEGER NOT NULL
+);
+CREATE INDEX instance_order ON instance (series, number, sop_uid);
+CREATE INDEX instance_pack ON instance (pack);
+CREATE INDEX instance_sequence ON instance (sequence);
+CREATE TABLE metadata (
+  instance INTEGER PRIMARY KEY REFERENCES instance (id),
+  json BLOB NOT NULL
+);
+CREATE TABLE tombstone (
+  uid TEXT PRIMARY KEY,
+  deleted INTEGER NOT NULL
+) WITHOUT ROWID;
+`,
+];

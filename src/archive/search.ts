@@ -1,0 +1,268 @@
+/** QIDO-RS against the index: one statement for a page, answers from columns and fragments made at arrival (PS3.18 10.6). */
+import type { Row, SqlValue } from '../database.ts';
+import { tagKey } from '../dicom/data-set.ts';
+import { tag, vrOf } from '../dicom/dictionary.ts';
+import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
+import type { Archive } from './archive.ts';
+import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
+import { inflateDictionary, inflateMetadata } from './index-rows.ts';
+import { conditions, type Condition, type Level, type Match } from './matching.ts';
+
+export { matchingKeys, type Level, type Match } from './matching.ts';
+
+export interface Query {
+  readonly level: Level;
+  /** The study or series in the path. Without them higher levels' attributes are returned too ("All Series", "All Instances"). */
+  readonly scope: { readonly studyInstanceUID?: string | undefined; readonly seriesInstanceUID?: string | undefined };
+  readonly matches: readonly Match[];
+  readonly fuzzyMatching: boolean;
+  /** Tag paths; those of a lower level than the query's are passed over. */
+  readonly includeFields: readonly (readonly number[])[] | 'all';
+  readonly limit: number;
+  readonly offset: number;
+}
+
+export interface SearchResult {
+  /** DICOM JSON objects, URLs in them beginning with BASE until `withBase` is applied. */
+  readonly results: string[];
+  /** How many more there are behind the last one. */
+  readonly remaining: number;
+}
+
+/** @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key */
+export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
+  const { database } = archive;
+  const statement = searchStatement(query);
+  const rows = database.all(statement.page, ...statement.values, query.limit, query.offset);
+  const shape = shapeOf(query);
+  const results = rows.map((row) => formatRow(archive, row, query.level, shape));
+  // Fewer than asked for: these were the last.
+  if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
+  const total = Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
+  return { results, remaining: Math.max(0, total - query.offset - rows.length) };
+}
+
+export interface SearchStatement {
+  /** Ends in LIMIT ? OFFSET ?. */
+  readonly page: string;
+  readonly count: string;
+  readonly values: readonly SqlValue[];
+}
+
+const STUDY_COLUMNS = `study.study_uid AS study_uid, study.modalities AS modalities, study.series_count AS series_count,
+  study.instance_count AS study_instances, study.json AS study_json`;
+const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.instance_count AS series_instances,
+  series.json AS series_json`;
+const INSTANCE_COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
+  instance.rows AS rows, instance.columns AS columns, instance.bits_allocated AS bits_allocated, instance.frames AS frames,
+  instance.transfer_syntax AS transfer_syntax`;
+
+const FROM: Readonly<Record<Level, string>> = {
+  study: 'study',
+  series: 'series JOIN study ON study.id = series.study',
+  instance: 'instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study',
+};
+const COLUMNS: Readonly<Record<Level, string>> = {
+  study: STUDY_COLUMNS,
+  series: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}`,
+  instance: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}, ${INSTANCE_COLUMNS}`,
+};
+const STUDY_ORDER = 'study.study_date DESC, study.study_time DESC, study.study_uid';
+const SERIES_ORDER = 'series.number, series.series_uid';
+const ORDER: Readonly<Record<Level, string>> = {
+  study: STUDY_ORDER,
+  series: `${STUDY_ORDER}, ${SERIES_ORDER}`,
+  instance: `${STUDY_ORDER}, ${SERIES_ORDER}, instance.number, instance.sop_uid`,
+};
+
+/** Exported so that a test can look at its query plan. */
+export function searchStatement({ level, scope, matches, fuzzyMatching }: Query): SearchStatement {
+  const all: Condition[] = [];
+  const { studyInstanceUID, seriesInstanceUID } = scope;
+  if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
+  if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
+  all.push(...conditions(level, matches, fuzzyMatching));
+  const where = all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+  // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
+  const order =
+    studyInstanceUID === undefined
+      ? ORDER[level]
+      : level === 'instance'
+        ? `${SERIES_ORDER}, instance.number, instance.sop_uid`
+        : level === 'series'
+          ? SERIES_ORDER
+          : STUDY_ORDER;
+  return {
+    page: `SELECT ${COLUMNS[level]} FROM ${FROM[level]} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
+    count: `SELECT count(*) AS total FROM ${FROM[level]} ${where}`,
+    values: all.flatMap(({ values }) => values),
+  };
+}
+
+/** What a result shows. */
+interface Shape {
+  readonly study: boolean;
+  readonly series: boolean;
+  /** Attributes asked for besides, top-level keys; the paths below them that are wanted, or all. */
+  readonly included: ReadonlyMap<string, readonly (readonly string[])[] | 'all'> | 'all';
+}
+
+function shapeOf({ level, scope, matches, includeFields }: Query): Shape {
+  const study = level === 'study' || scope.studyInstanceUID === undefined;
+  const series = level === 'series' || (level === 'instance' && scope.seriesInstanceUID === undefined);
+  if (includeFields === 'all') return { study, series, included: 'all' };
+  const included = new Map<string, readonly (readonly string[])[] | 'all'>();
+  // Every key that was matched is returned (PS3.18 10.6.3.3).
+  const paths = [...matches.map(({ path }) => path), ...includeFields].map((path) => path.map(tagKey));
+  for (const [first, ...below] of paths) {
+    if (first === undefined) continue;
+    const known = included.get(first) ?? [];
+    included.set(first, below.length === 0 || known === 'all' ? 'all' : [...known, below]);
+  }
+  return { study, series, included };
+}
+
+function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape): string {
+  if (level === 'instance' && !shape.study && !shape.series && shape.included !== 'all' && shape.included.size === 0) {
+    return plainInstance(row);
+  }
+  const shown: DicomJson = {};
+  const base = `${BASE}/studies/${String(row['study_uid'])}`;
+  if (level === 'study' || shape.study)
+    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES), studyCounts(row));
+  if (level === 'series' || (level === 'instance' && shape.series)) {
+    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES), seriesCounts(row));
+  }
+  if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
+  include(shown, available(archive, row, level), shape.included);
+  shown['0020000D'] = { vr: 'UI', Value: [String(row['study_uid'])] };
+  const series = level === 'study' ? '' : `/series/${String(row['series_uid'])}`;
+  if (level !== 'study') shown['0020000E'] = { vr: 'UI', Value: [String(row['series_uid'])] };
+  const instance = level === 'instance' ? `/instances/${String(row['sop_uid'])}` : '';
+  shown[KEY.retrieveUrl] = { vr: 'UR', Value: [base + series + instance] };
+  shown[KEY.availability] = { vr: 'CS', Value: ['ONLINE'] };
+  const text = formatDicomJsonObject(shown);
+  if (!/[^\0-\x7f]/.test(text)) return text;
+  return formatDicomJsonObject({ ...shown, [KEY.specificCharacterSet]: { vr: 'CS', Value: ['ISO_IR 192'] } });
+}
+
+const key = (keyword: string): string => tagKey(tag(keyword));
+const KEY = {
+  availability: key('InstanceAvailability'),
+  modalities: key('ModalitiesInStudy'),
+  retrieveUrl: key('RetrieveURL'),
+  seriesInStudy: key('NumberOfStudyRelatedSeries'),
+  instancesInStudy: key('NumberOfStudyRelatedInstances'),
+  instancesInSeries: key('NumberOfSeriesRelatedInstances'),
+  specificCharacterSet: key('SpecificCharacterSet'),
+} as const;
+
+/** The attributes that a level always returns, empty ones too. */
+function returned(row: Row, column: string, level: LevelAttributes): DicomJson {
+  const json = JSON.parse(String(row[column])) as DicomJson;
+  const shown: DicomJson = {};
+  for (const [at, vr] of Object.entries(level.returned)) {
+    const element = json[at];
+    if (element !== undefined) shown[at] = element;
+    else if (at !== '00400275') shown[at] = { vr } as DicomJsonElement;
+  }
+  return shown;
+}
+
+function studyCounts(row: Row): DicomJson {
+  const modalities = String(row['modalities']);
+  return {
+    [KEY.modalities]: modalities === '' ? { vr: 'CS' } : { vr: 'CS', Value: modalities.split('\\') },
+    [KEY.seriesInStudy]: { vr: 'IS', Value: [Number(row['series_count'])] },
+    [KEY.instancesInStudy]: { vr: 'IS', Value: [Number(row['study_instances'])] },
+  };
+}
+
+function seriesCounts(row: Row): DicomJson {
+  return { [KEY.instancesInSeries]: { vr: 'IS', Value: [Number(row['series_instances'])] } };
+}
+
+/** Everything that includefield can ask for at this level. */
+function available(archive: Pick<Archive, 'database'>, row: Row, level: Level): () => DicomJson {
+  return () => {
+    const study = { ...(JSON.parse(String(row['study_json'])) as DicomJson), ...studyCounts(row) };
+    if (level === 'study') return study;
+    const series = { ...study, ...(JSON.parse(String(row['series_json'])) as DicomJson), ...seriesCounts(row) };
+    if (level === 'series') return series;
+    const stored = archive.database.get(
+      'SELECT metadata.json AS json, series.dictionary AS dictionary FROM metadata, series WHERE metadata.instance = ? AND series.id = ?',
+      Number(row['id']),
+      Number(row['series']),
+    );
+    if (stored === undefined) return series;
+    const text = inflateMetadata(stored['json'] as Buffer, inflateDictionary(stored['dictionary'] as Buffer));
+    return { ...series, ...(JSON.parse(text) as DicomJson) };
+  };
+}
+
+function include(shown: DicomJson, from: () => DicomJson, included: Shape['included']): void {
+  if (included === 'all') {
+    for (const [at, element] of Object.entries(from())) shown[at] ??= element;
+    return;
+  }
+  if (included.size === 0) return;
+  const all = from();
+  for (const [at, below] of included) {
+    const element = all[at];
+    if (shown[at] !== undefined && Object.keys(shown[at]).length > 1) continue;
+    if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
+    else if (below === 'all' && shown[at] === undefined) addEmpty(shown, at);
+  }
+}
+
+/** A match key or included attribute that has no value is returned empty. */
+function addEmpty(shown: DicomJson, at: string): void {
+  const vr = vrOf(Number.parseInt(at, 16));
+  if (vr !== undefined) shown[at] = { vr } as DicomJsonElement;
+}
+
+/** Of a sequence only what was asked for inside it. */
+function narrowed(element: DicomJsonElement, paths: readonly (readonly string[])[]): DicomJsonElement {
+  if (element.vr !== 'SQ' || element.Value === undefined) return element;
+  return { vr: 'SQ', Value: element.Value.map((item) => narrowedItem(item, paths)) };
+}
+
+function narrowedItem(item: DicomJson, paths: readonly (readonly string[])[]): DicomJson {
+  const kept: DicomJson = {};
+  for (const [first, ...below] of paths) {
+    const element = first === undefined ? undefined : item[first];
+    if (first === undefined || element === undefined) continue;
+    kept[first] = below.length === 0 ? element : narrowed(element, [below]);
+  }
+  return kept;
+}
+
+/** An instance in its series, by far the most frequent result: straight from columns, keys ascending. */
+function plainInstance(row: Row): string {
+  const study = String(row['study_uid']);
+  const series = String(row['series_uid']);
+  const sop = String(row['sop_uid']);
+  const number = (at: string, vr: string, column: string): string =>
+    typeof row[column] === 'number' ? `"${at}":{"vr":"${vr}","Value":[${row[column]}]}` : `"${at}":{"vr":"${vr}"}`;
+  // UIDs are digits and dots: nothing in them needs escaping.
+  const text = (at: string, vr: string, value: string): string => `"${at}":{"vr":"${vr}","Value":["${value}"]}`;
+  const image = row['rows'] !== null;
+  return `{${[
+    text('00080016', 'UI', String(row['sop_class'])),
+    text('00080018', 'UI', sop),
+    text('00080056', 'CS', 'ONLINE'),
+    text('00081190', 'UR', `\\u0001/studies/${study}/series/${series}/instances/${sop}`),
+    text('00083002', 'UI', String(row['transfer_syntax'])),
+    text('0020000D', 'UI', study),
+    text('0020000E', 'UI', series),
+    number('00200013', 'IS', 'number'),
+    ...(row['frames'] === null ? [] : [number('00280008', 'IS', 'frames')]),
+    ...(image
+      ? [
+          number('00280010', 'US', 'rows'),
+          number('00280011', 'US', 'columns'),
+          number('00280100', 'US', 'bits_allocated'),
+        ]
+      : []),
+  ].join(',')}}`;
+}
