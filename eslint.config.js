@@ -13,5 +13,8 @@ export default tseslint.config(
       'prefer-const': 'error',
     },
   },
-  { files: ['**/*.mjs', 'test/demo/**', 'test/setup/**', 'test/bench/**', 'src/main.ts'], rules: { 'no-console': 'off' } },
+  {
+    files: ['**/*.mjs', 'test/demo/**', 'test/setup/**', 'test/bench/**', 'src/main.ts'],
+    rules: { 'no-console': 'off' },
+  },
 );

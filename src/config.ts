@@ -8,6 +8,7 @@ import { basename, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { LineCounter, parseDocument, type Document } from 'yaml';
+import type { AccessToken } from './access.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { LogLevel } from './log.ts';
 import { checkRules, type Rules } from './routing/rules.ts';
@@ -17,14 +18,6 @@ export interface TlsFiles {
   readonly key: string;
   readonly certificate: string;
   readonly authorities: string | undefined;
-}
-
-export type Role = 'viewer' | 'sender' | 'radiology-it' | 'privacy-officer';
-
-export interface AccessToken {
-  readonly name: string;
-  readonly sha256: string;
-  readonly roles: readonly Role[];
 }
 
 export interface HttpConfig {
@@ -52,9 +45,16 @@ export interface DimseConfig {
 export interface Node {
   readonly name: string;
   readonly dimse:
-    | { readonly aeTitle: string; readonly host: string; readonly port: number; readonly tls: boolean; readonly authorities: string | undefined }
+    | {
+        readonly aeTitle: string;
+        readonly host: string;
+        readonly port: number;
+        readonly tls: boolean;
+        readonly authorities: string | undefined;
+      }
     | undefined;
-  readonly dicomweb: { readonly url: string; readonly authorization: string | undefined; readonly timeoutMs: number } | undefined;
+  readonly dicomweb:
+    { readonly url: string; readonly authorization: string | undefined; readonly timeoutMs: number } | undefined;
   readonly deliverBy: 'dimse' | 'dicomweb';
   readonly proof: 'read-back' | 'status';
 }
@@ -66,10 +66,18 @@ export interface Config {
   readonly http: HttpConfig;
   readonly dimse: DimseConfig;
   readonly tokens: readonly AccessToken[];
-  readonly archive: { readonly duplicates: 'reject' | 'overwrite' | 'keep-first'; readonly packBytes: number; readonly reserveBytes: number };
+  readonly archive: {
+    readonly duplicates: 'reject' | 'overwrite' | 'keep-first';
+    readonly packBytes: number;
+    readonly reserveBytes: number;
+  };
   readonly quietSeconds: number;
   readonly pipelines: { readonly threads: number; readonly maxMemoryMb: number; readonly timeoutMs: number };
-  readonly retention: { readonly studyDays: number | undefined; readonly quarantineDays: number | undefined; readonly workItemDays: number };
+  readonly retention: {
+    readonly studyDays: number | undefined;
+    readonly quarantineDays: number | undefined;
+    readonly workItemDays: number;
+  };
   readonly logLevel: LogLevel;
   /** 64 hexadecimal digits; undefined: the key is in a file of the data folder. */
   readonly crosswalkKeyHex: string | undefined;
@@ -97,7 +105,10 @@ export function readConfig(environment: Environment = process.env): Config {
   const profiles = readProfiles(folder);
   const crosswalkKeyHex = environment['ISTHMUS_CROSSWALK_KEY'];
   if (crosswalkKeyHex !== undefined && !/^[0-9a-fA-F]{64}$/.test(crosswalkKeyHex)) {
-    throw new Refusal('BadConfiguration', `ISTHMUS_CROSSWALK_KEY has ${crosswalkKeyHex.length} characters; 64 hexadecimal digits are needed`);
+    throw new Refusal(
+      'BadConfiguration',
+      `ISTHMUS_CROSSWALK_KEY has ${crosswalkKeyHex.length} characters; 64 hexadecimal digits are needed`,
+    );
   }
   return {
     folder,
@@ -131,7 +142,11 @@ export function readConfig(environment: Environment = process.env): Config {
 }
 
 /** Reads rules.yaml and checks that the nodes and profiles it names exist. @throws Refusal BadConfiguration */
-export function readRules(folder: string, nodes: ReadonlyMap<string, Node>, profiles: ReadonlyMap<string, unknown>): Rules {
+export function readRules(
+  folder: string,
+  nodes: ReadonlyMap<string, Node>,
+  profiles: ReadonlyMap<string, unknown>,
+): Rules {
   const file = join(folder, 'rules.yaml');
   const located = readLocatedYaml(file, 'rules');
   return checkRules(located.value, {
@@ -166,10 +181,18 @@ interface GatewayFile {
     readonly tls?: TlsNames;
   };
   readonly access?: { readonly tokens?: readonly AccessToken[] };
-  readonly archive?: { readonly duplicates?: 'reject' | 'overwrite' | 'keep-first'; readonly packMb?: number; readonly reserveMb?: number };
+  readonly archive?: {
+    readonly duplicates?: 'reject' | 'overwrite' | 'keep-first';
+    readonly packMb?: number;
+    readonly reserveMb?: number;
+  };
   readonly completion?: { readonly quietSeconds?: number };
   readonly pipelines?: { readonly threads?: number; readonly maxMemoryMb?: number; readonly timeoutSeconds?: number };
-  readonly retention?: { readonly studyDays?: number; readonly quarantineDays?: number; readonly workItemDays?: number };
+  readonly retention?: {
+    readonly studyDays?: number;
+    readonly quarantineDays?: number;
+    readonly workItemDays?: number;
+  };
   readonly log?: LogLevel;
 }
 
@@ -184,7 +207,13 @@ interface NodesFile {
     Record<
       string,
       {
-        readonly dimse?: { readonly aeTitle: string; readonly host: string; readonly port: number; readonly tls?: boolean; readonly authorities?: string };
+        readonly dimse?: {
+          readonly aeTitle: string;
+          readonly host: string;
+          readonly port: number;
+          readonly tls?: boolean;
+          readonly authorities?: string;
+        };
         readonly dicomweb?: { readonly url: string; readonly authorization?: string; readonly timeoutSeconds?: number };
         readonly deliverBy: 'dimse' | 'dicomweb';
         readonly proof: 'read-back' | 'status';
@@ -225,21 +254,28 @@ function portFrom(environment: Environment, name: string): number | undefined {
   const text = environment[name];
   if (text === undefined || text === '') return undefined;
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Refusal('BadConfiguration', `${name} is no port: 0 to 65535 is needed`);
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw new Refusal('BadConfiguration', `${name} is no port: 0 to 65535 is needed`);
   return port;
 }
 
 /** Secure by default (DESIGN decision 13): what can be reached from elsewhere is encrypted and knows its callers. */
 function refuseOpenDoors(http: HttpConfig, dimse: DimseConfig, tokens: readonly AccessToken[]): void {
   if (!isLoopback(http.host)) {
-    if (http.tls === undefined) throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: http.tls is needed`);
-    if (tokens.length === 0) throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: access.tokens is needed`);
+    if (http.tls === undefined)
+      throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: http.tls is needed`);
+    if (tokens.length === 0)
+      throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: access.tokens is needed`);
   }
   if (!isLoopback(dimse.host)) {
     if (dimse.tls?.authorities === undefined) {
-      throw new Refusal('BadConfiguration', `dimse.host ${dimse.host} is not loopback: dimse.tls with authorities is needed`);
+      throw new Refusal(
+        'BadConfiguration',
+        `dimse.host ${dimse.host} is not loopback: dimse.tls with authorities is needed`,
+      );
     }
-    if (dimse.callingAEs.length === 0) throw new Refusal('BadConfiguration', `dimse.host ${dimse.host} is not loopback: dimse.callingAEs is needed`);
+    if (dimse.callingAEs.length === 0)
+      throw new Refusal('BadConfiguration', `dimse.host ${dimse.host} is not loopback: dimse.callingAEs is needed`);
   }
 }
 
@@ -251,10 +287,16 @@ function nodesOf(file: NodesFile, folder: string): Map<string, Node> {
   const nodes = new Map<string, Node>();
   for (const [name, node] of Object.entries(file.nodes)) {
     if (node[node.deliverBy] === undefined) {
-      throw new Refusal('BadConfiguration', `nodes.yaml: node ${name} delivers by ${node.deliverBy} but has no ${node.deliverBy} section`);
+      throw new Refusal(
+        'BadConfiguration',
+        `nodes.yaml: node ${name} delivers by ${node.deliverBy} but has no ${node.deliverBy} section`,
+      );
     }
     if (node.proof === 'read-back' && node.dicomweb === undefined) {
-      throw new Refusal('BadConfiguration', `nodes.yaml: node ${name} has proof read-back, which needs a dicomweb section`);
+      throw new Refusal(
+        'BadConfiguration',
+        `nodes.yaml: node ${name} has proof read-back, which needs a dicomweb section`,
+      );
     }
     nodes.set(name, {
       name,
@@ -281,7 +323,8 @@ function readProfiles(folder: string): Map<string, unknown> {
   const profiles = new Map<string, unknown>();
   const profileFolder = join(folder, 'profiles');
   for (const name of readdirSync(profileFolder).sort()) {
-    if (name.endsWith('.yaml')) profiles.set(basename(name, '.yaml'), readYamlFile(join(profileFolder, name), 'profile'));
+    if (name.endsWith('.yaml'))
+      profiles.set(basename(name, '.yaml'), readYamlFile(join(profileFolder, name), 'profile'));
   }
   return profiles;
 }
@@ -331,7 +374,10 @@ function readLocatedYaml(file: string, schema: string): LocatedYaml {
   const [syntaxError] = document.errors;
   if (syntaxError !== undefined) {
     const { line } = lines.linePos(syntaxError.pos[0]);
-    throw new Refusal('BadConfiguration', `${basename(file)} line ${line}: ${syntaxError.message.split('\n')[0] ?? 'not YAML'}`);
+    throw new Refusal(
+      'BadConfiguration',
+      `${basename(file)} line ${line}: ${syntaxError.message.split('\n')[0] ?? 'not YAML'}`,
+    );
   }
   const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
   const validate = validator(schema);
@@ -374,6 +420,7 @@ function describe(errors: readonly ErrorObject[]): { path: (string | number)[]; 
     const key = String(params['additionalProperty']);
     return { path: [...path, key], sentence: `${where}: unknown key "${key}"` };
   }
-  if (deepest.keyword === 'enum') return { path, sentence: `${where} must be one of ${JSON.stringify(params['allowedValues'])}` };
+  if (deepest.keyword === 'enum')
+    return { path, sentence: `${where} must be one of ${JSON.stringify(params['allowedValues'])}` };
   return { path, sentence: `${where} ${deepest.message ?? 'does not fit the schema'}` };
 }

@@ -23,6 +23,8 @@ export const REFUSALS = {
   OutOfResources: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 503 },
   TooLarge: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 413 },
   NotAuthorized: { dimseStatus: 0x0124, failureReason: 0x0124, httpStatus: 403 },
+  /** A fault of ours, told with an id that leads to the log. */
+  ProcessingFailure: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 500 },
   BadRequest: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 400 },
   NotFound: { dimseStatus: 0x0112, failureReason: 0x0112, httpStatus: 404 },
   Gone: { dimseStatus: 0x0112, failureReason: 0x0112, httpStatus: 410 },

@@ -13,15 +13,30 @@ const admission = new Environment({ limits: LIMITS })
   .registerVariable('door', 'string')
   .registerVariable({
     name: 'object',
-    schema: { Modality: 'string', BodyPartExamined: 'string', StudyDescription: 'string', SeriesDescription: 'string', SOPClassUID: 'string' },
+    schema: {
+      Modality: 'string',
+      BodyPartExamined: 'string',
+      StudyDescription: 'string',
+      SeriesDescription: 'string',
+      SOPClassUID: 'string',
+    },
   });
 
 const processing = new Environment({ limits: LIMITS })
   .registerVariable({
     name: 'series',
-    schema: { Modality: 'string', SeriesDescription: 'string', BodyPartExamined: 'string', SOPClassUID: 'string', instances: 'int' },
+    schema: {
+      Modality: 'string',
+      SeriesDescription: 'string',
+      BodyPartExamined: 'string',
+      SOPClassUID: 'string',
+      instances: 'int',
+    },
   })
-  .registerVariable({ name: 'study', schema: { StudyDescription: 'string', project: 'string', hasPrior: 'bool', series: 'int' } });
+  .registerVariable({
+    name: 'study',
+    schema: { StudyDescription: 'string', project: 'string', hasPrior: 'bool', series: 'int' },
+  });
 
 /** @throws Error when it is no CEL, names what does not exist, or does not end in true or false */
 export function compileExpression(source: string, kind: 'admission' | 'processing'): Expression {

@@ -94,7 +94,9 @@ export function matchProcessing(rules: Rules, study: StudyFacts): Decision[] {
 
 function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): boolean {
   const { when, expression } = rule;
-  const hasPrior = study.priors.some((prior) => prior.series.some((other) => !other.derived && other.Modality === series.Modality));
+  const hasPrior = study.priors.some((prior) =>
+    prior.series.some((other) => !other.derived && other.Modality === series.Modality),
+  );
   return (
     fits(when.project, study.project) &&
     fits(when.modality, series.Modality) &&
@@ -112,7 +114,12 @@ function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts
           SOPClassUID: series.SOPClassUID,
           instances: series.instances,
         },
-        study: { StudyDescription: study.StudyDescription, project: study.project, hasPrior, series: study.series.length },
+        study: {
+          StudyDescription: study.StudyDescription,
+          project: study.project,
+          hasPrior,
+          series: study.series.length,
+        },
       }))
   );
 }
@@ -141,13 +148,17 @@ function chooseFixed(rule: ProcessingRule, study: StudyFacts, moving: SeriesFact
 /** Same modality; then the same description, then the same body part, then most images. */
 function mostComparable(candidates: readonly SeriesFacts[], moving: SeriesFacts): SeriesFacts | undefined {
   const same = candidates.filter((series) => !series.derived && series.Modality === moving.Modality);
-  const described = same.filter((series) => series.SeriesDescription.toLowerCase() === moving.SeriesDescription.toLowerCase());
+  const described = same.filter(
+    (series) => series.SeriesDescription.toLowerCase() === moving.SeriesDescription.toLowerCase(),
+  );
   const located = same.filter((series) => series.BodyPartExamined === moving.BodyPartExamined);
   return largest(described) ?? largest(located) ?? largest(same);
 }
 
 function largest(series: readonly SeriesFacts[]): SeriesFacts | undefined {
-  return [...series].sort((a, b) => b.instances - a.instances || (a.SeriesInstanceUID < b.SeriesInstanceUID ? -1 : 1))[0];
+  return [...series].sort(
+    (a, b) => b.instances - a.instances || (a.SeriesInstanceUID < b.SeriesInstanceUID ? -1 : 1),
+  )[0];
 }
 
 function fits(pattern: Pattern | undefined, text: string): boolean {

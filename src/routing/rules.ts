@@ -44,7 +44,7 @@ export interface ProcessingRule {
   readonly name: string;
   readonly when: ProcessingWhen;
   readonly run: PipelineName;
-  readonly with: { readonly fixed?: FixedChoice; readonly deformable?: boolean; readonly alpha?: number };
+  readonly with: { readonly fixed?: FixedChoice; readonly transform?: 'rigid' | 'deformable'; readonly alpha?: number };
   readonly deliver: readonly string[];
   readonly expression: Expression | undefined;
 }
@@ -65,7 +65,8 @@ export interface RuleSurroundings {
 
 interface RulesFile {
   readonly admission: readonly Omit<AdmissionRule, 'expression'>[];
-  readonly processing: readonly (Omit<ProcessingRule, 'expression' | 'with' | 'deliver'> & Partial<Pick<ProcessingRule, 'with' | 'deliver'>>)[];
+  readonly processing: readonly (Omit<ProcessingRule, 'expression' | 'with' | 'deliver'> &
+    Partial<Pick<ProcessingRule, 'with' | 'deliver'>>)[];
 }
 
 /** Checks what the schema cannot: names that must exist, expressions that must compile, settings that belong to another pipeline. */
@@ -77,7 +78,10 @@ export function checkRules(file: unknown, surroundings: RuleSurroundings): Rules
     admission: admission.map((rule, index) => {
       const path = ['admission', index];
       if (!surroundings.profiles.has(rule.profile)) {
-        surroundings.fail([...path, 'profile'], `profile "${rule.profile}" is no file of config/profiles (there are: ${[...surroundings.profiles].join(', ')})`);
+        surroundings.fail(
+          [...path, 'profile'],
+          `profile "${rule.profile}" is no file of config/profiles (there are: ${[...surroundings.profiles].join(', ')})`,
+        );
       }
       return { ...rule, expression: compile(rule.when.expr, [...path, 'when', 'expr'], 'admission', surroundings) };
     }),
@@ -85,7 +89,10 @@ export function checkRules(file: unknown, surroundings: RuleSurroundings): Rules
       const path = ['processing', index];
       for (const [position, node] of (rule.deliver ?? []).entries()) {
         if (!surroundings.nodes.has(node)) {
-          surroundings.fail([...path, 'deliver', position], `node "${node}" is not in nodes.yaml (there are: ${[...surroundings.nodes].join(', ')})`);
+          surroundings.fail(
+            [...path, 'deliver', position],
+            `node "${node}" is not in nodes.yaml (there are: ${[...surroundings.nodes].join(', ')})`,
+          );
         }
       }
       checkSettings(rule, path, surroundings);
@@ -100,7 +107,11 @@ export function checkRules(file: unknown, surroundings: RuleSurroundings): Rules
   };
 }
 
-function refuseEqualNames(rules: readonly { readonly name: string }[], list: string, surroundings: RuleSurroundings): void {
+function refuseEqualNames(
+  rules: readonly { readonly name: string }[],
+  list: string,
+  surroundings: RuleSurroundings,
+): void {
   const seen = new Set<string>();
   for (const [index, { name }] of rules.entries()) {
     if (seen.has(name)) surroundings.fail([list, index, 'name'], `two ${list} rules are called "${name}"`);
@@ -108,12 +119,19 @@ function refuseEqualNames(rules: readonly { readonly name: string }[], list: str
   }
 }
 
-function checkSettings(rule: RulesFile['processing'][number], path: readonly (string | number)[], surroundings: RuleSurroundings): void {
+function checkSettings(
+  rule: RulesFile['processing'][number],
+  path: readonly (string | number)[],
+  surroundings: RuleSurroundings,
+): void {
   const settings = rule.with ?? {};
   if (rule.run === 'register' && settings.fixed === undefined) {
-    surroundings.fail([...path, 'run'], 'register needs with.fixed: newest-prior, or a pattern for a series of the same study');
+    surroundings.fail(
+      [...path, 'run'],
+      'register needs with.fixed: newest-prior, or a pattern for a series of the same study',
+    );
   }
-  const foreign = rule.run === 'register' ? (['alpha'] as const) : (['fixed', 'deformable'] as const);
+  const foreign = rule.run === 'register' ? (['alpha'] as const) : (['fixed', 'transform'] as const);
   for (const key of foreign) {
     if (settings[key] !== undefined) surroundings.fail([...path, 'with', key], `${rule.run} has no setting "${key}"`);
   }
@@ -129,6 +147,9 @@ function compile(
   try {
     return compileExpression(expr, kind);
   } catch (error) {
-    return surroundings.fail(path, `the expression cannot be used: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'not CEL'}`);
+    return surroundings.fail(
+      path,
+      `the expression cannot be used: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'not CEL'}`,
+    );
   }
 }

@@ -1,0 +1,135 @@
+/** The door for people (`/api`): what waits, what failed, what is sealed, what has arrived; and the console's files at `/`. */
+import { fileURLToPath } from 'node:url';
+import express, { Router, type NextFunction, type Request, type Response } from 'express';
+import { authenticate, requireRole, type Caller, type Role } from '../access.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { isUid } from '../dicom/uid.ts';
+import type { Gateway } from '../gateway.ts';
+import { discardHeld, releaseHeld } from '../workflow/review.ts';
+import { readStatus, studyLedger } from '../workflow/status.ts';
+import { listHeld } from '../quarantine.ts';
+import { listWork, retryWork, type WorkItemState } from '../workitems.ts';
+
+const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
+const MOST_ROWS = 1000;
+const WEB_FOLDER = fileURLToPath(new URL('../../web', import.meta.url));
+
+export function adminRouter(gateway: Gateway): Router {
+  const router = Router({ caseSensitive: true });
+  const route = (
+    method: 'get' | 'post' | 'delete',
+    path: string,
+    roles: readonly Role[],
+    answer: (request: Request, caller: Caller) => unknown,
+  ): void => {
+    router[method](path, async (request: Request, response: Response, next: NextFunction) => {
+      try {
+        const caller = callerOf(gateway, request, response);
+        if (caller === undefined) return;
+        requireRole(caller, ...roles);
+        sendJson(response, 200, (await answer(request, caller)) ?? {});
+      } catch (error) {
+        next(error);
+      }
+    });
+  };
+  route('get', '/status', ['radiology-it', 'privacy-officer'], () => readStatus(gateway));
+  route('get', '/work-items', ['radiology-it'], (request) => {
+    const { state, limit } = pageOf(request);
+    return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit });
+  });
+  route('post', '/work-items/:uid/retry', ['radiology-it'], (request) => {
+    if (!retryWork(gateway.workItems, parameter(request, 'uid'))) {
+      throw new Refusal('NotFound', 'no canceled work item has this uid');
+    }
+    return undefined;
+  });
+  route('get', '/ledger/:study', ['radiology-it', 'privacy-officer'], (request) => {
+    const study = parameter(request, 'study');
+    if (!isUid(study)) throw new Refusal('BadRequest', 'the study in the path is no UID');
+    return studyLedger(gateway, study);
+  });
+  route('get', '/quarantine', ['radiology-it', 'privacy-officer'], (request) =>
+    listHeld(gateway.quarantine, pageOf(request).limit),
+  );
+  route('post', '/quarantine/:id/release', ['privacy-officer'], async (request, caller) =>
+    releaseHeld(gateway, parameter(request, 'id'), releaseOf(gateway, await readJson(request)), caller.name),
+  );
+  route('delete', '/quarantine/:id', ['privacy-officer'], (request, caller) =>
+    discardHeld(gateway, parameter(request, 'id'), caller.name),
+  );
+  router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent || !(error instanceof Refusal)) return next(error);
+    sendJson(response, error.answer.httpStatus, { reason: error.reason, message: error.message });
+  });
+  return router;
+}
+
+/** The console: static files, nothing of the gateway's data in them. */
+export function consoleRouter(): Router {
+  const router = Router();
+  router.use(express.static(WEB_FOLDER, { index: 'index.html', fallthrough: true, dotfiles: 'ignore' }));
+  return router;
+}
+
+function callerOf(gateway: Gateway, request: Request, response: Response): Caller | undefined {
+  const caller = authenticate(gateway.config.tokens, {
+    authorization: request.headers.authorization,
+    remoteAddress: request.socket.remoteAddress,
+    host: request.headers.host,
+  });
+  if (caller === undefined) {
+    response.setHeader('WWW-Authenticate', 'Bearer');
+    sendJson(response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
+  }
+  return caller;
+}
+
+function parameter(request: Request, name: string): string {
+  const value = request.params[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function pageOf(request: Request): { state: WorkItemState | undefined; limit: number } {
+  const query = new URLSearchParams(request.originalUrl.split('?')[1] ?? '');
+  const given = query.get('state');
+  const state = STATES.find((one) => one === given);
+  if (given !== null && state === undefined)
+    throw new Refusal('BadRequest', `state must be one of ${STATES.join(', ')}`);
+  const limit = Number(query.get('limit') ?? 100);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_ROWS)
+    throw new Refusal('BadRequest', `limit must be a whole number from 1 to ${MOST_ROWS}`);
+  return { state, limit };
+}
+
+function releaseOf(gateway: Gateway, body: unknown): { project: string; profile: string } {
+  const { project, profile } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  if (typeof project !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(project))
+    throw new Refusal('BadRequest', 'project must name a project');
+  if (typeof profile !== 'string' || !gateway.profiles.has(profile)) {
+    throw new Refusal('BadRequest', `profile must be one of ${[...gateway.profiles.keys()].join(', ')}`);
+  }
+  return { project, profile };
+}
+
+async function readJson(request: Request): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > 65_536) throw new Refusal('TooLarge', 'the body is longer than 65536 bytes');
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    throw new Refusal('BadRequest', 'the body is no JSON');
+  }
+}
+
+function sendJson(response: Response, status: number, body: unknown): void {
+  response.statusCode = status;
+  response.setHeader('Content-Type', 'application/json');
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(JSON.stringify(body));
+}

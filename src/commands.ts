@@ -1,0 +1,285 @@
+/** What each command of the command line does; they print for a person and answer the exit status. */
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { reindex, verify } from './archive/reindex.ts';
+import { firstBrokenRow } from './audit.ts';
+import { readConfig } from './config.ts';
+import { openDatabase } from './database.ts';
+import { deidentify } from './deidentify/deidentify.ts';
+import { asciiValue } from './dicom/data-set.ts';
+import { readObject } from './dicom/part10.ts';
+import { Refusal } from './dicom/refusal.ts';
+import { swapWords } from './dicom/writer.ts';
+import { readVolume, type SeriesInstance } from './dicom/volume.ts';
+import { startScp, type Scp } from './dimse/scp.ts';
+import { closeGateway, openGateway, profileOf, type Gateway } from './gateway.ts';
+import { openLog } from './log.ts';
+import { closePool, openPool } from './pipelines/pool.ts';
+import { adminRouter, consoleRouter } from './admin/router.ts';
+import { buildApp, listen } from './server.ts';
+import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import { storeHandlers } from './workflow/receive.ts';
+import { startTimetable } from './workflow/timetable.ts';
+
+const USAGE = `usage:
+  isthmus serve                                                  the gateway: DIMSE, DICOMweb, pipelines
+  isthmus deidentify IN OUT --profile NAME [--project NAME]      de-identified copies of every object in IN, and report.json
+  isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
+  isthmus run ct-denoise --input DIR --output DIR
+  isthmus verify                                                 reads every stored object and the audit trail
+  isthmus reindex                                                makes the index anew from the packs
+Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
+`;
+
+/** @returns the exit status: 0 done, 1 failed or refused, 2 called wrongly */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  try {
+    switch (command) {
+      case 'serve':
+        return await serve();
+      case 'deidentify':
+        return await deidentifyFolder(rest);
+      case 'run':
+        return await runPipeline(rest);
+      case 'verify':
+        return await verifyAll();
+      case 'reindex':
+        return await reindexAll();
+      default:
+        process.stderr.write(USAGE);
+        return command === undefined || command === '--help' || command === 'help' ? 0 : 2;
+    }
+  } catch (error) {
+    if (error instanceof Refusal) {
+      process.stderr.write(`${error.reason}: ${error.message}\n`);
+      return 1;
+    }
+    if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) {
+      process.stderr.write(`${error.message}\n${USAGE}`);
+      return 2;
+    }
+    throw error;
+  }
+}
+
+async function serve(): Promise<number> {
+  const config = readConfig();
+  const log = openLog(config.logLevel);
+  const gateway = await openGateway(config, log);
+  const { dimse } = config;
+  let scp: Scp | undefined;
+  try {
+    const server = await listen(
+      buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() }),
+      config.http,
+    );
+    scp = await startScp(
+      {
+        host: dimse.host,
+        port: dimse.port,
+        aeTitle: dimse.aeTitle,
+        calledAEs: [...dimse.calledAEs],
+        callingAEs: [...dimse.callingAEs],
+        maxAssociations: dimse.maxAssociations,
+        idleMs: dimse.idleMs,
+        ...(dimse.tls === undefined
+          ? {}
+          : {
+              tls: {
+                key: dimse.tls.key,
+                cert: dimse.tls.certificate,
+                ...(dimse.tls.authorities === undefined ? {} : { ca: dimse.tls.authorities, requestCert: true }),
+              },
+            }),
+      },
+      storeHandlers(gateway),
+    );
+    const timetable = startTimetable(gateway);
+    const address = server.address();
+    log.info('ready', {
+      http: typeof address === 'object' && address !== null ? address.port : undefined,
+      dimse: scp.port,
+      aeTitle: dimse.aeTitle,
+    });
+    const signal = await untilSignal();
+    log.info('closing', { signal });
+    await timetable.stop();
+    await scp.close();
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), 10_000).unref();
+    });
+    return 0;
+  } finally {
+    await scp?.close();
+    await closeGateway(gateway);
+  }
+}
+
+function untilSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve('SIGTERM'));
+    process.once('SIGINT', () => resolve('SIGINT'));
+  });
+}
+
+async function deidentifyFolder(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { profile: { type: 'string' }, project: { type: 'string', default: 'files' } },
+  });
+  const [from, to] = positionals;
+  if (from === undefined || to === undefined || values.profile === undefined) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const gateway = await openGateway(readConfig(), openLog('silent'));
+  try {
+    return await deidentifyFiles(gateway, { from, to, profile: values.profile, project: values.project });
+  } finally {
+    await closeGateway(gateway);
+  }
+}
+
+interface FileReport {
+  /** Position of the file in the sorted folder, from 1: its name could name a person. */
+  readonly file: number;
+  readonly written?: string;
+  readonly reason?: string;
+  readonly found?: string;
+  readonly counts?: unknown;
+}
+
+async function deidentifyFiles(
+  gateway: Gateway,
+  { from, to, profile: profileName, project }: { from: string; to: string; profile: string; project: string },
+): Promise<number> {
+  const profile = profileOf(gateway, profileName);
+  const files: FileReport[] = [];
+  for (const [index, name] of (await filesOf(from)).entries()) {
+    const file = index + 1;
+    try {
+      const { object, remember, counts } = await deidentify(gateway.wall, await readObject(await readFile(name)), {
+        project,
+        profile,
+      });
+      const written = join(object.studyInstanceUID, object.seriesInstanceUID, `${object.sopInstanceUID}.dcm`);
+      const chunks: Buffer[] = [object.head];
+      for await (const chunk of object.body) chunks.push(chunk);
+      gateway.database.transaction(remember);
+      await mkdir(join(to, object.studyInstanceUID, object.seriesInstanceUID), { recursive: true });
+      await writeFile(join(to, written), chunks);
+      files.push({ file, written, counts });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      files.push({ file, reason: error.reason, found: error.message });
+    }
+  }
+  const written = files.filter((file) => file.written !== undefined).length;
+  await mkdir(to, { recursive: true });
+  await writeFile(
+    join(to, 'report.json'),
+    `${JSON.stringify({ profile: profileName, project, objects: files.length, written, refused: files.length - written, files }, null, 2)}\n`,
+  );
+  process.stdout.write(`${written} of ${files.length} objects de-identified; report.json tells of each\n`);
+  return written === files.length ? 0 : 1;
+}
+
+async function runPipeline(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { input: { type: 'string' }, fixed: { type: 'string' }, output: { type: 'string' } },
+  });
+  const [pipeline] = positionals;
+  const { input, fixed, output } = values;
+  const known = pipeline === 'register' ? fixed !== undefined : pipeline === 'ct-denoise';
+  if (!known || input === undefined || output === undefined) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const config = readConfig();
+  const pool = await openPool({
+    threads: config.pipelines.threads,
+    maxMemoryMb: config.pipelines.maxMemoryMb,
+    modelsFolder: config.modelsFolder,
+  });
+  try {
+    const options = {
+      timeoutMs: config.pipelines.timeoutMs,
+      onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
+    };
+    const source = await loadFolder(input);
+    const produced =
+      fixed === undefined
+        ? await produceDenoised(pool, { source, settings: {} }, options)
+        : await produceRegistration(pool, { moving: source, fixed: await loadFolder(fixed), settings: {} }, options);
+    await mkdir(output, { recursive: true });
+    let objects = 0;
+    for (const object of produced.objects) {
+      await writeFile(join(output, `${object.sopInstanceUID}.dcm`), [object.head, object.body]);
+      objects++;
+    }
+    process.stdout.write(
+      `${JSON.stringify({ pipeline, objects, verdict: produced.verdict, quality: produced.quality }, null, 2)}\n`,
+    );
+    return 0;
+  } finally {
+    await closePool(pool);
+  }
+}
+
+async function verifyAll(): Promise<number> {
+  const gateway = await openGateway(readConfig(), openLog('silent'));
+  try {
+    const report = await verify(gateway.archive);
+    const broken = firstBrokenRow(gateway.audit);
+    process.stdout.write(
+      `${JSON.stringify({ archive: report, audit: broken === undefined ? 'whole' : `broken at row ${broken}` }, null, 2)}\n`,
+    );
+    return report.damaged.length === 0 && broken === undefined ? 0 : 1;
+  } finally {
+    await closeGateway(gateway);
+  }
+}
+
+async function reindexAll(): Promise<number> {
+  const { dataFolder } = readConfig();
+  const database = openDatabase(join(dataFolder, 'isthmus.sqlite'));
+  try {
+    process.stdout.write(`${JSON.stringify(await reindex(database, join(dataFolder, 'packs')), null, 2)}\n`);
+    return 0;
+  } finally {
+    database.close();
+  }
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => {
+    throw new Refusal('BadRequest', `${folder} is no folder that can be read`);
+  });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+/** Every object of a folder as one series; the objects are read as they are, identified or not. */
+async function loadFolder(folder: string): Promise<LoadedSeries> {
+  const series: SeriesInstance[] = [];
+  for (const name of await filesOf(folder)) {
+    const { head, body } = await readObject(await readFile(name));
+    if (asciiValue(head.dataSet, 0x00080016) === undefined) continue;
+    const chunks: Buffer[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    const pixels = Buffer.concat(chunks);
+    const words =
+      head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
+    series.push({ head, pixels: () => Promise.resolve(words) });
+  }
+  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+}

@@ -1,0 +1,105 @@
+/**
+ * When a study is complete, and what then happens to it. Complete: no association or request that brought something is still open, and
+ * nothing has arrived for the quiet time. A late instance opens the study again; work already done on the same content is not repeated.
+ */
+import { studyFacts } from '../archive/studies.ts';
+import type { Gateway } from '../gateway.ts';
+import { matchProcessing, type Decision } from '../routing/match.ts';
+import type { ProcessingRule } from '../routing/rules.ts';
+import { scheduleWork } from '../workitems.ts';
+import { contentKey, type DeriveParameters } from './derive.ts';
+
+/** Studies looked at in one tick; the next tick takes the next ones. */
+const STUDIES_A_TICK = 100;
+const DERIVE_ATTEMPTS = 3;
+
+/** Somebody begins to send something of this study. */
+export function beginArrival(gateway: Gateway, studyInstanceUID: string): void {
+  gateway.arrivals.set(studyInstanceUID, (gateway.arrivals.get(studyInstanceUID) ?? 0) + 1);
+}
+
+export function endArrival(gateway: Gateway, studyInstanceUID: string): void {
+  const left = (gateway.arrivals.get(studyInstanceUID) ?? 0) - 1;
+  if (left > 0) gateway.arrivals.set(studyInstanceUID, left);
+  else gateway.arrivals.delete(studyInstanceUID);
+}
+
+/** Called in the transaction that stores an instance: the study is open until it has been quiet again. */
+export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: string): void {
+  gateway.database.run(
+    `INSERT INTO study_clock (study_uid, project, last_arrival, state) VALUES (?, ?, ?, 'open')
+     ON CONFLICT (study_uid) DO UPDATE SET last_arrival = excluded.last_arrival, state = 'open'`,
+    studyInstanceUID,
+    project,
+    gateway.now(),
+  );
+}
+
+/** Completes every study that is due; answers how many. */
+export function completeStudies(gateway: Gateway): number {
+  const due = gateway.database.all(
+    "SELECT study_uid, project, last_arrival FROM study_clock WHERE state = 'open' AND last_arrival <= ? ORDER BY last_arrival LIMIT ?",
+    gateway.now() - gateway.config.quietSeconds * 1000,
+    STUDIES_A_TICK,
+  );
+  let completed = 0;
+  for (const row of due) {
+    const studyInstanceUID = String(row['study_uid']);
+    if (gateway.arrivals.has(studyInstanceUID)) continue;
+    completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
+    completed++;
+  }
+  return completed;
+}
+
+/** The verdict and the work that follows from it are one transaction. */
+function completeStudy(gateway: Gateway, studyInstanceUID: string, project: string, lastArrival: number): void {
+  const study = studyFacts(gateway.archive, studyInstanceUID);
+  const decisions = study === undefined ? [] : matchProcessing(gateway.config.rules, study);
+  let scheduled = 0;
+  gateway.database.transaction(() => {
+    gateway.database.run(
+      "UPDATE study_clock SET state = 'complete' WHERE study_uid = ? AND last_arrival = ?",
+      studyInstanceUID,
+      lastArrival,
+    );
+    for (const decision of decisions) if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+  });
+  gateway.log.info('study complete', {
+    study: studyInstanceUID,
+    rulesMatched: decisions.length,
+    workScheduled: scheduled,
+  });
+}
+
+function scheduleDerivation(
+  gateway: Gateway,
+  studyInstanceUID: string,
+  project: string,
+  { rule, series, fixed }: Decision,
+): boolean {
+  const parameters: DeriveParameters = {
+    rule: rule.name,
+    ruleRevision: gateway.config.rules.revision,
+    project,
+    pipeline: rule.run,
+    settings: settingsOf(rule),
+    seriesInstanceUID: series.SeriesInstanceUID,
+    ...(fixed === undefined
+      ? {}
+      : { fixed: { studyInstanceUID: fixed.StudyInstanceUID, seriesInstanceUID: fixed.series.SeriesInstanceUID } }),
+    deliver: rule.deliver,
+  };
+  return scheduleWork(gateway.workItems, {
+    kind: 'derive',
+    key: contentKey(gateway, studyInstanceUID, parameters),
+    studyInstanceUID,
+    parameters: { ...parameters },
+    maxAttempts: DERIVE_ATTEMPTS,
+  });
+}
+
+/** What the rule sets; the pipelines have their own defaults. */
+function settingsOf({ with: { transform, alpha } }: ProcessingRule): DeriveParameters['settings'] {
+  return { ...(transform === undefined ? {} : { transform }), ...(alpha === undefined ? {} : { alpha }) };
+}

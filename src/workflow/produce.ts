@@ -1,0 +1,200 @@
+/** Loaded series in, derived objects out: runs a pipeline and writes its result as DICOM, wherever the series came from. */
+import { deriveDeformableRegistration } from '../derived/deformable-registration.ts';
+import { deriveImageSeries } from '../derived/image-series.ts';
+import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
+import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
+import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
+import type { Head } from '../dicom/object.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import type { SeriesVolume } from '../dicom/volume.ts';
+import { parseDenoiseSettings } from '../pipelines/correction.ts';
+import type { ModelCard } from '../pipelines/manifest.ts';
+import { runDenoising, runRegistration, type Pool } from '../pipelines/pool.ts';
+import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
+
+export interface LoadedSeries {
+  readonly heads: readonly Head[];
+  /** Its voxels are handed to the pipeline: empty afterwards. */
+  readonly volume: SeriesVolume;
+}
+
+export interface PipelineSettings {
+  readonly transform?: 'rigid' | 'deformable';
+  readonly alpha?: number;
+}
+
+export interface ProduceOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (step: string, share: number) => void;
+}
+
+export interface Produced {
+  /** Made one by one as they are asked for. */
+  readonly objects: Iterable<DerivedObject>;
+  readonly quality: Readonly<Record<string, number | string>>;
+  readonly verdict: 'pass' | 'warn';
+}
+
+/** Series numbers of derived series: far above what modalities use, apart from each other. */
+const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201 };
+
+/** Aligns `moving` to `fixed`: the resampled series, and the registration object. @throws Refusal PipelineRefused */
+export async function produceRegistration(
+  pool: Pool,
+  {
+    fixed,
+    moving,
+    settings: given,
+  }: { readonly fixed: LoadedSeries; readonly moving: LoadedSeries; readonly settings: PipelineSettings },
+  options: ProduceOptions,
+): Promise<Produced> {
+  const { alpha: _alpha, ...rest } = given;
+  const settings = parseRegistrationSettings(rest);
+  const result = await runRegistration(
+    pool,
+    { fixed: plain(fixed.volume), moving: plain(moving.volume), settings },
+    options,
+  );
+  const provenance = provenanceOf(
+    cardOf(pool, 'register'),
+    `${settings.transform} registration of this series to another one of the same patient`,
+    JSON.stringify(settings),
+    figuresOf(result.quality),
+  );
+  function* objects(): Generator<DerivedObject> {
+    yield* deriveImageSeries({
+      kind: 'registered',
+      sources: moving.heads,
+      reference: fixed.heads,
+      volume: result.resampled,
+      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.registered },
+      padding: result.paddingValue,
+    });
+    const request = {
+      fixed: fixed.heads,
+      moving: moving.heads,
+      rigid: result.rigid,
+      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.transform },
+    };
+    yield settings.transform === 'rigid'
+      ? deriveSpatialRegistration(request)
+      : deriveDeformableRegistration({ ...request, field: result.field });
+  }
+  return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
+}
+
+/** Takes noise out of a CT series. @throws Refusal PipelineRefused */
+export async function produceDenoised(
+  pool: Pool,
+  { source, settings: given }: { readonly source: LoadedSeries; readonly settings: PipelineSettings },
+  options: ProduceOptions,
+): Promise<Produced> {
+  const { transform: _transform, ...rest } = given;
+  const settings = parseDenoiseSettings(rest);
+  const [first] = source.heads;
+  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  const { geometry, modality } = source.volume;
+  const result = await runDenoising(
+    pool,
+    {
+      volume: plain(source.volume),
+      storedRange: storedRange(source),
+      imageType: asciiValues(first.dataSet, 0x00080008),
+      rescaleType: asciiValue(first.dataSet, 0x00281054),
+      settings,
+    },
+    options,
+  );
+  const provenance = provenanceOf(
+    cardOf(pool, 'denoise'),
+    `Noise reduction; ${Math.round(settings.alpha * 100)} percent of the noise found was taken away`,
+    JSON.stringify(settings),
+    figuresOf(result.quality),
+  );
+  return {
+    objects: deriveImageSeries({
+      kind: 'denoised',
+      sources: source.heads,
+      volume: { geometry, modality, voxels: result.voxels },
+      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
+    }),
+    quality: quality(result.quality),
+    verdict: result.verdict.outcome,
+  };
+}
+
+/** A volume without what only reading it needed: this goes to another thread. */
+function plain({ geometry, voxels, modality }: SeriesVolume): {
+  geometry: SeriesVolume['geometry'];
+  voxels: Float32Array;
+  modality: string;
+} {
+  return { geometry, voxels, modality };
+}
+
+/** What the stored bits of the series can hold after rescale, the narrowest of its slices. */
+function storedRange({ heads, volume }: LoadedSeries): {
+  lowestHU: number;
+  highestHU: number;
+  paddingHU: number | undefined;
+} {
+  let lowestHU = -Infinity;
+  let highestHU = Infinity;
+  for (const { instance, slope, intercept } of volume.sources) {
+    const head = heads[instance];
+    if (head === undefined) continue;
+    const bits = numberValue(head.dataSet, 0x00280101) ?? 16;
+    const signed = numberValue(head.dataSet, 0x00280103) === 1;
+    const least = signed ? -(2 ** (bits - 1)) : 0;
+    const most = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+    lowestHU = Math.max(lowestHU, least * slope + intercept);
+    highestHU = Math.min(highestHU, most * slope + intercept);
+  }
+  const padding = volume.sources.find((source) => source.padding !== undefined)?.padding;
+  return { lowestHU, highestHU, paddingHU: padding?.[1] };
+}
+
+function cardOf(pool: Pool, pipeline: 'register' | 'denoise'): ModelCard {
+  const card = pool.cards.get(pipeline);
+  if (card === undefined) throw new Refusal('BadConfiguration', `the model of ${pipeline} is not installed`);
+  return card;
+}
+
+function provenanceOf(
+  card: ModelCard,
+  description: string,
+  parameters: string,
+  figures: readonly QualityFigure[],
+): Omit<Provenance, 'seriesNumber'> {
+  return {
+    algorithm: {
+      name: card.emit.algorithmName,
+      version: card.version,
+      family: { value: card.emit.family.code, scheme: card.emit.family.scheme, meaning: card.emit.family.meaning },
+      parameters,
+      sha256: Object.values(card.graphs)
+        .map(({ sha256 }) => sha256)
+        .join(' '),
+    },
+    softwareVersion: SOFTWARE_VERSION,
+    description,
+    figures,
+    seriesSuffix: card.emit.seriesSuffix,
+  };
+}
+
+function figuresOf(measured: object): QualityFigure[] {
+  return Object.entries(measured).flatMap(([name, value]) =>
+    typeof value === 'number' && Number.isFinite(value) ? [{ name, value }] : [],
+  );
+}
+
+function quality(measured: object): Record<string, number | string> {
+  return Object.fromEntries(
+    Object.entries(measured).filter(
+      (entry): entry is [string, number | string] => typeof entry[1] === 'number' || typeof entry[1] === 'string',
+    ),
+  );
+}

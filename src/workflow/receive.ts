@@ -1,0 +1,294 @@
+/**
+ * An instance comes home: read the head, choose the admission rule, de-identify, store, and only then let the door answer.
+ * The only place that sees identified objects, for as long as they stream by. What cannot be let in is sealed in quarantine.
+ */
+import { deidentify } from '../deidentify/deidentify.ts';
+import { storeInstance } from '../archive/instances.ts';
+import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
+import type { Identified } from '../dicom/object.ts';
+import { receiveObject } from '../dicom/part10.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import type { AssociationInfo, ScpHandlers } from '../dimse/scp.ts';
+import { profileOf, type Gateway } from '../gateway.ts';
+import { hold } from '../quarantine.ts';
+import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
+import { beginArrival, endArrival, touchStudy } from './complete.ts';
+
+export interface Sender {
+  readonly door: 'stow' | 'dimse';
+  readonly callingAE: string;
+  readonly calledAE: string;
+  readonly remoteAddress: string;
+  /** STOW to `/studies/{s}`: every object must belong to this study, as the sender names it. */
+  readonly expectedStudyInstanceUID?: string;
+}
+
+/** What became of one object. UIDs at the top are the sender's own. */
+export interface Received {
+  readonly sopClassUID: string | undefined;
+  readonly sopInstanceUID: string | undefined;
+  readonly studyInstanceUID: string | undefined;
+  readonly refusal?: Refusal;
+  /** Sealed and durable, waiting for a person. */
+  readonly quarantined?: boolean;
+  /** Pseudonyms of what was stored (or was there already). */
+  readonly stored?: {
+    readonly studyInstanceUID: string;
+    readonly seriesInstanceUID: string;
+    readonly sopInstanceUID: string;
+  };
+}
+
+export interface ReceiveSource {
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Of a data set without file meta (DIMSE). */
+  readonly transferSyntaxUID?: string;
+}
+
+/** As much of an object is kept in memory until it is stored, so that it can still be sealed. */
+const KEEP_BYTES = 32 * 2 ** 20;
+
+/**
+ * Takes one object in. `taken` resolves when its bytes have been read (the next may follow), `done` when it is durable or refused.
+ * Neither rejects: what is no Refusal is logged and becomes one (status 0110 / 500 with an id in the log).
+ */
+export function receiveInstance(
+  gateway: Gateway,
+  source: ReceiveSource,
+  from: Sender,
+): { taken: Promise<void>; done: Promise<Received> } {
+  const tee = keepBytes(source.bytes);
+  const done = receive(gateway, source, tee, from).finally(() => tee.drain());
+  return { taken: Promise.race([tee.ended, done.then(() => tee.ended)]), done };
+}
+
+type Names = Pick<Received, 'sopClassUID' | 'sopInstanceUID' | 'studyInstanceUID'>;
+
+async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: Sender): Promise<Received> {
+  let names: Names = { sopClassUID: undefined, sopInstanceUID: undefined, studyInstanceUID: undefined };
+  try {
+    const object = await receiveObject(
+      tee.bytes(),
+      source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID },
+    );
+    names = namesOf(object);
+    return await admit(gateway, object, names, from);
+  } catch (error) {
+    const refusal = error instanceof Refusal ? error : unexpected(gateway, error);
+    return { ...names, ...(await refuse(gateway, refusal, source, tee, from)) };
+  }
+}
+
+async function admit(gateway: Gateway, object: Identified, names: Names, from: Sender): Promise<Received> {
+  const { expectedStudyInstanceUID } = from;
+  if (expectedStudyInstanceUID !== undefined && names.studyInstanceUID !== expectedStudyInstanceUID) {
+    throw new Refusal('OtherStudy', 'the instance belongs to another study than the request names (PS3.18 10.5.1)');
+  }
+  const rule = matchAdmission(gateway.config.rules, admissionFacts(object.head.dataSet, from));
+  if (rule === undefined) throw new Refusal('Quarantined', 'no admission rule matches');
+  const { object: clean, remember } = await deidentify(gateway.wall, object, {
+    project: rule.project,
+    profile: profileOf(gateway, rule.profile),
+  });
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = clean;
+  beginArrival(gateway, studyInstanceUID);
+  try {
+    await storeInstance(gateway.archive, clean, {
+      alongside: () => {
+        remember();
+        touchStudy(gateway, rule.project, studyInstanceUID);
+      },
+    });
+  } finally {
+    endArrival(gateway, studyInstanceUID);
+  }
+  return { ...names, stored: { studyInstanceUID, seriesInstanceUID, sopInstanceUID } };
+}
+
+/** What a reason asks of the bytes: sealed for review, or left with the sender who is told to keep them. */
+async function refuse(
+  gateway: Gateway,
+  refusal: Refusal,
+  source: ReceiveSource,
+  tee: Tee,
+  from: Sender,
+): Promise<Pick<Received, 'refusal' | 'quarantined'>> {
+  const policy = refusal.reason === 'Quarantined';
+  const unreadable = refusal.reason === 'CannotUnderstand' || refusal.reason === 'TransferSyntaxNotSupported';
+  gateway.log.warn('object refused', {
+    reason: refusal.reason,
+    found: refusal.message,
+    door: from.door,
+    callingAE: from.callingAE,
+  });
+  if (!policy && !unreadable) return { refusal };
+  const rest = tee.fromStart();
+  // A large object that turned out damaged near its end has passed by: the sender keeps it, since it is told so.
+  if (rest === undefined) return { refusal };
+  try {
+    await hold(gateway.quarantine, rest, {
+      reason: refusal.reason,
+      sentence: refusal.message,
+      door: from.door,
+      callingAE: from.callingAE,
+      transferSyntaxUID: source.transferSyntaxUID ?? '',
+    });
+  } catch (error) {
+    // The sender went away in the middle, or the disk is full: nothing was promised.
+    return { refusal: error instanceof Refusal ? error : policy ? unexpected(gateway, error) : refusal };
+  }
+  // Sealed and durable: the object is in safe hands, so the sender need not send it again. Damage it must still hear of.
+  return policy ? { quarantined: true } : { refusal, quarantined: true };
+}
+
+function unexpected(gateway: Gateway, error: unknown): Refusal {
+  const id = Math.random().toString(36).slice(2, 10);
+  gateway.log.error('unexpected', { id, error: error instanceof Error ? error.name : 'unknown', at: stackLine(error) });
+  return new Refusal('ProcessingFailure', `processing failed; see the log under ${id}`);
+}
+
+/** Where, never what: a message could hold a value. */
+function stackLine(error: unknown): string {
+  const line =
+    error instanceof Error ? error.stack?.split('\n').find((text) => text.trimStart().startsWith('at ')) : undefined;
+  return line?.trim() ?? '';
+}
+
+function namesOf(object: Identified): Names {
+  const { dataSet } = object.head;
+  return {
+    sopClassUID: asciiValue(dataSet, 0x00080016),
+    sopInstanceUID: asciiValue(dataSet, 0x00080018),
+    studyInstanceUID: asciiValue(dataSet, 0x0020000d),
+  };
+}
+
+function admissionFacts(dataSet: DataSet, from: Sender): AdmissionFacts {
+  const set = characterSetOf(dataSet);
+  return {
+    callingAE: from.callingAE,
+    calledAE: from.calledAE,
+    door: from.door,
+    modality: asciiValue(dataSet, 0x00080060) ?? '',
+    bodyPart: asciiValue(dataSet, 0x00180015) ?? '',
+    studyDescription: textValue(dataSet, 0x00081030, set) ?? '',
+    seriesDescription: textValue(dataSet, 0x0008103e, set) ?? '',
+    sopClass: asciiValue(dataSet, 0x00080016) ?? '',
+  };
+}
+
+interface Tee {
+  /** The source, its first KEEP_BYTES being kept on the way. */
+  bytes(): AsyncIterable<Buffer>;
+  /** Everything from the first byte on, what is still to come included; undefined when part of it has passed by. */
+  fromStart(): AsyncIterable<Buffer> | undefined;
+  /** Reads what nobody wants. */
+  drain(): Promise<void>;
+  readonly ended: Promise<void>;
+}
+
+function keepBytes(source: AsyncIterable<Uint8Array>): Tee {
+  const chunks = source[Symbol.asyncIterator]();
+  let kept: Buffer[] = [];
+  let keptBytes = 0;
+  let passed = false;
+  let over = false;
+  let failure: unknown;
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const next = async (): Promise<Buffer | undefined> => {
+    if (over) {
+      if (failure !== undefined) throw failure as Error;
+      return undefined;
+    }
+    let read: IteratorResult<Uint8Array>;
+    try {
+      read = await chunks.next();
+    } catch (error) {
+      over = true;
+      failure = error;
+      end();
+      throw error;
+    }
+    if (read.done === true) {
+      over = true;
+      end();
+      return undefined;
+    }
+    const { value } = read;
+    return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  };
+  return {
+    ended,
+    async *bytes() {
+      for (let chunk = await next(); chunk !== undefined; chunk = await next()) {
+        keptBytes += chunk.length;
+        if (keptBytes <= KEEP_BYTES) kept.push(chunk);
+        else {
+          kept = [];
+          passed = true;
+        }
+        yield chunk;
+      }
+    },
+    fromStart() {
+      if (passed) return undefined;
+      const start = kept;
+      kept = [];
+      passed = true;
+      return (async function* all() {
+        yield* start;
+        for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+      })();
+    },
+    async drain() {
+      kept = [];
+      passed = true;
+      try {
+        while ((await next()) !== undefined);
+      } catch {
+        // The sender broke off; whoever read first has been told.
+      }
+    },
+  };
+}
+
+/** What the DIMSE service does with associations: objects go the way above; a study is busy until its associations have ended. */
+export function storeHandlers(gateway: Gateway): ScpHandlers {
+  const touched = new Map<string, Set<string>>();
+  return {
+    async store({ association, transferSyntaxUID, dataSet }) {
+      if (!touched.has(association.id)) touched.set(association.id, new Set());
+      const received = receiveInstance(gateway, { bytes: dataSet, transferSyntaxUID }, senderOf(association));
+      const { refusal, quarantined, stored } = await received.done;
+      if (stored !== undefined) keepBusy(gateway, touched.get(association.id), stored.studyInstanceUID);
+      if (refusal !== undefined) return refusal.answer.dimseStatus;
+      // PS3.4 B.2.3: a warning; the object is kept, though not as it came.
+      return quarantined === true ? 0xb000 : 0x0000;
+    },
+    closed(association, how) {
+      for (const study of touched.get(association.id) ?? []) endArrival(gateway, study);
+      touched.delete(association.id);
+      gateway.log.info('association closed', { association: association.id, callingAE: association.callingAE, how });
+    },
+    event: (name, facts) => gateway.log.info(name, facts),
+  };
+}
+
+/** `studies` is undefined when the association ended while the object was being stored. */
+function keepBusy(gateway: Gateway, studies: Set<string> | undefined, study: string): void {
+  if (studies === undefined || studies.has(study)) return;
+  studies.add(study);
+  beginArrival(gateway, study);
+}
+
+function senderOf(association: AssociationInfo): Sender {
+  return {
+    door: 'dimse',
+    callingAE: association.callingAE,
+    calledAE: association.calledAE,
+    remoteAddress: association.remoteAddress,
+  };
+}

@@ -1,0 +1,44 @@
+/** Deletes what has been kept long enough: pseudonymous studies nobody works on, and sealed objects nobody released. */
+import { deleteStudy } from '../archive/studies.ts';
+import { recordAudit } from '../audit.ts';
+import type { Gateway } from '../gateway.ts';
+import { discardHeldBefore } from '../quarantine.ts';
+import { workItemsOf } from '../workitems.ts';
+
+const DAY_MS = 86_400_000;
+const STUDIES_A_TURN = 500;
+
+/** Answers how many studies and sealed objects went. */
+export async function retain(gateway: Gateway): Promise<{ studies: number; sealed: number }> {
+  const { studyDays, quarantineDays } = gateway.config.retention;
+  const studies = studyDays === undefined ? 0 : await deleteOldStudies(gateway, gateway.now() - studyDays * DAY_MS);
+  const sealed =
+    quarantineDays === undefined
+      ? 0
+      : await discardHeldBefore(gateway.quarantine, gateway.now() - quarantineDays * DAY_MS);
+  if (studies + sealed > 0) gateway.log.info('retention', { studies, sealed });
+  return { studies, sealed };
+}
+
+async function deleteOldStudies(gateway: Gateway, before: number): Promise<number> {
+  const rows = gateway.database.all(
+    "SELECT study_uid FROM study_clock WHERE last_arrival < ? AND state = 'complete' ORDER BY last_arrival LIMIT ?",
+    before,
+    STUDIES_A_TURN,
+  );
+  let deleted = 0;
+  for (const row of rows) {
+    const study = String(row['study_uid']);
+    // A result that has not been delivered keeps its study.
+    if (
+      gateway.arrivals.has(study) ||
+      workItemsOf(gateway.workItems, study).some(({ state }) => state === 'SCHEDULED' || state === 'IN PROGRESS')
+    )
+      continue;
+    await deleteStudy(gateway.archive, study);
+    gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
+    recordAudit(gateway.audit, 'DICOM Study Deleted', 'timetable', { study });
+    deleted++;
+  }
+  return deleted;
+}
