@@ -91,6 +91,8 @@ export function readDataSet(
     elements.push(element);
     at = element.end;
   }
+  // A prefix that ends with an element is no end: what follows may be another element.
+  if (!options.complete && stoppedAt === undefined && at >= end) throw MORE_BYTES;
   return { dataSet: { bytes, encoding, start, end: at, elements: ordered ? elements : sorted(elements) }, stoppedAt };
 }
 
