@@ -72,7 +72,8 @@ export class AssociationMachine {
   #state: State = 'Sta1';
   #isRequestor = false;
   /** Values of the last P-DATA-TF that the user has not been able to take yet. */
-  #values: PresentationDataValue[] = [];
+  #values: readonly PresentationDataValue[] = [];
+  #nextValue = 0;
   #processing = false;
   /** Set once the byte stream makes no sense any more: what follows is thrown away unread. */
   #deaf = false;
@@ -198,13 +199,13 @@ export class AssociationMachine {
 
   #deliver(): void {
     while (!this.#deaf && this.#state !== 'Sta1') {
-      const value = this.#values[0];
+      const value = this.#values[this.#nextValue];
       if (value !== undefined) {
         if (!this.#user.ready(value)) {
           this.#socket.pause();
           return;
         }
-        this.#values.shift();
+        this.#nextValue++;
         this.#user.received(value);
         continue;
       }
@@ -304,7 +305,9 @@ export class AssociationMachine {
         if (cause.accept !== undefined) this.#user.accepted(cause.accept);
         return;
       case 'indicate P-DATA':
-        this.#values.push(...(cause.values ?? []));
+        // The next PDU is read only when the values of the last one are gone.
+        this.#values = cause.values ?? [];
+        this.#nextValue = 0;
         return;
       case 'indicate A-RELEASE':
         this.#user.releaseRequested();

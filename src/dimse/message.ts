@@ -10,6 +10,8 @@ import { AbortReason, ProtocolViolation } from './violation.ts';
 const MAX_COMMAND_BYTES = 16 * 1024;
 /** How much of a data set waits for a slow reader before the socket rests. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** What a slice costs at least: a peer that sends single bytes must not fill us with objects. */
+const MIN_SLICE_COST_BYTES = 512;
 /** What is gathered for one write when sending. */
 const WRITE_BYTES = 256 * 1024;
 /** A peer may offer any length; longer PDUs than this gain nothing and cost it memory. */
@@ -67,7 +69,7 @@ export class DataSetStream implements AsyncIterable<Buffer> {
     this.#receivedBytes += slice.length;
     if (this.#discarding || slice.length === 0) return;
     this.#slices.push(slice);
-    this.#bufferedBytes += slice.length;
+    this.#bufferedBytes += costOf(slice);
     this.#wakeUp();
   }
 
@@ -103,7 +105,7 @@ export class DataSetStream implements AsyncIterable<Buffer> {
     const slice = this.#slices.shift();
     if (slice === undefined) return undefined;
     const wasFull = this.isFull;
-    this.#bufferedBytes -= slice.length;
+    this.#bufferedBytes -= costOf(slice);
     if (wasFull && !this.isFull) this.#drained();
     return slice;
   }
@@ -119,6 +121,10 @@ export class DataSetStream implements AsyncIterable<Buffer> {
     this.#wake = undefined;
     wake?.();
   }
+}
+
+function costOf(slice: Buffer): number {
+  return Math.max(slice.length, MIN_SLICE_COST_BYTES);
 }
 
 /** Puts messages together. `isBusy`: the taker has not finished the last one, so the next one has to wait. */

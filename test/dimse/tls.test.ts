@@ -128,3 +128,17 @@ test('we deliver to storescp +tls', { skip: skip || withoutDcmtk() }, async (t) 
   assert.equal(await store(association, syntheticObject(512)), 0);
   await release(association);
 });
+
+test('close lets a store that runs over TLS finish and answer', { skip }, async (t) => {
+  const { key, cert } = makeCertificate(t);
+  const gate: { open?: () => void } = {};
+  const slowStore = (): Promise<number> => new Promise((resolve) => (gate.open = () => resolve(0)));
+  const { port, scp } = await startHashingScp(t, { tls: { key, cert }, closeMs: 20_000 }, { store: slowStore });
+  const association = await open(port, { ca: cert });
+  const running = store(association, syntheticObject(64));
+  while (gate.open === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  const closing = scp.close();
+  gate.open();
+  assert.equal(await running, 0);
+  await closing;
+});
