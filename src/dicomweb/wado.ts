@@ -96,14 +96,7 @@ export async function retrieveFrames(exchange: Exchange): Promise<void> {
     for (const [index, number] of numbers.entries())
       yield partOf(index === 0 ? first : await readFrame(archive, instance, number), number);
   };
-  await sendMultipart(
-    exchange,
-    choice.offer.type,
-    200,
-    `${numbers.join()} ${representation(choice)}`,
-    [instance],
-    parts(),
-  );
+  await sendMultipart(exchange, choice.offer.type, tag, parts());
 }
 
 /** @throws Refusal BadRequest for anything that is no list of numbers from 1 */
