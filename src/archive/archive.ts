@@ -6,7 +6,7 @@ import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { MOST_GROUP_BYTES, openIntake, settled, type Intake } from './intake.ts';
+import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled, type Intake } from './intake.ts';
 import { closePacks, packFiles, type PackFiles } from './pack-files.ts';
 import { migrateArchive } from './schema.ts';
 
@@ -76,7 +76,8 @@ async function repair(database: Database, folder: string): Promise<void> {
   if (strangers > 0) {
     throw new Refusal('BadConfiguration', `the index does not know ${strangers} of the packs: run "isthmus reindex"`);
   }
-  for (const path of unknown) await rm(join(folder, path), { force: true });
+  const leftOver = (await readdir(folder)).filter((name) => name.endsWith(SPOOL_SUFFIX));
+  for (const path of [...unknown, ...leftOver]) await rm(join(folder, path), { force: true });
 
   const tails: { path: string; lengthBytes: number; tailBytes: number }[] = [];
   for (const { id, path, lengthBytes, dying } of packs) {

@@ -19,6 +19,7 @@ import type { Archive } from './archive.ts';
 import { describe, type ReadDescription } from './index-rows.ts';
 import {
   SPOOL_OFFSET,
+  SPOOL_SUFFIX,
   checkSpace,
   commit,
   hold,
@@ -137,7 +138,7 @@ class Gathering {
 
   private async flush(): Promise<void> {
     if (this.spool === undefined) {
-      const path = join(this.archive.folder, `arriving-${++this.archive.intake.spools}.part`);
+      const path = join(this.archive.folder, `arriving-${++this.archive.intake.spools}${SPOOL_SUFFIX}`);
       this.spool = {
         path,
         handle: await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC, 0o640),

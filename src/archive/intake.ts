@@ -39,6 +39,8 @@ export interface Spooled {
 
 /** What a spooled file leaves free for the comment and the record's header. */
 export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
+/** Files of that name in the archive's folder belong to nobody when it is opened. */
+export const SPOOL_SUFFIX = '.part';
 
 export interface Intake {
   readonly waiting: Waiting[];
@@ -198,12 +200,13 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
   }
   // One that cannot be indexed takes nobody with it: the rest is written again as if it had never come.
   while (planned.length > 0) {
-    const placed = place(archive, planned);
+    const storedAt = archive.options.now();
+    const placed = place(archive, planned, storedAt);
     const packs = [...new Set(placed.map(({ pack }) => pack))];
     try {
       for (const pack of packs) await writePack(archive, pack, placed);
       await syncNewFolders(archive, packs);
-      const keys = index(archive, placed, packs);
+      const keys = index(archive, placed, packs, storedAt);
       placed.forEach(({ planned: { resolve, replaces } }, at) =>
         resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
       );
@@ -237,9 +240,8 @@ async function decide(archive: Archive, one: Waiting): Promise<Planned | undefin
 }
 
 /** Gives each arrival its place; new packs get their rows. */
-function place(archive: Archive, planned: readonly Planned[]): Placed[] {
+function place(archive: Archive, planned: readonly Planned[], storedAt: Date): Placed[] {
   const { database, intake, options } = archive;
-  const storedAt = options.now();
   return database.transaction(() => {
     const open = new Map<string, Pack>();
     return planned.map((one) => {
@@ -364,9 +366,9 @@ class Unindexed extends Error {
   }
 }
 
-function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[]): number[] {
-  const { database, options } = archive;
-  const storedAt = Math.floor(options.now().getTime() / 1000);
+function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): number[] {
+  const { database } = archive;
+  const storedAt = Math.floor(at.getTime() / 1000);
   return database.transaction(() => {
     for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
     return placed.map(({ planned, sequence, pack, offset }) => {

@@ -154,7 +154,9 @@ describe('other bytes under the same SOP Instance UID', () => {
 
   test('three versions at once end in one instance', async (t) => {
     const { archive } = await opened(t, { duplicates: 'overwrite' });
-    const versions = [1, 2, 3].map((fill) => makeObject({ sopInstanceUID: '2.25.77', pixels: Buffer.alloc(8192, fill) }));
+    const versions = [1, 2, 3].map((fill) =>
+      makeObject({ sopInstanceUID: '2.25.77', pixels: Buffer.alloc(8192, fill) }),
+    );
     const results = await Promise.all(versions.map(({ object }) => storeInstance(archive, object)));
     assert.deepEqual(
       results.map(({ outcome }) => outcome),

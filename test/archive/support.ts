@@ -52,7 +52,10 @@ export async function tarNames(folder: string): Promise<string[]> {
   const packs = join(folder, 'packs');
   const names: string[] = [];
   for (const path of await listPacks(packs)) {
-    const listed = execFileSync('tar', ['tf', join(packs, path)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    const listed = execFileSync('tar', ['tf', join(packs, path)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     names.push(...listed.split('\n').filter((name) => name !== ''));
   }
   return names;
