@@ -166,8 +166,13 @@ function formatContent(
     case 'OW':
     case 'UN':
       return `,"InlineBinary":"${littleEndianValue(dataSet, element).toString('base64')}"`;
-    case 'PN':
-      return valueList(splitValues(decodeText(set, valueBytes(dataSet, element), vr), vr), formatName);
+    case 'PN': {
+      const names = splitValues(decodeText(set, valueBytes(dataSet, element), vr), vr);
+      return valueList(
+        names.map((name) => (/^[= ]+$/.test(name) ? '' : name)),
+        formatName,
+      );
+    }
     case 'LO':
     case 'LT':
     case 'SH':
@@ -250,7 +255,7 @@ function formatName(value: string): string {
   const members = groups.flatMap((group, index) =>
     group === '' ? [] : [`"${GROUPS[index]}":${JSON.stringify(group)}`],
   );
-  return members.length === 0 ? 'null' : `{${members.join(',')}}`;
+  return `{${members.join(',')}}`;
 }
 
 function asciiList(dataSet: DataSet, element: DataElement): string[] {
@@ -329,16 +334,29 @@ export interface FromJsonOptions {
  * @throws Refusal CannotUnderstand for what is no DICOM JSON Model object
  */
 export function fromDicomJson(json: unknown, options: FromJsonOptions = {}): DataSet {
-  const sink = openSink();
-  writeObject(sink, json, options, 0);
-  const bytes = Buffer.from(sinkBytes(sink));
+  const plain = openSink();
+  const reader: JsonReader = { sink: plain, bulkData: options.bulkData, beyondAscii: false };
+  writeObject(reader, json, 0, false);
+  // Text beyond ASCII has to be declared even where the JSON, which is UTF-8 by nature, does not say so.
+  if (reader.beyondAscii) {
+    reader.sink = openSink(plain.length + 64);
+    writeObject(reader, json, 0, true);
+  }
+  const bytes = Buffer.from(sinkBytes(reader.sink));
   return readDataSet(bytes, 0, bytes.length, 'explicit-le', { complete: true }).dataSet;
 }
 
-function writeObject(sink: Sink, json: unknown, options: FromJsonOptions, depth: number): void {
+interface JsonReader {
+  sink: Sink;
+  readonly bulkData: FromJsonOptions['bulkData'];
+  /** Whether a character beyond ASCII has been written. */
+  beyondAscii: boolean;
+}
+
+function writeObject(reader: JsonReader, json: unknown, depth: number, declare: boolean): void {
   if (depth > MAX_DEPTH) throw new Refusal('CannotUnderstand', `DICOM JSON is nested deeper than ${MAX_DEPTH}`);
   if (!isObject(json)) throw new Refusal('CannotUnderstand', 'a data set in DICOM JSON is an object (PS3.18 F.2)');
-  const tags = new Map<number, unknown>();
+  const attributes = new Map<number, unknown>();
   for (const [key, element] of Object.entries(json)) {
     if (!/^[0-9A-F]{8}$/i.test(key)) {
       throw new Refusal(
@@ -350,12 +368,13 @@ function writeObject(sink: Sink, json: unknown, options: FromJsonOptions, depth:
     if (tag >>> 16 === 0x0000 || tag >>> 16 === 0xfffe) {
       throw new Refusal('CannotUnderstand', `${formatTag(tag)} has no place in a data set`);
     }
-    if (isWritten(tag)) tags.set(tag, element);
+    if (attributes.has(tag)) throw new Refusal('CannotUnderstand', `${formatTag(tag)} stands twice in DICOM JSON`);
+    if (isWritten(tag)) attributes.set(tag, element);
   }
-  if (depth === 0 && !tags.has(SPECIFIC_CHARACTER_SET) && hasText(json)) tags.set(SPECIFIC_CHARACTER_SET, undefined);
-  for (const tag of [...tags.keys()].sort((a, b) => a - b)) {
-    if (tag === SPECIFIC_CHARACTER_SET) writeElement(sink, tag, 'CS', Buffer.from('ISO_IR 192'));
-    else writeJsonElement(sink, tag, tags.get(tag), options, depth);
+  if (declare) attributes.set(SPECIFIC_CHARACTER_SET, undefined);
+  for (const [tag, element] of [...attributes].sort(([a], [b]) => a - b)) {
+    if (tag === SPECIFIC_CHARACTER_SET) writeElement(reader.sink, tag, 'CS', Buffer.from('ISO_IR 192'));
+    else writeJsonElement(reader, tag, element, depth);
   }
 }
 
@@ -363,12 +382,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Any character beyond ASCII. */
-function hasText(json: unknown): boolean {
-  return /[^\0-\x7f]/.test(JSON.stringify(json));
-}
-
-function writeJsonElement(sink: Sink, tag: number, element: unknown, options: FromJsonOptions, depth: number): void {
+function writeJsonElement(reader: JsonReader, tag: number, element: unknown, depth: number): void {
+  const { sink } = reader;
   if (!isObject(element)) throw malformed(tag, 'is no object');
   const { vr, Value, InlineBinary, BulkDataURI } = element as Partial<
     Record<'vr' | 'Value' | 'InlineBinary' | 'BulkDataURI', unknown>
@@ -377,13 +392,13 @@ function writeJsonElement(sink: Sink, tag: number, element: unknown, options: Fr
   if ([Value, InlineBinary, BulkDataURI].filter((part) => part !== undefined).length > 1) {
     throw malformed(tag, 'has more than one of Value, InlineBinary and BulkDataURI');
   }
-  if (vr === 'SQ') return writeJsonItems(sink, tag, Value, options, depth);
+  if (vr === 'SQ') return writeJsonItems(reader, tag, Value, depth);
   if (InlineBinary !== undefined) {
     if (typeof InlineBinary !== 'string') throw malformed(tag, 'has an InlineBinary that is no string');
     return writeElement(sink, tag, vr as Vr, Buffer.from(InlineBinary, 'base64'));
   }
   if (BulkDataURI !== undefined) {
-    const bytes = typeof BulkDataURI === 'string' ? options.bulkData?.(BulkDataURI) : undefined;
+    const bytes = typeof BulkDataURI === 'string' ? reader.bulkData?.(BulkDataURI) : undefined;
     if (bytes === undefined) throw malformed(tag, 'has a BulkDataURI that leads nowhere');
     return writeElement(sink, tag, vr as Vr, bytes);
   }
@@ -391,21 +406,24 @@ function writeJsonElement(sink: Sink, tag: number, element: unknown, options: Fr
     return writeElement(sink, tag, vr as Vr, Buffer.alloc(0));
   }
   if (!Array.isArray(Value)) throw malformed(tag, 'has a Value that is no array');
-  writeElement(sink, tag, vr as Vr, encodeValues(tag, vr as Vr, Value as readonly unknown[]));
+  const bytes = encodeValues(tag, vr as Vr, Value as readonly unknown[]);
+  if (VR_TRAITS[vr as Vr].text !== false && bytes.some((byte) => byte > 0x7f)) reader.beyondAscii = true;
+  writeElement(sink, tag, vr as Vr, bytes);
 }
 
 function malformed(tag: number, what: string): Refusal {
   return new Refusal('CannotUnderstand', `${formatTag(tag)} in DICOM JSON ${what} (PS3.18 F.2)`);
 }
 
-function writeJsonItems(sink: Sink, tag: number, value: unknown, options: FromJsonOptions, depth: number): void {
+function writeJsonItems(reader: JsonReader, tag: number, value: unknown, depth: number): void {
+  const { sink } = reader;
   const items = value === undefined ? [] : value;
   if (!Array.isArray(items)) throw malformed(tag, 'has a Value that is no array');
   const sequence = beginSequence(sink, tag);
   for (const item of items as readonly unknown[]) {
     const mark = beginItem(sink);
     // Some writers give null for an empty item.
-    if (item !== null) writeObject(sink, item, options, depth + 1);
+    if (item !== null) writeObject(reader, item, depth + 1, false);
     endItem(sink, mark);
   }
   endSequence(sink, sequence);
@@ -447,15 +465,17 @@ function encodeName(tag: number, value: unknown): string {
   return groups.join('=').replace(/=+$/, '');
 }
 
-/** DS holds 16 characters (PS3.5 6.2): the most digits that fit. */
+/** DS holds 16 characters (PS3.5 6.2): exact if that is possible, else with the most digits that fit. */
 function formatDecimalString(value: number): string {
   const text = formatNumber(value).replaceAll('"', '');
   if (text.length <= 16) return text;
-  for (let digits = 15; digits > 0; digits--) {
-    const shorter = String(Number(value.toPrecision(digits)));
-    if (shorter.length <= 16) return shorter;
-    const exponential = value.toExponential(digits - 1).replace('e+', 'e');
-    if (exponential.length <= 16) return exponential;
+  for (let digits: number | undefined; digits !== 1; digits = (digits ?? 17) - 1) {
+    const rounded = digits === undefined ? value : Number(value.toPrecision(digits));
+    // The largest doubles would round to infinity.
+    if (!Number.isFinite(rounded)) continue;
+    for (const shorter of [String(rounded), rounded.toExponential().replace('e+', 'e')]) {
+      if (shorter.length <= 16) return shorter;
+    }
   }
   return text;
 }
