@@ -1,9 +1,6 @@
 /** Preamble and file meta information made from nothing (PS3.10 7.1): none of the sender's remains. */
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
 import { openSink, sinkBytes, writeBytes, writeElement, writeText, type Sink } from '../dicom/writer.ts';
-
-/** Of this implementation, the same in files and in associations. */
-const IMPLEMENTATION_CLASS_UID = '2.25.262407063583281447394215104838216271390';
-const IMPLEMENTATION_VERSION_NAME = 'ISTHMUS_0.1';
 
 export interface FileMeta {
   readonly sopClassUID: string;

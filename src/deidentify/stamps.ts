@@ -1,7 +1,7 @@
 /** What de-identification writes about itself: PS3.3 C.7.1.1 and C.7.5, codes of PS3.16 CID 7050. Earlier stamps are kept, ours follow. */
-import { readFileSync } from 'node:fs';
 import { itemsOf, textValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
+import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import { beginItem, endItem, writeText } from '../dicom/writer.ts';
 import type { CompiledProfile } from './profile.ts';
 import { NO_INSERTS, rewriteDataSet, writeCode, writeCodeSequence, type Insert, type Rewriting } from './rewrite.ts';
@@ -24,10 +24,6 @@ const CODES = {
   basic: ['113100', 'Basic Application Confidentiality Profile'],
   modifiedDates: ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option'],
 } as const;
-
-const VERSION = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 export interface Verdict {
   /** Pixels that may hold text passed because the profile allows it. */
@@ -69,7 +65,7 @@ function temporal(profile: CompiledProfile): string {
 
 /** Earlier methods first; one that holds a word of the patient's goes. */
 function methods(run: Rewriting, dataSet: DataSet): string[] {
-  const own = `Isthmus ${VERSION} ${run.profile.name}@${run.profile.hash.slice(0, 8)}`;
+  const own = `Isthmus ${SOFTWARE_VERSION} ${run.profile.name}@${run.profile.hash.slice(0, 8)}`;
   const earlier = (textValue(dataSet, DEIDENTIFICATION_METHOD) ?? '')
     .split('\\')
     .map((value) => value.trim())

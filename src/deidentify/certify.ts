@@ -1,0 +1,80 @@
+/**
+ * Takes objects that this gateway derived from pseudonymous ones into the pseudonymous world, and notes which UIDs it minted, so that
+ * re-identification can tell ours from one that merely does not resolve.
+ */
+import { asciiValue, asciiValues, findElement, textValue, type DataSet } from '../dicom/data-set.ts';
+import { tag } from '../dicom/dictionary.ts';
+import type { Deidentified } from '../dicom/object.ts';
+import { readHead } from '../dicom/part10.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { isWellKnownUid } from '../dicom/sop-class.ts';
+import { parseUid } from '../dicom/uid.ts';
+import { originalUid, patientOfStudy, rememberMinted, type Wall } from './crosswalk.ts';
+
+export interface DerivedBytes {
+  /** Preamble, file meta, data set up to and including the pixel data element's header. */
+  readonly head: Buffer;
+  readonly body: Buffer;
+  readonly project: string;
+}
+
+/** Attributes by which an object gives a new thing its UID; everywhere else a UID refers to something that is there already. */
+const DEFINING = [
+  'SOPInstanceUID',
+  'SeriesInstanceUID',
+  'FrameOfReferenceUID',
+  'SynchronizationFrameOfReferenceUID',
+  'TrackingUID',
+  'ConcatenationUID',
+  'DimensionOrganizationUID',
+  'ObservationUID',
+  'FiducialUID',
+  'ImplementationClassUID',
+  'InstanceCreatorUID',
+].map(tag);
+
+/** @throws Refusal Unresolved when the study or its patient is not the crosswalk's */
+export function certifyDerived(wall: Wall, derived: DerivedBytes): { object: Deidentified; remember: () => void } {
+  const { head, body, project } = derived;
+  const { dataSet, transferSyntaxUID } = readHead(head).head;
+  const study = asciiValue(dataSet, 0x0020000d) ?? '';
+  const patient = patientOfStudy(wall, project, study);
+  if (patient === undefined) {
+    throw new Refusal('Unresolved', 'Study Instance UID (0020,000D) of a derived object is no study of the project');
+  }
+  if (textValue(dataSet, tag('PatientID')) !== patient) {
+    throw new Refusal('Unresolved', 'Patient ID (0010,0020) of a derived object is not that of its study');
+  }
+  const minted = new Set<string>();
+  gatherMinted(wall, project, dataSet, minted);
+  const object = {
+    head,
+    body: once(body),
+    bodyLengthBytes: body.length,
+    studyInstanceUID: parseUid(study, 'Study Instance UID (0020,000D)'),
+    seriesInstanceUID: parseUid(asciiValue(dataSet, 0x0020000e) ?? '', 'Series Instance UID (0020,000E)'),
+    sopInstanceUID: parseUid(asciiValue(dataSet, 0x00080018) ?? '', 'SOP Instance UID (0008,0018)'),
+    sopClassUID: asciiValue(dataSet, 0x00080016) ?? '',
+    transferSyntaxUID,
+    project,
+  } as Deidentified;
+  return { object, remember: () => rememberMinted(wall, project, study, minted) };
+}
+
+async function* once(body: Buffer): AsyncGenerator<Buffer> {
+  if (body.length > 0) yield body;
+}
+
+/** New UIDs at any depth; one that the crosswalk has came from the source. */
+function gatherMinted(wall: Wall, project: string, dataSet: DataSet, minted: Set<string>): void {
+  for (const attribute of DEFINING) {
+    if (findElement(dataSet, attribute) === undefined) continue;
+    for (const uid of asciiValues(dataSet, attribute)) {
+      if (uid === '' || minted.has(uid) || isWellKnownUid(uid)) continue;
+      if (originalUid(wall, project, uid) === undefined) minted.add(uid);
+    }
+  }
+  for (const element of dataSet.elements) {
+    for (const item of element.items ?? []) gatherMinted(wall, project, item, minted);
+  }
+}
