@@ -128,6 +128,22 @@ export function syntheticObject(rows = 64, sopClassUID = CT_IMAGE): SyntheticObj
   return { sopClassUID, sopInstanceUID, transferSyntaxUID: EXPLICIT_LE, dataSet };
 }
 
+/** The same object with an encapsulated, that is compressed, image of two fragments (PS3.5 A.4); nobody here looks into them. */
+export function encapsulatedObject(transferSyntaxUID: string): SyntheticObject {
+  const object = syntheticObject(16);
+  const pixelData = element(0x7fe0, 0x0010, 'OB', Buffer.alloc(0));
+  pixelData.writeUInt32LE(0xffffffff, 8);
+  const item = (end: number, bytes: Buffer): Buffer => {
+    const header = Buffer.from([0xfe, 0xff, end, 0xe0, 0, 0, 0, 0]);
+    header.writeUInt32LE(bytes.length, 4);
+    return Buffer.concat([header, bytes]);
+  };
+  const header = object.dataSet.subarray(0, object.dataSet.length - 12 - 16 * 16 * 2);
+  const fragments = [Buffer.alloc(0), randomBytes(3000), randomBytes(500)].map((bytes) => item(0x00, bytes));
+  const dataSet = Buffer.concat([header, pixelData, ...fragments, item(0xdd, Buffer.alloc(0))]);
+  return { ...object, transferSyntaxUID, dataSet };
+}
+
 /** Preamble and file meta information, PS3.10 7.1. */
 export function fileMeta(object: Omit<SyntheticObject, 'dataSet'>): Buffer {
   const elements = Buffer.concat([
