@@ -23,17 +23,18 @@ export function makeScratch(pixels: number): Scratch {
 
 /**
  * Weights 0 to 1 of a correction, into `weights`. Exactly 0: more than six pixels outside the body, outside WINDOW_HU, the
- * padding value, and every pixel whose eight neighbours all have its own value (constant areas carry no noise to take away).
+ * padding values, and every pixel whose eight neighbours all have its own value (constant areas carry no noise to take away).
  */
 export function correctionWeights(
   slice: Slice,
-  paddingHU: number | undefined,
+  paddingHU: readonly [number, number] | undefined,
   weights: Float32Array,
   scratch: Scratch,
 ): void {
   const { values, columns, rows } = slice;
   const { a, b } = scratch;
-  const isPadding = (value: number): boolean => value === paddingHU || value < WINDOW_HU[0];
+  const [from, to] = paddingHU ?? [Infinity, -Infinity];
+  const isPadding = (value: number): boolean => (value >= from && value <= to) || value < WINDOW_HU[0];
   for (let i = 0; i < values.length; i++) b[i] = isPadding(values[i]!) ? -1000 : values[i]!;
   boxMean(b, columns, rows, 2, a);
   for (let i = 0; i < values.length; i++) a[i] = a[i]! < GAS_BELOW_HU || isPadding(values[i]!) ? 1 : 0;

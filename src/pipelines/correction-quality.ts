@@ -4,13 +4,6 @@
 import { boxMean } from './body.ts';
 import type { Slice } from './noise-level.ts';
 
-/** Mean of result - source in HU over quiet places of one kind; null where the series has none. */
-export interface MeanShift {
-  readonly air: number | null;
-  readonly fat: number | null;
-  readonly softTissue: number | null;
-}
-
 export interface DenoiseQuality {
   readonly slices: number;
   /** Slices in which noise was found and corrected; the others are unchanged. */
@@ -21,7 +14,10 @@ export interface DenoiseQuality {
   /** Median over the corrected slices. */
   readonly sigmaBeforeHU: number;
   readonly sigmaAfterHU: number;
-  readonly meanShiftHU: MeanShift;
+  /** Mean of result - source over quiet places of one kind; null where the series has none. */
+  readonly meanShiftAirHU: number | null;
+  readonly meanShiftFatHU: number | null;
+  readonly meanShiftSoftTissueHU: number | null;
   /** Root mean square of what was taken away / (alpha * sigma). */
   readonly residualShare: number;
   /** Correlation of |what was taken away| with the gradient of the image: edges in the residual. */
@@ -60,7 +56,7 @@ interface Sum {
 
 export interface QualityGatherer {
   readonly buffers: Record<'product' | 'x' | 'y' | 'xx' | 'yy' | 'xy', Float64Array>;
-  readonly shift: Record<keyof MeanShift, Sum>;
+  readonly shift: Record<keyof typeof CLASSES_HU, Sum>;
   readonly ssim: Sum;
   readonly residual: Sum;
   readonly pearson: { n: number; a: number; b: number; aa: number; bb: number; ab: number };
@@ -173,7 +169,7 @@ function squaredGradient(values: Float32Array, at: number, columns: number): num
   return (right === undefined ? 0 : (right - here) ** 2) + (down === undefined ? 0 : (down - here) ** 2);
 }
 
-function classOf(meanHU: number): keyof MeanShift | undefined {
+function classOf(meanHU: number): keyof typeof CLASSES_HU | undefined {
   for (const kind of ['air', 'fat', 'softTissue'] as const) {
     if (meanHU >= CLASSES_HU[kind][0] && meanHU <= CLASSES_HU[kind][1]) return kind;
   }
@@ -188,7 +184,14 @@ function addTo(sum: Sum, value: number): void {
 /** What the slices added up to; the rest of the figures is the caller's. */
 export type GatheredQuality = Pick<
   DenoiseQuality,
-  'meanShiftHU' | 'residualShare' | 'gradientCorrelation' | 'ssimToSource' | 'edgeWidthChange' | 'noiseFrequencyChange'
+  | 'meanShiftAirHU'
+  | 'meanShiftFatHU'
+  | 'meanShiftSoftTissueHU'
+  | 'residualShare'
+  | 'gradientCorrelation'
+  | 'ssimToSource'
+  | 'edgeWidthChange'
+  | 'noiseFrequencyChange'
 >;
 
 const LEAST_PIXELS = 200;
@@ -200,7 +203,9 @@ export function gatheredQuality(quality: QualityGatherer): GatheredQuality {
   const spread = Math.sqrt((p.n * p.aa - p.a ** 2) * (p.n * p.bb - p.b ** 2));
   const frequency = (gradient: number, power: number): number => Math.sqrt(gradient / power);
   return {
-    meanShiftHU: { air: meanOrNull(shift.air), fat: meanOrNull(shift.fat), softTissue: meanOrNull(shift.softTissue) },
+    meanShiftAirHU: meanOrNull(shift.air),
+    meanShiftFatHU: meanOrNull(shift.fat),
+    meanShiftSoftTissueHU: meanOrNull(shift.softTissue),
     residualShare: Math.sqrt(mean(quality.residual)),
     gradientCorrelation: spread > 0 ? (p.n * p.ab - p.a * p.b) / spread : 0,
     ssimToSource: quality.ssim.count === 0 ? 1 : mean(quality.ssim),
@@ -219,13 +224,13 @@ export function gatheredQuality(quality: QualityGatherer): GatheredQuality {
  * series has none of has not shifted; a series without strong edges has none that got wider.
  */
 export function gateFigures(quality: DenoiseQuality): Record<string, number> {
-  const { meanShiftHU: shift, alpha } = quality;
+  const { alpha } = quality;
   // Taking alpha of the noise away and nothing else leaves this similarity in a place without structure.
   const expectedSsim = (2 * (1 - alpha)) / (1 + (1 - alpha) ** 2);
   return {
-    meanShiftAirHU: Math.abs(shift.air ?? 0),
-    meanShiftFatHU: Math.abs(shift.fat ?? 0),
-    meanShiftSoftTissueHU: Math.abs(shift.softTissue ?? 0),
+    meanShiftAirHU: Math.abs(quality.meanShiftAirHU ?? 0),
+    meanShiftFatHU: Math.abs(quality.meanShiftFatHU ?? 0),
+    meanShiftSoftTissueHU: Math.abs(quality.meanShiftSoftTissueHU ?? 0),
     noiseLeft: quality.sigmaAfterHU / quality.sigmaBeforeHU,
     residualShare: quality.residualShare,
     gradientCorrelation: quality.gradientCorrelation,

@@ -20,8 +20,8 @@ export interface DenoiseSettings {
 export interface StoredRange {
   readonly lowestHU: number;
   readonly highestHU: number;
-  /** Pixel Padding Value (0028,0120) after rescale. */
-  readonly paddingHU?: number | undefined;
+  /** Pixel Padding Value (0028,0120) to its Range Limit (0028,0121), after rescale, lower end first. */
+  readonly paddingHU?: readonly [number, number] | undefined;
 }
 
 export interface DenoiseInput {
@@ -68,6 +68,11 @@ export function parseDenoiseSettings(given: Readonly<Record<string, unknown>>): 
     throw new Refusal('BadConfiguration', `ct-denoise: alpha must be a number from ${ALPHA[0]} to ${ALPHA[1]}`);
   }
   return { alpha };
+}
+
+/** Peak of a run beyond the runtime's own, MB: the volume, its result, and what one slice takes (measured up to 2048x2048). */
+export function denoiseMemoryMb({ geometry: { columns, rows, slices } }: Volume): number {
+  return Math.ceil((50e6 + (8 * slices + 650) * columns * rows) / 1e6);
 }
 
 /**

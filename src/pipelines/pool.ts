@@ -6,12 +6,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
+import { denoiseMemoryMb } from './correction.ts';
 import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
 import { MODEL_OF, buffersOf } from './requests.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
-import { voxelCount } from './space.ts';
 
 export interface PoolOptions {
   /** Processor threads for all pipelines together. */
@@ -142,8 +142,7 @@ function admitted(asked: Asked, limitMb: number): { fitted: Requests[PipelineNam
       return { fitted, memoryMb: registrationMemoryMb(fitted) };
     }
     case 'denoise': {
-      // The volume, its result, and about 200 MB for the graph on one slice.
-      const memoryMb = Math.ceil((8 * voxelCount(asked.request.volume.geometry)) / 1e6) + 250;
+      const memoryMb = denoiseMemoryMb(asked.request.volume);
       if (memoryMb > limitMb) {
         throw new Refusal('PipelineRefused', `denoising needs ${memoryMb} MB; ${limitMb} MB are allowed`);
       }

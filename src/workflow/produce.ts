@@ -138,7 +138,7 @@ function plain({ geometry, voxels, modality }: SeriesVolume): {
 function storedRange({ heads, volume }: LoadedSeries): {
   lowestHU: number;
   highestHU: number;
-  paddingHU: number | undefined;
+  paddingHU: readonly [number, number] | undefined;
 } {
   let lowestHU = -Infinity;
   let highestHU = Infinity;
@@ -153,7 +153,7 @@ function storedRange({ heads, volume }: LoadedSeries): {
     highestHU = Math.min(highestHU, most * slope + intercept);
   }
   const padding = volume.sources.find((source) => source.padding !== undefined)?.padding;
-  return { lowestHU, highestHU, paddingHU: padding?.[1] };
+  return { lowestHU, highestHU, paddingHU: padding };
 }
 
 function cardOf(pool: Pool, pipeline: 'register' | 'denoise'): ModelCard {

@@ -12,7 +12,7 @@ import type { Tensor } from '../../src/pipelines/session.ts';
 import { makePhantom, METAL_HU, PADDING_HU, volumeOf, type Phantom, type PhantomOptions } from './ct-phantom.ts';
 
 const folder = fileURLToPath(new URL('../../models/ct-denoise', import.meta.url));
-const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: PADDING_HU };
+const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: [PADDING_HU, PADDING_HU] } as const;
 let model: DenoiseModel;
 
 before(async () => {
@@ -113,7 +113,10 @@ test('air outside the body, padding and metal stay bit for bit', async () => {
 test('padding of a value that tissue may have stays where it is padding', async () => {
   const { volume, truth } = phantom();
   const voxels = volume.voxels.map((value, i) => (truth[i] === PADDING_HU ? 0 : value));
-  const result = await denoise(model, { volume: { ...volume, voxels }, storedRange: { ...STORED, paddingHU: 0 } });
+  const result = await denoise(model, {
+    volume: { ...volume, voxels },
+    storedRange: { ...STORED, paddingHU: [-10, 0] },
+  });
   truth.forEach((value, i) => value === PADDING_HU && assert.equal(result.voxels[i], 0));
 });
 

@@ -3,9 +3,12 @@
  * slice, peak memory of a long series.
  *
  *   node models/ct-denoise/evaluation/measure.ts numbers
+ *   node models/ct-denoise/evaluation/measure.ts estimate FOLDER      (what add_noise.py wrote)
  *   node models/ct-denoise/evaluation/measure.ts time [threads]
  *   node models/ct-denoise/evaluation/measure.ts memory [slices]
  */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { denoise, type DenoiseModel } from '../../../src/pipelines/correction.ts';
 import { openGraph } from '../../../src/pipelines/graph-session.ts';
@@ -13,12 +16,15 @@ import { loadModel } from '../../../src/pipelines/manifest.ts';
 import { estimateNoise } from '../../../src/pipelines/noise-level.ts';
 import { makePhantom, PADDING_HU, volumeOf, type Phantom } from '../../../test/pipelines/ct-phantom.ts';
 
-const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: PADDING_HU };
+const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: [PADDING_HU, PADDING_HU] } as const;
 
 const [what, argument] = process.argv.slice(2);
 switch (what) {
   case 'numbers':
     await measureNumbers(await openModel(1));
+    break;
+  case 'estimate':
+    measureEstimate(argument ?? '.');
     break;
   case 'time':
     await measureTime(Number(argument ?? 2));
@@ -27,7 +33,7 @@ switch (what) {
     await measureMemory(Number(argument ?? 300));
     break;
   default:
-    throw new Error('expected numbers, time or memory');
+    throw new Error('expected numbers, estimate, time or memory');
 }
 
 function print(line: string): void {
@@ -72,6 +78,27 @@ function overSlices({ volume, flat, inserts }: Phantom, voxels: Float32Array): N
   const deviation = Math.sqrt(meanOf(values.map((value) => (value - mean) ** 2)));
   if (volume.voxels.length !== voxels.length) throw new Error('the result has another length than the source');
   return { flat: { mean, deviation }, inserts: inserts.map(({ core }) => meanOf(masked(core))) };
+}
+
+/** Found / expected sigma, where the noise a slice had of its own counts by its own estimate. */
+function measureEstimate(folder: string): void {
+  const estimate = (file: string): number => {
+    const bytes = readFileSync(join(folder, file));
+    const values = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+    return estimateNoise({ values: values.slice(2), columns: values[0]!, rows: values[1]! }).sigma;
+  };
+  for (const colour of ['white', 'coloured']) {
+    const ratios: number[] = [];
+    for (const file of readdirSync(folder).sort()) {
+      const [slice, kind, sigma] = file.replace(/\.f32$/, '').split('_');
+      if (slice === undefined || kind?.startsWith(colour) !== true || sigma === '0') continue;
+      const expected = Math.hypot(Number(sigma), estimate(`${slice}_${kind}_0.f32`));
+      ratios.push(estimate(file) / expected);
+    }
+    ratios.sort((a, b) => a - b);
+    const say = (at: number): string => (ratios[Math.min(ratios.length - 1, Math.floor(at * ratios.length))] ?? 0).toFixed(2);
+    print(`${colour}: ${ratios.length} cases, found / expected ${say(0)} to ${say(1)}, median ${say(0.5)}`);
+  }
 }
 
 async function measureTime(threads: number): Promise<void> {
