@@ -61,7 +61,7 @@ export function certifyDerived(wall: Wall, derived: DerivedBytes): { object: Dei
   return { object, remember: () => rememberMinted(wall, project, study, minted) };
 }
 
-async function* once(body: Buffer): AsyncGenerator<Buffer> {
+async function* once(body: Buffer): AsyncIterable<Buffer> {
   if (body.length > 0) yield body;
 }
 
