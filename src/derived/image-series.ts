@@ -211,7 +211,7 @@ const NOT_CARRIED = new Set(
     'DateOfLastCalibration TimeOfLastCalibration DateOfManufacture DateOfInstallation ContributingEquipmentSequence',
     'DerivationDescription DerivationCodeSequence SourceImageSequence ReferencedImageSequence ReferencedInstanceSequence',
     'ReferencedSeriesSequence StudiesContainingOtherReferencedInstancesSequence ReferencedPerformedProcedureStepSequence',
-    'ReferencedWaveformSequence SourceInstanceSequence RelatedSeriesSequence IrradiationEventUID OriginalAttributesSequence',
+    'ReferencedPatientSequence ReferencedWaveformSequence SourceInstanceSequence RelatedSeriesSequence IrradiationEventUID OriginalAttributesSequence',
     'EncryptedAttributesSequence DigitalSignaturesSequence MACParametersSequence IconImageSequence',
     'PerformedProcedureStepID PerformedProcedureStepStartDate PerformedProcedureStepStartTime PerformedProcedureStepEndDate',
     'PerformedProcedureStepEndTime PerformedProcedureStepDescription PerformedProtocolCodeSequence',
@@ -250,6 +250,8 @@ function copyAcquisition(attributes: Attributes, series: Series, source: DataSet
   const groups = functionalGroups(source, frame);
   for (const group of groups)
     copyFrom(attributes, group, (element) => isCarried(element.tag) && !(registered && NOT_RESAMPLED.has(element.tag)));
+  const echo = groups.map((group) => numberValue(group, tag('EffectiveEchoTime'))).find((time) => time !== undefined);
+  if (echo !== undefined) put(attributes, { EchoTime: echo });
   copyFrom(attributes, source, wanted);
   if (registered) {
     const [fixed] = series.grid;
@@ -274,6 +276,18 @@ function isCarried(elementTag: number): boolean {
   );
 }
 
+/** Functional groups that are of the frame as an image, not of how it was acquired, or that refer to other objects. */
+const NOT_FLATTENED = new Set(
+  [
+    'FrameContentSequence PlanePositionSequence PlaneOrientationSequence PixelMeasuresSequence ReferencedImageSequence',
+    'DerivationImageSequence PixelValueTransformationSequence RealWorldValueMappingSequence UnassignedSharedConvertedAttributesSequence',
+    'UnassignedPerFrameConvertedAttributesSequence ConversionSourceAttributesSequence',
+  ]
+    .join(' ')
+    .split(' ')
+    .map(tag),
+);
+
 /** The items of a frame's functional groups, shared ones first, so that an Enhanced image speaks as a classic one. */
 function functionalGroups(source: DataSet, frame: number): DataSet[] {
   const shared = itemsOf(source, tag('SharedFunctionalGroupsSequence'))[0];
@@ -281,7 +295,9 @@ function functionalGroups(source: DataSet, frame: number): DataSet[] {
   return [shared, own].flatMap((groups) =>
     groups === undefined
       ? []
-      : groups.elements.flatMap((element) => (isPrivate(element.tag) ? [] : (element.items ?? []))),
+      : groups.elements.flatMap((element) =>
+          isPrivate(element.tag) || NOT_FLATTENED.has(element.tag) ? [] : (element.items ?? []),
+        ),
   );
 }
 

@@ -14,7 +14,7 @@ import {
 } from './data-set.ts';
 import type { Head } from './object.ts';
 import { Refusal } from './refusal.ts';
-import { pixelFormat, type PixelFormat } from './voxels.ts';
+import { pixelFormat, refuseShortPixels, type PixelFormat } from './voxels.ts';
 
 export type Vector3 = readonly [number, number, number];
 
@@ -58,7 +58,7 @@ export function unfit(sentence: string): Refusal {
   return new Refusal('PipelineRefused', sentence);
 }
 
-/** Every plane of an instance. @throws Refusal PipelineRefused, naming what was found and what is needed */
+/** Every plane of an instance. @throws Refusal PipelineRefused, CannotUnderstand, naming what was found and what is needed */
 export function planesOf(head: Head, instance: number): Plane[] {
   const { dataSet } = head;
   const format = pixelFormat(head);
@@ -72,6 +72,7 @@ export function planesOf(head: Head, instance: number): Plane[] {
       );
     }
     refuseLocalizer(asciiValues(dataSet, 0x00080008), 'Image Type (0008,0008)');
+    refuseShortPixels(head, format);
     return [planeOf(classicGroups(dataSet), format, instance, 1)];
   }
   if (frames.length !== format.frames) {
@@ -79,6 +80,7 @@ export function planesOf(head: Head, instance: number): Plane[] {
       `Per-Frame Functional Groups (5200,9230) has ${frames.length} items, Number of Frames (0028,0008) is ${format.frames}`,
     );
   }
+  refuseShortPixels(head, format);
   const [shared] = itemsOf(dataSet, SHARED_GROUPS);
   return frames.map((frame, index) => {
     const groups = enhancedGroups(dataSet, shared, frame);

@@ -62,6 +62,8 @@ export interface VolumePlan {
   readonly sources: readonly SliceSource[];
 }
 
+/** Most voxels of a volume: 2 GiB as Float32, six times a CT of 512 x 512 x 300. */
+const MAX_VOXELS = 2 ** 29;
 /** A slice nearer to its neighbour than this part of the spacing stands at the same place. */
 const SAME_PLACE = 0.05;
 /** A slice may be off its place by this part of the spacing (positions are written with few digits). */
@@ -114,6 +116,8 @@ export function planVolume(heads: readonly Head[]): VolumePlan {
   const frameOfReferenceUID = only(heads, 0x00200052, 'Frame of Reference UID (0020,0052)');
   const unordered = heads.flatMap((head, instance) => planesOf(head, instance));
   const grid = sameGrid(unordered);
+  const count = unordered.length * grid.first.format.columns * grid.first.format.rows;
+  if (count > MAX_VOXELS) throw unfit(`the series has ${count} voxels; up to ${MAX_VOXELS} are read as one volume`);
   refuseVariants(unordered);
   const along = (plane: Plane): number => dot(plane.positionMm, grid.normal);
   const planes = unordered.sort((a, b) => along(a) - along(b));

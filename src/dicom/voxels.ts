@@ -3,6 +3,7 @@ import { asciiValue, numberValue } from './data-set.ts';
 import type { Head } from './object.ts';
 import { Refusal } from './refusal.ts';
 
+/** How one frame after another lies in the pixel data's value. */
 export interface PixelFormat {
   readonly columns: number;
   readonly rows: number;
@@ -38,9 +39,9 @@ export function pixelFormat(head: Head): PixelFormat {
   const columns = numberValue(dataSet, 0x00280011) ?? 0;
   const rows = numberValue(dataSet, 0x00280010) ?? 0;
   const frames = numberValue(dataSet, 0x00280008) ?? 1;
-  if (columns < 1 || rows < 1 || frames < 1)
+  if (![columns, rows, frames].every((count) => Number.isInteger(count) && count >= 1))
     throw unfit(
-      `Columns (0028,0011) ${columns}, Rows (0028,0010) ${rows}, Number of Frames (0028,0008) ${frames}: each must be at least 1`,
+      `Columns (0028,0011) ${columns}, Rows (0028,0010) ${rows}, Number of Frames (0028,0008) ${frames}: each must be a whole number of at least 1`,
     );
   const bitsAllocated = numberValue(dataSet, 0x00280100) ?? 0;
   if (bitsAllocated !== 8 && bitsAllocated !== 16 && bitsAllocated !== 32)
@@ -61,6 +62,18 @@ export function pixelFormat(head: Head): PixelFormat {
     signed: numberValue(dataSet, 0x00280103) === 1,
     bigEndian: dataSet.encoding === 'explicit-be',
   };
+}
+
+/** Asked before anything is allocated, so that a header cannot claim more than the object holds. @throws Refusal CannotUnderstand */
+export function refuseShortPixels(head: Head, format: PixelFormat): void {
+  const { columns, rows, frames, bytesPerPixel } = format;
+  const neededBytes = columns * rows * frames * bytesPerPixel;
+  const lengthBytes = head.pixelData?.lengthBytes ?? 0;
+  if (lengthBytes < neededBytes)
+    throw new Refusal(
+      'CannotUnderstand',
+      `Pixel Data (7FE0,0010) has ${lengthBytes} bytes; ${frames} frames of ${columns} x ${rows} pixels are ${neededBytes}`,
+    );
 }
 
 function unfit(sentence: string): Refusal {

@@ -404,6 +404,43 @@ describe('a registration', () => {
   });
 });
 
+describe('a registration of the real pair mr_known_warp', () => {
+  const skip = SAMPLES === undefined ? 'ISTHMUS_SAMPLES is not set' : NO_PYTHON;
+  it('is repeated by a foreign reader from the deformable registration alone', { skip }, async () => {
+    const read = (folder: string): Promise<Series> => {
+      const path = join(SAMPLES ?? '', 'dicom', 'mr_known_warp', folder);
+      return open(readdirSync(path).map((name) => readFileSync(join(path, name))));
+    };
+    const [fixed, moving] = [await read('fixed'), await read('moving')];
+    const target = fixed.volume.geometry;
+    const rigid = rigidMove(3, 2, [1, 2, 3]);
+    const sides = { fixed: fixed.heads, moving: moving.heads, rigid, provenance: registering };
+    const object = deriveDeformableRegistration({ ...sides, field: fieldOn(target, rigid, smoothWarp) });
+    const series = [
+      ...deriveImageSeries({
+        kind: 'registered',
+        sources: moving.heads,
+        reference: fixed.heads,
+        volume: resample(moving.volume, target, rigid, smoothWarp, 0),
+        provenance: registering,
+        padding: 0,
+      }),
+    ];
+    const folder = scratch();
+    writeObjects(join(folder, 'moving'), moving.files);
+    writeObjects(join(folder, 'resampled'), series);
+    const [path] = writeObjects(join(folder, 'object'), [object]);
+    const script = join(import.meta.dirname, 'apply_registration.py');
+    const found = JSON.parse(python([script, path ?? '', join(folder, 'moving'), join(folder, 'resampled')])) as Record<
+      string,
+      number
+    >;
+    // Values reach 1800; stored values are whole numbers.
+    assert.ok((found['mean'] ?? 99) < 1 && (found['p99'] ?? 99) < 10, JSON.stringify(found));
+    assert.ok((found['unmoved'] ?? 0) > 50, JSON.stringify(found));
+  });
+});
+
 describe('dcmjs', () => {
   it('prints no value of what passes through it', () => {
     const script = `

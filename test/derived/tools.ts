@@ -1,6 +1,6 @@
 /** Foreign judges of what is written: dciodvfy, dcmdump, pydicom. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DerivedObject } from '../../src/derived/provenance.ts';
@@ -18,8 +18,16 @@ export const NO_DCMDUMP = absent('dcmdump', ['--version']);
 export const PYTHON = '/usr/bin/python3';
 export const NO_PYTHON = absent(PYTHON, ['-c', 'import pydicom, numpy, scipy']);
 
+const folders: string[] = [];
+
+/** A new empty folder, gone when the process ends. */
 export function scratch(): string {
-  return mkdtempSync(join(tmpdir(), 'isthmus-derived-'));
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-derived-'));
+  if (folders.push(folder) === 1)
+    process.once('exit', () => {
+      for (const path of folders) rmSync(path, { recursive: true, force: true });
+    });
+  return folder;
 }
 
 export function writeObjects(folder: string, objects: readonly (DerivedObject | Buffer)[]): string[] {

@@ -292,7 +292,54 @@ describe('readVolume', () => {
     const { attributes } = phantomSlice({}, 0);
     const error = await refusal([part10(attributes, Buffer.alloc(100))]);
     assert.equal(error.reason, 'CannotUnderstand');
-    assert.match(error.message, /100 bytes; frame 1 of 20 x 16 pixels ends at byte 640/);
+    assert.match(error.message, /100 bytes; 1 frames of 20 x 16 pixels are 640/);
+    const { head } = instanceOf(part10(attributes, Buffer.alloc(640)));
+    await assert.rejects(
+      readVolume([{ head, pixels: () => Promise.resolve(Buffer.alloc(99)) }]),
+      /has 99 bytes; frame 1/,
+    );
+  });
+
+  it('refuses a header that claims more pixels than there are, before it makes room for them', async () => {
+    const { attributes } = phantomSlice({}, 0);
+    const error = await refusal([part10({ ...attributes, Rows: 65535, Columns: 65535 }, Buffer.alloc(640))]);
+    assert.match(error.message, /has 640 bytes; 1 frames of 65535 x 65535/);
+    const many = instanceOf(part10({ ...attributes, Rows: 65535, Columns: 65535 }, Buffer.alloc(2))).head;
+    const claimed = { ...many, pixelData: { tag: 0x7fe00010, vr: 'OW', lengthBytes: 2 ** 33 } } as const;
+    assert.throws(() => planVolume([claimed]), /4294836225 voxels; up to 536870912/);
+  });
+
+  it('takes stored bits from where High Bit says', async () => {
+    const { attributes } = phantomSlice({ columns: 2, rows: 1, slices: 1, modality: 'MR' }, 0);
+    const over = { ...attributes, BitsStored: 12, HighBit: 15 };
+    const pixels = Buffer.from(new Uint16Array([0x123f, 0xfff0]).buffer);
+    assert.deepEqual([...(await readVolume([instanceOf(part10(over, pixels))])).voxels], [0x123, 0xfff]);
+  });
+
+  it('reads or refuses damaged heads, and never fails otherwise', async () => {
+    const files = [phantomSeries({ slices: 3 }), [phantomMultiFrame({ slices: 3 }, [0, 1, 2])]] as const;
+    let [read, refused] = [0, 0];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(0, 1),
+        fc.array(fc.tuple(fc.nat({ max: 2500 }), fc.nat({ max: 255 })), { minLength: 1, maxLength: 4 }),
+        async (which, changes) => {
+          const [first, ...others] = (files[which] ?? []).map((file) => Buffer.from(file));
+          if (first === undefined) return;
+          for (const [at, byte] of changes) first[132 + (at % (first.length - 132))] = byte;
+          try {
+            const volume = await readVolume([first, ...others].map(instanceOf));
+            assert.equal(volume.voxels.length, volume.geometry.slices * volume.geometry.rows * volume.geometry.columns);
+            read++;
+          } catch (error) {
+            if (!(error instanceof Refusal)) throw error;
+            refused++;
+          }
+        },
+      ),
+      { numRuns: 1500 },
+    );
+    assert.ok(read > 0 && refused > 0, `${read} read, ${refused} refused`);
   });
 
   it('never repeats a value that could name a person', async () => {
