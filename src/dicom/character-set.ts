@@ -166,7 +166,8 @@ function makeCharacterSet(values: readonly string[]): CharacterSet {
   if (whole !== undefined) {
     return { declared: values, kind: 'whole', decoder: new TextDecoder(whole, { ignoreBOM: true }), initial };
   }
-  if (first === '' && others.length === 0) return { declared: values, kind: 'default', decoder: undefined, initial };
+  if ((first === '' || first === 'ISO IR 6') && others.length === 0)
+    return { declared: values, kind: 'default', decoder: undefined, initial };
   const number = /^(?:ISO IR|ISO 2022 IR) (\d+)$/.exec(first)?.[1] ?? '6';
   return { declared: values, kind: 'coded', decoder: undefined, initial: initialElements(number) };
 }

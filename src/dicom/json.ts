@@ -265,12 +265,14 @@ function asciiList(dataSet: DataSet, element: DataElement): string[] {
 }
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i;
+const PLAIN_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?$/;
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/i;
 /** Any decimal of so many digits survives a double. */
 const EXACT_DIGITS = 15;
 
 /** A number where its value is kept exactly, as written where JSON allows that form (`1.50`); otherwise the string (F.2.3 note). */
 function formatDecimal(value: string): string {
+  if (value.length <= EXACT_DIGITS && PLAIN_NUMBER.test(value)) return value;
   if (!DECIMAL.test(value)) return JSON.stringify(value);
   const number = Number(value);
   const [mantissa = ''] = value.split(/e/i);
