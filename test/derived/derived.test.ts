@@ -381,6 +381,39 @@ describe('a registration', () => {
       assert.deepEqual(iodErrors(path), []);
   });
 
+  it(
+    'of two CT series gives CT images in HU that dciodvfy and pydicom accept',
+    { skip: NO_DCIODVFY || NO_PYTHON },
+    async () => {
+      const target = await open(
+        phantomSeries({ name: 'ct fixed', frameOfReference: 'f', slices: 8, over: () => ({ GantryDetectorTilt: 0 }) }),
+      );
+      const source = await open(
+        phantomSeries({ name: 'ct moving', frameOfReference: 'm', slices: 8, signed: true, intercept: 0 }),
+      );
+      const volume = resample(source.volume, target.volume.geometry, rigidMove(2, 1, [1, 0, 1]), still, -2000);
+      const objects = [
+        ...deriveImageSeries({
+          kind: 'registered',
+          sources: source.heads,
+          reference: target.heads,
+          volume,
+          provenance: registering,
+          padding: -2000,
+        }),
+      ];
+      const paths = writeObjects(scratch(), objects);
+      for (const path of paths) assert.deepEqual(iodErrors(path), []);
+      const script = `import pydicom, json; d=pydicom.dcmread(${JSON.stringify(paths[3])}); print(json.dumps([int(d.pixel_array.min()), d.PixelPaddingValue, float(d.RescaleIntercept), d.RescaleType, list(d.ImageType)]))`;
+      const [lowest, padding, intercept, type, imageType] = JSON.parse(python(['-c', script])) as unknown[];
+      assert.deepEqual([padding, intercept, type], [-2000, 0, 'HU']);
+      assert.ok((lowest as number) >= -2000);
+      assert.deepEqual(imageType, ['DERIVED', 'SECONDARY', 'AXIAL', 'REGISTERED']);
+      const again = await readVolume(objects.map((object) => instanceOf(whole(object))));
+      again.voxels.forEach((voxel, index) => assert.ok(Math.abs(voxel - (volume.voxels[index] ?? 0)) <= 0.5));
+    },
+  );
+
   it('says what a foreign reader needs to make the same resampled series', { skip: NO_PYTHON }, () => {
     const folder = scratch();
     writeObjects(join(folder, 'moving'), moving.files);
