@@ -162,8 +162,9 @@ async function correctSlice(
       const at = row * even.columns + column;
       const value = values[i]! + weights[i]! * alpha * (y.data[at]! - even.values[at]!);
       if (!Number.isFinite(value)) throw new Error('ct-denoise gave a value that is not a number');
-      // What would leave the stored range keeps the source's value: a correction never adds clipping.
-      if (value > lowest && value < highest) result.values[i] = value;
+      // What would come to the ends of the stored range keeps the source's value: a correction never adds clipping, not
+      // even when it is rounded.
+      if (value >= lowest + 1 && value <= highest - 1) result.values[i] = value;
     }
   }
   addSlice(quality, { source, result: result.values, weights, sigma, alpha });

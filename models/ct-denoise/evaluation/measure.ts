@@ -4,16 +4,20 @@
  *
  *   node models/ct-denoise/evaluation/measure.ts numbers
  *   node models/ct-denoise/evaluation/measure.ts estimate FOLDER      (what add_noise.py wrote)
+ *   node models/ct-denoise/evaluation/measure.ts gates
  *   node models/ct-denoise/evaluation/measure.ts time [threads]
  *   node models/ct-denoise/evaluation/measure.ts memory [slices]
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Refusal } from '../../../src/dicom/refusal.ts';
+import { boxMean } from '../../../src/pipelines/body.ts';
 import { denoise, type DenoiseModel } from '../../../src/pipelines/correction.ts';
 import { openGraph } from '../../../src/pipelines/graph-session.ts';
 import { loadModel } from '../../../src/pipelines/manifest.ts';
 import { estimateNoise } from '../../../src/pipelines/noise-level.ts';
+import type { Tensor } from '../../../src/pipelines/session.ts';
 import { makePhantom, PADDING_HU, volumeOf, type Phantom } from '../../../test/pipelines/ct-phantom.ts';
 
 const STORED = { lowestHU: -2048, highestHU: 4095, paddingHU: [PADDING_HU, PADDING_HU] } as const;
@@ -26,6 +30,9 @@ switch (what) {
   case 'estimate':
     measureEstimate(argument ?? '.');
     break;
+  case 'gates':
+    await measureGates(await openModel(1));
+    break;
   case 'time':
     await measureTime(Number(argument ?? 2));
     break;
@@ -33,7 +40,7 @@ switch (what) {
     await measureMemory(Number(argument ?? 300));
     break;
   default:
-    throw new Error('expected numbers, estimate, time or memory');
+    throw new Error('expected numbers, estimate, gates, time or memory');
 }
 
 function print(line: string): void {
@@ -100,6 +107,52 @@ function measureEstimate(folder: string): void {
     print(`${colour}: ${ratios.length} cases, found / expected ${say(0)} to ${say(1)}, median ${say(0.5)}`);
   }
 }
+
+/** What the gates say of the network, and of others that are worse than it on purpose, on 40 phantoms each. */
+async function measureGates(model: DenoiseModel): Promise<void> {
+  const { session } = model;
+  const boxed = (radius: number) => async ({ x }: Feeds): Promise<Feeds> => {
+    const out = new Float64Array(x!.data.length);
+    boxMean(x!.data, x!.dims[3]!, x!.dims[2]!, radius, out);
+    return { y: { dims: x!.dims, data: Float32Array.from(out) } };
+  };
+  const told = (factor: number) => ({ x, sigma }: Feeds): Promise<Feeds> =>
+    session.run({ x: x!, sigma: { dims: sigma!.dims, data: sigma!.data.map((value) => factor * value) } });
+  const shifted = async (feeds: Feeds): Promise<Feeds> => {
+    const { y } = await session.run(feeds);
+    return { y: { dims: y!.dims, data: y!.data.map((value) => value + 8) } };
+  };
+  const networks: Record<string, (feeds: Feeds) => Promise<Feeds>> = {
+    'as shipped': (feeds) => session.run(feeds),
+    'told half of the noise': told(0.5),
+    'told twice the noise': told(2),
+    'told four times the noise': told(4),
+    'adds 8 HU': shifted,
+    'mean of 3x3': boxed(1),
+    'mean of 5x5': boxed(2),
+    'gives its input': async ({ x }) => ({ y: x! }),
+  };
+  print('| network | pass | warning | refused |');
+  print('|---|---|---|---|');
+  for (const [name, run] of Object.entries(networks)) {
+    const outcomes = { pass: 0, warn: 0, refused: 0 };
+    for (let seed = 0; seed < 40; seed++) {
+      const colour = seed % 2 === 0 ? 'white' : 'coloured';
+      const sigmaHU = [4, 12, 28, 60][(seed >> 1) % 4]!;
+      const { volume } = makePhantom({ columns: 192, rows: 192, slices: 1, sigmaHU, colour, seed: 100 + seed });
+      try {
+        const { verdict } = await denoise({ ...model, session: { ...session, run } }, { volume, storedRange: STORED });
+        outcomes[verdict.outcome]++;
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        outcomes.refused++;
+      }
+    }
+    print(`| ${name} | ${outcomes.pass} | ${outcomes.warn} | ${outcomes.refused} |`);
+  }
+}
+
+type Feeds = Readonly<Record<string, Tensor>>;
 
 async function measureTime(threads: number): Promise<void> {
   const model = await openModel(threads);
