@@ -72,6 +72,11 @@ const PIXELS_ELSEWHERE = new Set([
 ]);
 const ENCAPSULATED_ROOT = '1.2.840.10008.1.2.4.';
 
+/** PS3.5 Table 6.2-1, AE: 1 to 16 printable characters of ISO 646 without backslash, not only spaces. */
+export function isAeTitle(text: string): boolean {
+  return /^[\x20-\x5b\x5d-\x7e]{1,16}$/.test(text) && text.trim() !== '';
+}
+
 /** Every Storage SOP Class of the standard, also of editions to come. */
 export function isStorageClass(sopClassUID: string): boolean {
   if (NOT_STORAGE.has(sopClassUID)) return false;

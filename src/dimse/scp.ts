@@ -2,6 +2,8 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
+import { Refusal } from '../dicom/refusal.ts';
+import { isAeTitle } from './negotiation.ts';
 import { ServedAssociation } from './served-association.ts';
 import type { AssociationInfo, ScpHandlers, Service, StoreRequest } from './served-association.ts';
 
@@ -20,7 +22,7 @@ export interface ScpOptions {
   readonly moreSopClasses?: readonly string[];
   /** Default 32. */
   readonly maxAssociations?: number;
-  /** The longest P-DATA-TF that we offer to take; default 131072. */
+  /** The longest P-DATA-TF that we offer to take, 64 to 16777216; default 131072. */
   readonly maxPduLength?: number;
   /** How long a connection may wait for its association, and for its end; default 30 000. */
   readonly artimMs?: number;
@@ -46,10 +48,15 @@ export interface Scp {
 }
 
 const DEFAULTS = { maxAssociations: 32, maxPduLength: 131_072, artimMs: 30_000, idleMs: 60_000, closeMs: 10_000 };
+/** A PDU is held whole before it is read, for each association. */
+const MAX_PDU_BYTES = 16 * 1024 * 1024;
+const MIN_PDU_BYTES = 64;
 /** Connections beyond the associations: they are answered with a rejection, or are still before it. */
 const SPARE_CONNECTIONS = 64;
 
+/** @throws Refusal BadConfiguration; an error of the operating system where the port cannot be had. */
 export async function startScp(options: ScpOptions, handlers: ScpHandlers): Promise<Scp> {
+  checkOptions(options);
   const service: Service = {
     titles: {
       called: new Set([options.aeTitle, ...(options.calledAEs ?? [])]),
@@ -81,6 +88,21 @@ export async function startScp(options: ScpOptions, handlers: ScpHandlers): Prom
   await listen(server, options);
   const closeMs = options.closeMs ?? DEFAULTS.closeMs;
   return { port: (server.address() as AddressInfo).port, close: () => closeAll(server, connections, closeMs) };
+}
+
+function checkOptions({
+  aeTitle,
+  calledAEs = [],
+  callingAEs = [],
+  maxPduLength = DEFAULTS.maxPduLength,
+}: ScpOptions): void {
+  for (const title of [aeTitle, ...calledAEs, ...callingAEs]) {
+    if (!isAeTitle(title)) throw new Refusal('BadConfiguration', `"${title}" is not an AE title (PS3.5 6.2)`);
+  }
+  if (maxPduLength < MIN_PDU_BYTES || maxPduLength > MAX_PDU_BYTES) {
+    const sentence = `maxPduLength ${maxPduLength}; ${MIN_PDU_BYTES} to ${MAX_PDU_BYTES} are possible`;
+    throw new Refusal('BadConfiguration', sentence);
+  }
 }
 
 function createServerFor(

@@ -15,6 +15,7 @@ import {
   IMPLEMENTATION_VERSION_NAME,
   PROTOCOL_VERSION,
   VERIFICATION,
+  isAeTitle,
 } from './negotiation.ts';
 import type { PresentationDataValue } from './pdu.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
@@ -36,6 +37,8 @@ export interface ScuOptions {
   readonly connectTimeoutMs?: number;
   /** How long the peer may take to answer, or to take bytes; default 60 000. */
   readonly idleMs?: number;
+  /** How long the peer may keep the connection open after an abort; default 5 000. */
+  readonly artimMs?: number;
   /** The longest P-DATA-TF that we offer to take; default 131072. */
   readonly maxPduLength?: number;
 }
@@ -65,10 +68,8 @@ export interface StoreObject {
   readonly dataSet: DataSetSource;
 }
 
-const DEFAULTS = { connectTimeoutMs: 10_000, idleMs: 60_000, maxPduLength: 131_072 };
+const DEFAULTS = { connectTimeoutMs: 10_000, idleMs: 60_000, artimMs: 5_000, maxPduLength: 131_072 };
 const MAX_CONTEXTS = 128;
-/** How long the peer may keep the connection open after an abort. */
-const ARTIM_MS = 5_000;
 
 /** @throws Refusal DeliveryFailed where the peer cannot be reached or turns us down, BadRequest where the request makes no sense. */
 export async function openAssociation(options: ScuOptions): Promise<Association> {
@@ -77,6 +78,9 @@ export async function openAssociation(options: ScuOptions): Promise<Association>
       'BadRequest',
       `${options.contexts.length} presentation contexts; 1 to ${MAX_CONTEXTS} fit into one association`,
     );
+  }
+  for (const title of [options.callingAE, options.calledAE]) {
+    if (!isAeTitle(title)) throw new Refusal('BadRequest', `"${title}" is not an AE title (PS3.5 6.2)`);
   }
   const association = new Association(options);
   await association.opened;
@@ -165,7 +169,7 @@ export class Association implements ServiceUser {
     const maxPduLength = options.maxPduLength ?? DEFAULTS.maxPduLength;
     this.#machine = new AssociationMachine(connectTo(options), this, {
       maxPduLength,
-      artimMs: ARTIM_MS,
+      artimMs: options.artimMs ?? DEFAULTS.artimMs,
       idleMs: options.idleMs ?? DEFAULTS.idleMs,
       connectTimeoutMs: options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
     });

@@ -5,7 +5,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { AssociationLimits, Ending, ServiceUser } from './association.ts';
 import type { AnsweredContext, AssociateRequest } from './association-items.ts';
-import { CommandField, NO_DATA_SET, RESPONSE_BIT, Status } from './command.ts';
+import { CommandField, NO_DATA_SET, RESPONSE_BIT, Status, isStored } from './command.ts';
 import type { Command } from './command.ts';
 import { MessageReader, sendCommand } from './message.ts';
 import type { DataSetStream, Message } from './message.ts';
@@ -16,6 +16,7 @@ import {
   PROTOCOL_VERSION,
   answerContext,
   answerRoles,
+  isAeTitle,
 } from './negotiation.ts';
 import type { AssociateReject, PresentationDataValue } from './pdu.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
@@ -67,7 +68,7 @@ export class ServedAssociation implements ServiceUser {
   readonly #service: Service;
   readonly #machine: AssociationMachine;
   readonly #reader: MessageReader;
-  readonly #socket: Socket;
+  readonly #remoteAddress: string;
   readonly #isTls: boolean;
   #info: AssociationInfo | undefined;
   #contexts = new Map<number, { readonly abstractSyntax: string; readonly transferSyntaxUID: string }>();
@@ -76,10 +77,16 @@ export class ServedAssociation implements ServiceUser {
   #serving: Promise<void> = Promise.resolve();
   #releaseRequested = false;
   #finishing = false;
+  /** What the peer called itself and us; empty while it has not, or where it is no AE title and so nothing for a log. */
+  #titles = { callingAE: '', calledAE: '' };
+  /** Answers so far: objects stored, and not. */
+  #stored = 0;
+  #notStored = 0;
 
   constructor(service: Service, socket: Socket, isTls: boolean) {
     this.#service = service;
-    this.#socket = socket;
+    // A closed socket no longer knows it.
+    this.#remoteAddress = socket.remoteAddress ?? '';
     this.#isTls = isTls;
     this.#machine = new AssociationMachine(socket, this, service.limits);
     this.#reader = new MessageReader(
@@ -96,6 +103,8 @@ export class ServedAssociation implements ServiceUser {
   }
 
   judge(request: AssociateRequest): AssociateReject | undefined {
+    const { callingAE, calledAE } = request;
+    this.#titles = { callingAE: isAeTitle(callingAE) ? callingAE : '', calledAE: isAeTitle(calledAE) ? calledAE : '' };
     const { established, maxAssociations } = this.#service;
     // Table 9-21. Version bits of the future do not hurt as long as ours is among them.
     if ((request.protocolVersion & PROTOCOL_VERSION) === 0) return { result: 1, source: 2, reason: 2 };
@@ -109,11 +118,12 @@ export class ServedAssociation implements ServiceUser {
       this.#machine.reject(reject);
       return;
     }
+    const remoteAddress = this.#remoteAddress;
     this.#info = {
       id: randomUUID(),
       callingAE: request.callingAE,
       calledAE: request.calledAE,
-      remoteAddress: this.#socket.remoteAddress ?? '',
+      remoteAddress,
       tls: this.#isTls,
     };
     this.#service.established.add(this);
@@ -138,7 +148,7 @@ export class ServedAssociation implements ServiceUser {
     this.#event('association-accepted', {
       callingAE: request.callingAE,
       calledAE: request.calledAE,
-      remoteAddress: this.#info.remoteAddress,
+      remoteAddress,
       contexts: this.#contexts.size,
       contextsRefused: answers.length - this.#contexts.size,
     });
@@ -177,11 +187,12 @@ export class ServedAssociation implements ServiceUser {
     const { how, sentence } = ending;
     const association = this.#info;
     if (association === undefined || how === 'rejected') {
-      this.#event(how === 'rejected' ? 'association-rejected' : 'connection-ended', { sentence });
+      const name = how === 'rejected' ? 'association-rejected' : 'connection-ended';
+      this.#event(name, { remoteAddress: this.#remoteAddress, ...this.#titles, sentence });
       return;
     }
     void this.#serving.then(() => {
-      this.#event(`association-${how}`, { sentence });
+      this.#event(`association-${how}`, { stored: this.#stored, notStored: this.#notStored, sentence });
       try {
         this.#service.handlers.closed?.(association, how);
       } catch (error) {
@@ -219,7 +230,12 @@ export class ServedAssociation implements ServiceUser {
     else if (command.CommandField === CommandField['C-ECHO-RQ']) status = Status.success;
     dataSet?.discard();
     await dataSet?.settled();
-    if (isRequest && (dataSet === undefined || dataSet.isComplete)) this.#respond(message, status);
+    const isWhole = dataSet === undefined || dataSet.isComplete;
+    if (command.CommandField === CommandField['C-STORE-RQ']) {
+      if (isWhole && isStored(status)) this.#stored++;
+      else this.#notStored++;
+    }
+    if (isRequest && isWhole) this.#respond(message, status);
   }
 
   async #store({ command, contextId, dataSet }: Message): Promise<number> {
@@ -301,9 +317,4 @@ function refuseStore(
   if (sopInstanceUID.length > 64 || !/^\d+(\.\d+)*$/.test(sopInstanceUID)) return Status.invalidAttributeValue;
   if (sopClassUID !== abstractSyntax) return Status.sopClassNotSupported;
   return dataSet === undefined ? Status.cannotUnderstand : undefined;
-}
-
-/** PS3.5 Table 6.2-1, AE: printable characters of ISO 646 without backslash, not only spaces. */
-function isAeTitle(text: string): boolean {
-  return /^[\x20-\x5b\x5d-\x7e]{1,16}$/.test(text) && text.trim() !== '';
 }

@@ -7,6 +7,7 @@ import { Refusal } from '../../src/dicom/refusal.ts';
 import { readCommand } from '../../src/dimse/command.ts';
 import type { AssociateRequest } from '../../src/dimse/association-items.ts';
 import type { Pdu } from '../../src/dimse/pdu.ts';
+import { startScp } from '../../src/dimse/scp.ts';
 import type { ScpHandlers, ScpOptions } from '../../src/dimse/scp.ts';
 import { RawPeer, sha256, startHashingScp } from './peers.ts';
 import * as wire from './wire.ts';
@@ -61,6 +62,33 @@ test('what cannot be accepted is rejected with the result, source and reason of 
     peer.send(wire.associate(changes));
     const pdu = await peer.next();
     assert.deepEqual(pdu?.type === 'A-ASSOCIATE-RJ' && pdu.reject, expected);
+  }
+});
+
+test('a rejection is an event with address and titles, but no title that is none', async (t) => {
+  const { port, events } = await start(t, { callingAEs: ['RAW'] });
+  for (const callingAE of ['STRANGER', 'RAW\n']) {
+    const peer = await RawPeer.connect(t, port);
+    peer.send(wire.associate({ callingAE }));
+    await peer.next();
+  }
+  const facts = { remoteAddress: '127.0.0.1', calledAE: 'ISTHMUS', sentence: 'result 1, source 1, reason 3' };
+  assert.deepEqual(events, [
+    ['association-rejected', { ...facts, callingAE: 'STRANGER' }],
+    ['association-rejected', { ...facts, callingAE: '' }],
+  ]);
+});
+
+test('titles and lengths that cannot be are refused before the port is opened', async () => {
+  const base = { host: '127.0.0.1', port: 0, aeTitle: 'ISTHMUS' };
+  const handlers = { store: () => Promise.resolve(0) };
+  for (const changes of [
+    { aeTitle: '' },
+    { aeTitle: 'SEVENTEEN_LETTERS' },
+    { calledAEs: ['A\\B'] },
+    { maxPduLength: 10 },
+  ]) {
+    await assert.rejects(startScp({ ...base, ...changes }, handlers), { reason: 'BadConfiguration' });
   }
 });
 
@@ -428,6 +456,8 @@ test('events carry names, ids and numbers, and nothing of the object', async (t)
     { ...events[1]?.[1], association: '' },
     { association: '', messageId: 5, status: 0, lengthBytes: 8 },
   );
+  const { stored, notStored } = events[2]?.[1] ?? {};
+  assert.deepEqual([stored, notStored], [1, 0]);
   assert.doesNotMatch(JSON.stringify(events), /Doe|2\.25\.5/);
 });
 

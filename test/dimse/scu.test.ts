@@ -122,6 +122,7 @@ test('contexts that do not fit into one association are refused before a connect
   const contexts = Array.from({ length: 129 }, () => ({ sopClassUID: CT_IMAGE, transferSyntaxUIDs: [EXPLICIT_LE] }));
   await assert.rejects(open(1, { contexts }), { reason: 'BadRequest' });
   await assert.rejects(open(1, { contexts: [] }), { reason: 'BadRequest' });
+  await assert.rejects(open(1, { calledAE: 'SEVENTEEN_LETTERS' }), { reason: 'BadRequest' });
 });
 
 test('a peer that never answers a store is given up, and told so', async (t) => {
@@ -133,7 +134,7 @@ test('a peer that never answers a store is given up, and told so', async (t) => 
 });
 
 test('a peer that takes no bytes is given up', async (t) => {
-  const { association, peer } = await openToRaw(t, { idleMs: 200 });
+  const { association, peer } = await openToRaw(t, { idleMs: 200, artimMs: 200 });
   peer.socket.pause();
   await assert.rejects(
     store(association, { ...syntheticObject(1), dataSet: Buffer.alloc(64 * 1024 * 1024) }),
