@@ -113,7 +113,7 @@ export function commit(archive: Archive, arrival: Arrival): Promise<StoreResult>
   const { intake } = archive;
   return new Promise((resolve, reject) => {
     intake.waiting.push({ arrival, resolve, reject });
-    intake.running ??= run(archive).finally(() => (intake.running = undefined));
+    intake.running ??= run(archive);
   });
 }
 
@@ -122,12 +122,10 @@ export async function betweenGroups<T>(archive: Archive, work: () => Promise<T>)
   const { intake } = archive;
   while (intake.running !== undefined) await intake.running;
   const result = work();
-  intake.running = result
-    .then(
-      () => run(archive),
-      () => run(archive),
-    )
-    .finally(() => (intake.running = undefined));
+  intake.running = result.then(
+    () => run(archive),
+    () => run(archive),
+  );
   return result;
 }
 
@@ -136,16 +134,19 @@ export async function settled(intake: Intake): Promise<void> {
 }
 
 async function run(archive: Archive): Promise<void> {
+  const { intake } = archive;
   // What is ready in the same turn of the loop belongs to one group.
   await new Promise<void>((resolve) => setImmediate(resolve));
-  while (archive.intake.waiting.length > 0) {
-    const group = nextGroup(archive.intake.waiting);
+  while (intake.waiting.length > 0) {
+    const group = nextGroup(intake.waiting);
     try {
       await commitGroup(archive, group);
     } catch (error) {
       for (const { reject } of group) reject(outOfSpace(error));
     }
   }
+  // In the same turn as the last look: who comes next finds nobody running.
+  intake.running = undefined;
 }
 
 /** In order of arrival; a SOP Instance UID comes once in a group. */

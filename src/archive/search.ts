@@ -134,7 +134,7 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
     Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES), seriesCounts(row));
   }
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
-  include(shown, available(archive, row, level), shape.included);
+  include(shown, level, available(archive, row, level), shape.included);
   shown['0020000D'] = { vr: 'UI', Value: [String(row['study_uid'])] };
   const series = level === 'study' ? '' : `/series/${String(row['series_uid'])}`;
   if (level !== 'study') shown['0020000E'] = { vr: 'UI', Value: [String(row['series_uid'])] };
@@ -200,7 +200,7 @@ function available(archive: Pick<Archive, 'database'>, row: Row, level: Level): 
   };
 }
 
-function include(shown: DicomJson, from: () => DicomJson, included: Shape['included']): void {
+function include(shown: DicomJson, level: Level, from: () => DicomJson, included: Shape['included']): void {
   if (included === 'all') {
     for (const [at, element] of Object.entries(from())) shown[at] ??= element;
     return;
@@ -211,8 +211,14 @@ function include(shown: DicomJson, from: () => DicomJson, included: Shape['inclu
     const element = all[at];
     if (shown[at] !== undefined && Object.keys(shown[at]).length > 1) continue;
     if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
-    else if (below === 'all' && shown[at] === undefined) addEmpty(shown, at);
+    else if (shown[at] === undefined && belongsTo(level, at)) addEmpty(shown, at);
   }
+}
+
+/** At instance level every attribute may be asked for; above it those that describe a series or study. */
+function belongsTo(level: Level, at: string): boolean {
+  const levels = level === 'study' ? [STUDY_ATTRIBUTES] : [STUDY_ATTRIBUTES, SERIES_ATTRIBUTES];
+  return level === 'instance' || levels.some(({ returned, further }) => at in returned || further.includes(at));
 }
 
 /** A match key or included attribute that has no value is returned empty. */
