@@ -10,7 +10,10 @@ const CT_IMAGE = '1.2.840.10008.5.1.4.1.1.2';
 const ENHANCED_MR_IMAGE = '1.2.840.10008.5.1.4.1.1.4.1';
 const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
 
-test('each transfer syntax bears the name and the state that PS3.6 Annex A registers', () => {
+test('a UID is registered once, each transfer syntax bears the name and the state that PS3.6 Annex A registers', () => {
+  const file = new URL('../../src/dicom/standard/uids-2024d.json', import.meta.url);
+  const { rows } = JSON.parse(readFileSync(file, 'utf8')) as { rows: string[][] };
+  assert.ok(rows.length > 1800 && new Set(rows.map(([uid]) => uid)).size === rows.length);
   const syntaxes = [...transferSyntaxes()];
   assert.equal(syntaxes.length, 57);
   for (const { uid, name, retired } of syntaxes) {
@@ -38,6 +41,7 @@ test('a UID is well known because it is registered, not because of its prefix', 
   assert.ok(isWellKnownUid(CT_IMAGE));
   assert.ok(isWellKnownUid('1.2.840.10008.1.4.1.1'), 'a well-known frame of reference');
   assert.ok(isWellKnownUid('1.2.840.10008.2.16.4'), 'a coding scheme');
+  assert.ok(isWellKnownUid('1.2.840.10008.6.1.925'), 'the context group of de-identification methods');
   assert.ok(!isWellKnownUid('1.2.840.10008.9999.1'));
   assert.ok(!isWellKnownUid('1.2.840.10008.5.1.4.1.1.2.20240101.1'));
   assert.ok(!isWellKnownUid(''));

@@ -2,7 +2,7 @@
 //
 //   node src/dicom/standard/generate.mjs dictionary      <_dicom_dict.py> <attributes.json>
 //   node src/dicom/standard/generate.mjs e1-1            <confidentiality_profile_attributes.json> <attributes.json>
-//   node src/dicom/standard/generate.mjs uids            <_uid_dict.py> <sops.json> <ciod_to_modules.json>
+//   node src/dicom/standard/generate.mjs uids            <_uid_dict.py> <sops.json> <ciod_to_modules.json> <DicomUIDGenerated.cs>
 //   node src/dicom/standard/generate.mjs attribute-types <sop_class_iod_map.json> <iod_module_map.json> <module_attribute_map.json>
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -124,10 +124,10 @@ function confidentialityProfile(profilePath, attributesPath) {
 }
 
 /**
- * PS3.6 Annex A: every registered UID; and which SOP Classes store what. `image`: the IOD of table B.5-1 of PS3.4 has
+ * PS3.6 Annex A: every registered UID, context groups (table A-3) from a source of their own; and which SOP Classes store what. `image`: the IOD of table B.5-1 of PS3.4 has
  * one of the pixel data modules. Retired classes and those of later editions have no row there and go by their name.
  */
-function uids(uidDictionaryPath, sopsPath, modulesPath) {
+function uids(uidDictionaryPath, sopsPath, modulesPath, contextGroupsPath) {
   const pixelModules = ['image-pixel', 'floating-point-image-pixel', 'double-floating-point-image-pixel'];
   const withPixels = new Set(
     readJson(modulesPath)
@@ -151,6 +151,10 @@ function uids(uidDictionaryPath, sopsPath, modulesPath) {
     name,
     storage(uid, type, name),
   ]);
+  const contextGroup = /"([\d.]+)", "(.*?)", DicomUidType\.ContextGroupName, (true|false)/g;
+  for (const [, uid, name, retired] of readFileSync(contextGroupsPath, 'utf8').matchAll(contextGroup)) {
+    rows.push([uid, '', 'Context Group', retired === 'true' ? 1 : 0, name, '']);
+  }
   const missing = [...iods.keys()].filter((uid) => !rows.some((row) => row[0] === uid));
   if (missing.length > 0) throw new Error(`storage SOP Classes without registry row: ${missing.join(' ')}`);
   writeTable(
