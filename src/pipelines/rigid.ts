@@ -1,5 +1,7 @@
-/** Rigid alignment by the ONNX matchers: their displacement fields, fitted by trimmed least squares, round after round. */
+/** Rigid alignment by the ONNX graphs: a discrete search that reaches far, then Gauss-Newton steps that end below a voxel. */
 import type { Vector3, Volume, VolumeGeometry } from '../dicom/volume.ts';
+import { fitTrimmed, rotationAbout, solveStep } from './least-squares.ts';
+import type { NormalEquations } from './least-squares.ts';
 import type { Session } from './session.ts';
 import { bodyMask, ncc, nmi, normalised } from './similarity.ts';
 import type { Window } from './similarity.ts';
@@ -11,19 +13,21 @@ import {
   cubicGrid,
   fieldOfView,
   indexToPatient,
+  invert,
   multiply,
   resampled,
   transformPoint,
   translation,
   voxelCount,
+  walk,
 } from './space.ts';
 import type { Matrix4 } from './space.ts';
 
-/** The matchers from far-reaching to fine. */
 export interface RigidSessions {
+  /** Discrete matcher of long reach. */
   readonly wide: Session;
-  readonly middle: Session;
-  readonly fine: Session;
+  /** Gauss-Newton terms of one step. */
+  readonly step: Session;
 }
 
 /** Two series made ready: averaged to about the working spacing, each with its intensity window. */
@@ -32,24 +36,22 @@ export interface Prepared {
   readonly window: Window;
 }
 
-/** Matcher of each round, and how far apart the voxels are that enter the fit. */
-const ROUNDS = [
-  ['wide', 4],
-  ['wide', 4],
-  ['wide', 4],
-  ['middle', 2],
-  ['middle', 2],
-  ['middle', 2],
-  ['fine', 2],
-  ['fine', 2],
-] as const;
+/** Rounds of the far-reaching matcher, and the most voxels of its grid. */
+const WIDE_ROUNDS = 3;
+const WIDE_STRIDE = 4;
+const WIDE_VOXELS = 130_000;
 
-const MAX_VOXELS = 400_000;
+/** Spacings of the Gauss-Newton steps from coarse to fine, mm, and the most steps at each. */
+const SPACINGS_MM = [8, 5.5, 4, 2.5];
+const STEPS = 30;
+const STEP_VOXELS = 400_000;
+/** Largest step: voxels of translation, radians. */
+const LONGEST_STEP = [3, 0.15] as const;
+/** A step that moves no corner of the body by this many voxels ends a level. */
+const SETTLED_VOXELS = 0.015;
+
 /** Mirrored mutual information must exceed the plain one by this factor before a pair is refused. */
 const MIRROR_MARGIN = 1.25;
-const MIRROR_ROUNDS = 4;
-const REFITS = 8;
-const KEPT_SHARE = 0.6;
 /** Blocks below this percentile of local variance say nothing about displacement. */
 const FLAT_SHARE = 0.6;
 
@@ -77,24 +79,131 @@ export async function alignRigidly(
   fixed: Prepared,
   moving: Prepared,
   start: Matrix4,
-  rounds: number = ROUNDS.length,
 ): Promise<Matrix4> {
-  const finest = Math.max(...fixed.volume.geometry.spacingMm.map((mm) => Math.min(mm, 4)));
-  const grid = cubicGrid(fixed.volume.geometry, finest, MAX_VOXELS);
-  const source = averaged(moving.volume, at(grid.spacingMm, 0));
-  const dims = [1, 1, grid.slices, grid.rows, grid.columns];
-  const image = normalised(resampled(averaged(fixed.volume, at(grid.spacingMm, 0)), grid, IDENTITY), fixed.window);
+  const wide = await alignWidely(sessions.wide, fixed, moving, start);
+  let move = wide;
+  for (const spacing of SPACINGS_MM) move = await settle(sessions.step, fixed, moving, move, spacing);
+  return move;
+}
+
+/** The discrete matcher: bridges what the gradient of an image does not see, within a few voxels of the truth. */
+async function alignWidely(session: Session, fixed: Prepared, moving: Prepared, start: Matrix4): Promise<Matrix4> {
+  const level = onLevelGrid(fixed, moving, 4, WIDE_VOXELS);
   let move = start;
-  for (const [matcher, stride] of ROUNDS.slice(0, rounds)) {
-    const moved = normalised(resampled(source, grid, move), moving.window);
-    const view = fieldOfView(source.geometry, grid, move);
-    const feeds = { fixed: { dims, data: image }, moving: { dims, data: moved } };
-    const { field } = await sessions[matcher].run(feeds);
-    if (field === undefined) throw new Error(`graph ${matcher} gives no field`);
-    const points = texturedPoints(image, view, grid, stride);
-    move = multiply(move, fitTrimmed(patientPoints(points, grid), displaced(points, field.data, grid)));
+  for (let round = 0; round < WIDE_ROUNDS; round++) {
+    const field = await runOn(session, level, moving, move, 'field');
+    const view = fieldOfView(level.source.geometry, level.grid, move);
+    const points = texturedPoints(level.image, view, level.grid, WIDE_STRIDE);
+    const matched = displaced(points, field, level.grid);
+    move = multiply(move, fitTrimmed(patientPoints(points, level.grid), matched));
   }
   return move;
+}
+
+/** Gauss-Newton steps on the descriptors of one level, as long as they bring the images closer. */
+async function settle(
+  session: Session,
+  fixed: Prepared,
+  moving: Prepared,
+  start: Matrix4,
+  spacingMm: number,
+): Promise<Matrix4> {
+  const level = onLevelGrid(fixed, moving, spacingMm, STEP_VOXELS);
+  const place = indexToPatient(level.grid);
+  let [best, cost, move] = [start, Infinity, start];
+  for (let step = 0; step <= STEPS; step++) {
+    const terms = await runOn(session, level, moving, move, 'terms');
+    const equations = normalEquations(terms, level.grid, fieldOfView(level.source.geometry, level.grid, move));
+    if (!(equations.cost < cost)) break;
+    [best, cost] = [move, equations.cost];
+    const solved = solveStep(equations);
+    if (solved === undefined) break;
+    const { map, length } = stepMap(solved, level.grid);
+    if (length < SETTLED_VOXELS) break;
+    move = multiply(move, multiply(place, multiply(map, invert(place))));
+  }
+  return best;
+}
+
+/** Rotation and translation of one step, in voxels about the grid's centre, made shorter where they overshoot. */
+function stepMap(solved: readonly number[], grid: VolumeGeometry): { map: Matrix4; length: number } {
+  const [a, b, c, x, y, z] = solved as [number, number, number, number, number, number];
+  const [angle, shift] = [Math.hypot(a, b, c), Math.hypot(x, y, z)];
+  const share = Math.min(1, LONGEST_STEP[0] / shift, LONGEST_STEP[1] / angle);
+  const centre = middleOf(grid);
+  const turn = multiply(
+    rotationAbout([share * a, share * b, share * c]),
+    translation([-centre[0], -centre[1], -centre[2]]),
+  );
+  const back = translation([centre[0] + share * x, centre[1] + share * y, centre[2] + share * z]);
+  return { map: multiply(back, turn), length: shift + (angle * Math.max(...centre)) / 2 };
+}
+
+function middleOf({ columns, rows, slices }: VolumeGeometry): Vector3 {
+  return [(columns - 1) / 2, (rows - 1) / 2, (slices - 1) / 2];
+}
+
+/** Sums J^T S J and J^T f over the voxels in view, J the motion of a voxel with the six parameters. */
+function normalEquations(terms: Float32Array, grid: VolumeGeometry, view: Uint8Array): NormalEquations {
+  const count = voxelCount(grid);
+  const [cx, cy, cz] = middleOf(grid);
+  const [matrix, vector] = [new Float64Array(36), new Float64Array(6)];
+  const term = (channel: number, n: number) => at(terms, channel * count + n);
+  let [residual, seen] = [0, 0];
+  walk(grid, IDENTITY, (n, i, j, k) => {
+    if (at(view, n) === 0) return;
+    seen += 1;
+    residual += term(0, n);
+    const [vx, vy, vz] = [i - cx, j - cy, k - cz];
+    const [fz, fy, fx] = [term(1, n), term(2, n), term(3, n)];
+    const [zz, zy, zx, yy, yx, xx] = [term(4, n), term(5, n), term(6, n), term(7, n), term(8, n), term(9, n)];
+    // Columns of S J: the tensor times the motion by each parameter.
+    for (let p = 0; p < 6; p++) {
+      const mx = p === 1 ? vz : p === 2 ? -vy : p === 3 ? 1 : 0;
+      const my = p === 0 ? -vz : p === 2 ? vx : p === 4 ? 1 : 0;
+      const mz = p === 0 ? vy : p === 1 ? -vx : p === 5 ? 1 : 0;
+      const [sx, sy, sz] = [xx * mx + yx * my + zx * mz, yx * mx + yy * my + zy * mz, zx * mx + zy * my + zz * mz];
+      vector[p] = at(vector, p) + mx * fx + my * fy + mz * fz;
+      const row = 6 * p;
+      matrix[row] = at(matrix, row) - vz * sy + vy * sz;
+      matrix[row + 1] = at(matrix, row + 1) + vz * sx - vx * sz;
+      matrix[row + 2] = at(matrix, row + 2) - vy * sx + vx * sy;
+      matrix[row + 3] = at(matrix, row + 3) + sx;
+      matrix[row + 4] = at(matrix, row + 4) + sy;
+      matrix[row + 5] = at(matrix, row + 5) + sz;
+    }
+  });
+  return { matrix, vector, cost: residual / seen };
+}
+
+interface LevelImages {
+  readonly grid: VolumeGeometry;
+  readonly image: Float32Array;
+  readonly source: Volume;
+}
+
+/** One output of a graph on the fixed image and the moving one as moved so far. */
+async function runOn(
+  session: Session,
+  { grid, image, source }: LevelImages,
+  moving: Prepared,
+  move: Matrix4,
+  output: 'field' | 'terms',
+): Promise<Float32Array> {
+  const dims = [1, 1, grid.slices, grid.rows, grid.columns];
+  const moved = normalised(resampled(source, grid, move), moving.window);
+  const result = (await session.run({ fixed: { dims, data: image }, moving: { dims, data: moved } }))[output];
+  if (result === undefined) throw new Error(`a rigid graph gives no ${output}`);
+  return result.data;
+}
+
+/** The fixed image on a grid of about `finestMm`, and the moving series averaged to its spacing. */
+function onLevelGrid(fixed: Prepared, moving: Prepared, finestMm: number, maxVoxels: number): LevelImages {
+  const { geometry } = fixed.volume;
+  const grid = cubicGrid(geometry, finestMm, maxVoxels);
+  const spacing = at(grid.spacingMm, 0);
+  const image = normalised(resampled(averaged(fixed.volume, spacing), grid, IDENTITY), fixed.window);
+  return { grid, image, source: averaged(moving.volume, spacing) };
 }
 
 /**
@@ -109,7 +218,7 @@ export async function mirrorLooksBetter(
 ): Promise<boolean> {
   const [middle] = transformPoint(move, centreOfMass(fixed));
   const mirror: Matrix4 = [-1, 0, 0, 2 * middle, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-  const mirrored = await alignRigidly(sessions, fixed, moving, multiply(mirror, move), MIRROR_ROUNDS);
+  const mirrored = await alignRigidly(sessions, fixed, moving, multiply(mirror, move));
   const [as, exchanged] = [move, mirrored].map((map) => similarityThrough(fixed, moving, map).nmi - 1);
   return (exchanged ?? 0) > MIRROR_MARGIN * (as ?? 0);
 }
@@ -212,142 +321,4 @@ function displaced(numbers: readonly number[], field: Float32Array, grid: Volume
     }
   });
   return points;
-}
-
-/** The rigid map x -> y of least squares over the best share of the points, refitted until it settles. */
-export function fitTrimmed(x: Float64Array, y: Float64Array): Matrix4 {
-  const count = x.length / 3;
-  if (count < 20) return IDENTITY;
-  let map = fitRigid(
-    x,
-    y,
-    Array.from({ length: count }, (_, p) => p),
-  );
-  for (let refit = 1; refit < REFITS; refit++) {
-    const errors = new Float64Array(count);
-    for (let p = 0; p < count; p++) {
-      const q = transformPoint(map, [at(x, 3 * p), at(x, 3 * p + 1), at(x, 3 * p + 2)]);
-      errors[p] = (q[0] - at(y, 3 * p)) ** 2 + (q[1] - at(y, 3 * p + 1)) ** 2 + (q[2] - at(y, 3 * p + 2)) ** 2;
-    }
-    const limit = at(errors.slice().sort(), Math.floor(KEPT_SHARE * (count - 1)));
-    map = fitRigid(x, y, indicesBelow(errors, limit));
-  }
-  return map;
-}
-
-function indicesBelow(errors: Float64Array, limit: number): number[] {
-  const found: number[] = [];
-  errors.forEach((error, p) => {
-    if (error <= limit) found.push(p);
-  });
-  return found;
-}
-
-/** Horn's closed form (J. Opt. Soc. Am. A 4, 1987): the rotation is the largest eigenvector of a 4x4 matrix, never a mirror. */
-function fitRigid(x: Float64Array, y: Float64Array, points: readonly number[]): Matrix4 {
-  const mean = (values: Float64Array, r: number) =>
-    points.reduce((sum, p) => sum + at(values, 3 * p + r), 0) / points.length;
-  const from: Vector3 = [mean(x, 0), mean(x, 1), mean(x, 2)];
-  const to: Vector3 = [mean(y, 0), mean(y, 1), mean(y, 2)];
-  const s = new Float64Array(9);
-  for (const p of points) {
-    for (let r = 0; r < 3; r++) {
-      const a = at(x, 3 * p + r) - at(from, r);
-      for (let c = 0; c < 3; c++) s[3 * r + c] = at(s, 3 * r + c) + a * (at(y, 3 * p + c) - at(to, c));
-    }
-  }
-  const rotation = rotationOf(largestEigenvector(hornMatrix(s)));
-  const back = transformPoint(rotation, from);
-  return multiply(translation([to[0] - back[0], to[1] - back[1], to[2] - back[2]]), rotation);
-}
-
-function hornMatrix(s: Float64Array): Float64Array {
-  const [xx, xy, xz, yx, yy, yz, zx, zy, zz] = s as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return Float64Array.of(
-    xx + yy + zz,
-    yz - zy,
-    zx - xz,
-    xy - yx,
-    yz - zy,
-    xx - yy - zz,
-    xy + yx,
-    zx + xz,
-    zx - xz,
-    xy + yx,
-    yy - xx - zz,
-    yz + zy,
-    xy - yx,
-    zx + xz,
-    yz + zy,
-    zz - xx - yy,
-  );
-}
-
-/** Of a symmetric 4x4 matrix, by Jacobi rotations. */
-function largestEigenvector(matrix: Float64Array): [number, number, number, number] {
-  const m = matrix.slice();
-  const v = Float64Array.from(IDENTITY);
-  for (let sweep = 0; sweep < 30; sweep++) {
-    for (let p = 0; p < 3; p++) {
-      for (let q = p + 1; q < 4; q++) {
-        const off = at(m, 4 * p + q);
-        if (off === 0) continue;
-        const angle = 0.5 * Math.atan2(2 * off, at(m, 4 * p + p) - at(m, 4 * q + q));
-        const [c, s] = [Math.cos(angle), Math.sin(angle)];
-        rotateColumns(m, p, q, c, s);
-        rotateRows(m, p, q, c, s);
-        rotateColumns(v, p, q, c, s);
-      }
-    }
-  }
-  const diagonal = [0, 5, 10, 15].map((n) => at(m, n));
-  const column = diagonal.indexOf(Math.max(...diagonal));
-  return [at(v, column), at(v, 4 + column), at(v, 8 + column), at(v, 12 + column)];
-}
-
-function rotateColumns(m: Float64Array, p: number, q: number, c: number, s: number): void {
-  for (let row = 0; row < 4; row++) {
-    const [a, b] = [at(m, 4 * row + p), at(m, 4 * row + q)];
-    m[4 * row + p] = c * a + s * b;
-    m[4 * row + q] = c * b - s * a;
-  }
-}
-
-function rotateRows(m: Float64Array, p: number, q: number, c: number, s: number): void {
-  for (let column = 0; column < 4; column++) {
-    const [a, b] = [at(m, 4 * p + column), at(m, 4 * q + column)];
-    m[4 * p + column] = c * a + s * b;
-    m[4 * q + column] = c * b - s * a;
-  }
-}
-
-function rotationOf([w, x, y, z]: readonly [number, number, number, number]): Matrix4 {
-  return [
-    w * w + x * x - y * y - z * z,
-    2 * (x * y - w * z),
-    2 * (x * z + w * y),
-    0,
-    2 * (x * y + w * z),
-    w * w - x * x + y * y - z * z,
-    2 * (y * z - w * x),
-    0,
-    2 * (x * z - w * y),
-    2 * (y * z + w * x),
-    w * w - x * x - y * y + z * z,
-    0,
-    0,
-    0,
-    0,
-    1,
-  ];
 }

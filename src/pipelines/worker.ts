@@ -20,8 +20,7 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
     const open = (name: string) => openGraph(model, name, threads);
     const sessions = {
       wide: await open('rigid-wide'),
-      middle: await open('rigid-middle'),
-      fine: await open('rigid-fine'),
+      step: await open('rigid-step'),
       mono: await open('deform-mono'),
       multi: await open('deform-multi'),
     };

@@ -129,6 +129,20 @@ export function refine(g: Draft, fixed: Value, moving: Value, start: Value, stag
   return enlarge(g, end, grid, stage.pool);
 }
 
+/**
+ * What a Gauss-Newton step of a rigid or affine map needs of every voxel, 10 channels: sum r^2; sum r g (z, y, x); sum g g^T
+ * (zz, zy, zx, yy, yx, xx); r = fixed - moving and g = gradient of moving, summed over the descriptor's channels.
+ */
+export function stepTerms(g: Draft, fixed: Value, moving: Value): Value {
+  const [f, m] = [mindSsc(g, fixed), mindSsc(g, moving)];
+  const residual = sub(g, f, m);
+  const slopes = gradient(g, m);
+  const product = (a: Value, b: Value) => sumChannels(g, mul(g, a, b));
+  const forces = slopes.map((slope) => product(residual, slope));
+  const tensor = slopes.flatMap((a, i) => slopes.slice(i).map((b) => product(a, b)));
+  return concat(g, [product(residual, residual), ...forces, ...tensor], 1);
+}
+
 /** (x - local mean) / sqrt(local variance + a tenth of its mean): bias and gain leave, edges stay. */
 function localNormalise(g: Draft, image: Value): Value {
   const mean = box(g, image, NORMALISE_RADIUS, 1);

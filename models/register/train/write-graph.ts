@@ -3,13 +3,14 @@
  *
  *   node models/register/train/write-graph.ts            # writes models/register/*.onnx, the same bytes every time
  *
- * Every graph takes `fixed` and `moving`, float32 [1,1,D,H,W] on one near-isotropic grid, about [0,1], and gives `field`,
- * float32 [1,3,D,H,W], channels (z,y,x), voxels: moving(x + field(x)) lies on fixed(x).
+ * Every graph takes `fixed` and `moving`, float32 [1,1,D,H,W] on one near-isotropic grid, about [0,1]. All but one give
+ * `field`, float32 [1,3,D,H,W], channels (z,y,x), voxels: moving(x + field(x)) lies on fixed(x).
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { box, compose, concat, lattice, newDraft, sub, warp } from './graph.ts';
-import { match, mindSsc, refine } from './matching.ts';
+import { match, mindSsc, refine, stepTerms } from './matching.ts';
+import type { Draft } from './graph.ts';
 import type { Level, Refinement } from './matching.ts';
 import { FLOAT, encodeGraph, encodeModel, encodeNode, encodeValue } from './onnx.ts';
 import type { Message } from './onnx.ts';
@@ -27,11 +28,6 @@ interface Recipe {
 
 export const RECIPES = {
   'rigid-wide': { levels: [WIDE], refinements: [] },
-  'rigid-middle': { levels: [MIDDLE], refinements: [] },
-  'rigid-fine': {
-    levels: [],
-    refinements: [{ measure: 'mind', pool: 1, steps: 6, updateRadius: 3, fieldRadius: 1 }],
-  },
   'deform-multi': {
     levels: [WIDE, MIDDLE, NARROW],
     refinements: [{ measure: 'mind', pool: 1, steps: 20, updateRadius: 3, fieldRadius: 1 }],
@@ -60,18 +56,35 @@ export function writeGraph(recipe: Recipe): Message {
   }
   for (const stage of recipe.refinements) u = refine(g, 'fixed', 'moving', u, stage, grid);
   g.nodes.push(encodeNode('Identity', [u], ['field'], {}));
-  const value = (name: string, channels: number) => encodeValue(name, FLOAT, [1, channels, 'D', 'H', 'W']);
+  return encodeRegistration(g, 'field', 3);
+}
+
+/** The graph of one Gauss-Newton step: `terms`, float32 [1,10,D,H,W]; see stepTerms. */
+export function writeStepGraph(): Message {
+  const g = newDraft();
+  g.nodes.push(encodeNode('Identity', [stepTerms(g, 'fixed', 'moving')], ['terms'], {}));
+  return encodeRegistration(g, 'terms', 10);
+}
+
+/** All graphs by the name of their file. */
+export function writeAll(): Map<string, Message> {
+  const graphs = Object.entries(RECIPES).map(([name, recipe]): [string, Message] => [name, writeGraph(recipe)]);
+  return new Map([...graphs, ['rigid-step', writeStepGraph()]]);
+}
+
+function encodeRegistration(g: Draft, output: string, channels: number): Message {
+  const value = (name: string, count: number) => encodeValue(name, FLOAT, [1, count, 'D', 'H', 'W']);
   const graph = encodeGraph({
     name: 'registration',
     nodes: g.nodes,
     constants: g.constants,
     inputs: [value('fixed', 1), value('moving', 1)],
-    outputs: [value('field', 3)],
+    outputs: [value(output, channels)],
   });
   return encodeModel(graph, OPSET, 'isthmus');
 }
 
 if (import.meta.main) {
   const folder = join(import.meta.dirname, '..');
-  for (const [name, recipe] of Object.entries(RECIPES)) writeFileSync(join(folder, `${name}.onnx`), writeGraph(recipe));
+  for (const [name, bytes] of writeAll()) writeFileSync(join(folder, `${name}.onnx`), bytes);
 }
