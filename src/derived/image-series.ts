@@ -165,7 +165,7 @@ function deriveSlice(series: Series, k: number): DerivedObject {
     SeriesDescription: describeSeries(source.dataSet, request.provenance.seriesSuffix),
     InstanceNumber: String(k + 1),
     ImageType: imageType(series, source.dataSet),
-    BurnedInAnnotation: asciiValue(source.dataSet, tag('BurnedInAnnotation')) ?? 'NO',
+    ...inherited(series, source),
     ...derivation(series, k),
     ...placeOf(series, k),
   });
@@ -179,6 +179,24 @@ function deriveSlice(series: Series, k: number): DerivedObject {
     seriesInstanceUID,
     sopInstanceUID,
     sopClassUID,
+  };
+}
+
+const LOSSY_DETAILS = ['LossyImageCompressionRatio', 'LossyImageCompressionMethod'];
+
+function values(dataSet: DataSet, keywords: readonly string[]): Item {
+  const known = keywords.map((keyword) => [keyword, asciiValues(dataSet, tag(keyword))] as const);
+  return Object.fromEntries(known.filter(([, list]) => list.length > 0));
+}
+
+/** What was once lossy stays so (PS3.3 C.7.6.1.1.5), and text burned into one source may show in any slice made of all. */
+function inherited(series: Series, source: Head): Item {
+  const heads = series.request.kind === 'denoised' ? [source] : series.request.sources;
+  const burned = heads.some((head) => asciiValue(head.dataSet, tag('BurnedInAnnotation')) === 'YES');
+  const lossy = heads.find((head) => asciiValue(head.dataSet, tag('LossyImageCompression')) === '01')?.dataSet;
+  return {
+    BurnedInAnnotation: burned ? 'YES' : 'NO',
+    ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy, LOSSY_DETAILS) }),
   };
 }
 

@@ -215,6 +215,21 @@ describe('a denoised CT series', () => {
       assert.ok(!dataSet.elements.some((element) => element.tag === tag(keyword)), keyword);
   });
 
+  it('is lossy once its source was, and says so of text in the pixels', async () => {
+    const over = (k: number) =>
+      k === 1 ? { LossyImageCompression: '01', LossyImageCompressionRatio: 12, BurnedInAnnotation: 'YES' } : {};
+    const { heads, volume } = await open(phantomSeries({ over }));
+    const slices = (kind: 'denoised' | 'registered') =>
+      [...deriveImageSeries(request({ kind, sources: heads, reference: heads, volume }))].map(dataSetOf);
+    const lossy = (dataSet: DataSet | undefined) =>
+      dataSet && [value(dataSet, 'LossyImageCompression'), value(dataSet, 'BurnedInAnnotation')];
+    assert.deepEqual(slices('denoised').slice(0, 2).map(lossy), [
+      [undefined, 'NO'],
+      ['01', 'YES'],
+    ]);
+    assert.deepEqual(lossy(slices('registered')[4]), ['01', 'YES']);
+  });
+
   it('writes text in UTF-8 whatever the source had', async () => {
     const over = () => ({ SpecificCharacterSet: 'ISO_IR 100', StudyDescription: Buffer.from('Sch\xe4del', 'latin1') });
     const { heads, volume } = await open(phantomSeries({ over }));
@@ -471,6 +486,36 @@ describe('a registration of the real pair mr_known_warp', () => {
     // Values reach 1800; stored values are whole numbers.
     assert.ok((found['mean'] ?? 99) < 1 && (found['p99'] ?? 99) < 10, JSON.stringify(found));
     assert.ok((found['unmoved'] ?? 0) > 50, JSON.stringify(found));
+  });
+});
+
+describe('the known truth of mr_known_warp', () => {
+  const skip = SAMPLES === undefined ? 'ISTHMUS_SAMPLES is not set' : NO_PYTHON;
+  it('written on a 4 mm grid takes labels to where they belong', { skip }, async () => {
+    const read = (folder: string): Promise<Series> => {
+      const path = join(SAMPLES ?? '', 'dicom', 'mr_known_warp', folder);
+      return open(readdirSync(path).map((name) => readFileSync(join(path, name))));
+    };
+    // The truth samples the series named fixed at places of the one named moving: here that one is the registered side.
+    const [registered, source] = [await read('moving'), await read('fixed')];
+    const folder = scratch();
+    const script = join(import.meta.dirname, 'known_warp.py');
+    const truth = join(SAMPLES ?? '', 'volumes', 'mr_known_warp_truth.npz');
+    const fieldPath = join(folder, 'field.f32');
+    const rigid = JSON.parse(python([script, 'field', truth, fieldPath])) as number[];
+    const object = deriveDeformableRegistration({
+      fixed: registered.heads,
+      moving: source.heads,
+      rigid,
+      provenance: registering,
+      field: {
+        geometry: registered.volume.geometry,
+        vectorsMm: new Float32Array(new Uint8Array(readFileSync(fieldPath)).buffer),
+      },
+    });
+    const [path] = writeObjects(folder, [object]);
+    const found = JSON.parse(python([script, 'dice', truth, path ?? ''])) as { before: number; after: number };
+    assert.ok(found.before < 0.3 && found.after > 0.98, JSON.stringify(found));
   });
 });
 
