@@ -284,7 +284,7 @@ const VIOLATIONS: [string, Buffer[], unknown][] = [
 for (const [name, bytes, expected] of VIOLATIONS) {
   test(`${name} ends in an A-ABORT that says so, and the next association is served`, async (t) => {
     const ways: string[] = [];
-    const { port } = await start(t, { artimMs: 300 }, { closed: (_association, how) => void ways.push(how) });
+    const { port } = await start(t, { artimMs: 100 }, { closed: (_association, how) => void ways.push(how) });
     const peer = await join(t, port);
     peer.send(...bytes);
     assert.deepEqual(abortOf(await peer.next()), expected);

@@ -45,7 +45,21 @@ function makeCertificate(t: TestContext): Certificate {
   const folder = scratch(t);
   const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-  const args = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', keyFile, '-out', certFile];
+  const args = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+    '-keyout',
+    keyFile,
+    '-out',
+    certFile,
+  ];
   execFileSync('openssl', [...args, ...subject], { stdio: 'ignore' });
   return { keyFile, certFile, key: readFileSync(keyFile), cert: readFileSync(certFile) };
 }
