@@ -62,8 +62,8 @@ interface Scanner {
   atBoundary: boolean;
   /** The closing boundary has been passed. */
   closed: boolean;
-  /** Set when the text broke off: whoever asks again is told again. */
-  failure: Refusal | undefined;
+  /** Set when the text broke off or could not be read: whoever asks again is told again. */
+  failure: Error | undefined;
 }
 
 function openScanner(source: AsyncIterable<Uint8Array>, boundary: string, first: Buffer): Scanner {
@@ -94,11 +94,16 @@ async function* restOf(body: AsyncIterable<Buffer>, scanner: Scanner): AsyncGene
 /** More bytes behind those at hand; false at the end of the source. */
 async function readMore(scanner: Scanner): Promise<boolean> {
   if (scanner.ended) return false;
-  const { done, value } = await scanner.chunks.next();
-  if (done === true) {
+  const read = await scanner.chunks.next().catch((error: unknown) => {
+    scanner.ended = true;
+    scanner.failure = error instanceof Error ? error : new Error('the source failed');
+    throw scanner.failure;
+  });
+  if (read.done === true) {
     scanner.ended = true;
     return false;
   }
+  const { value } = read;
   const chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   scanner.buffer = scanner.buffer.length === 0 ? chunk : Buffer.concat([scanner.buffer, chunk]);
   return true;

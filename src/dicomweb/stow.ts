@@ -40,7 +40,8 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
     await body.return();
     await Promise.all(intake.unfinished);
   }
-  if (request.errored !== null || request.destroyed) return;
+  // Nobody is left to answer: the connection broke off.
+  if (request.socket.destroyed) return;
   answer(intake, failure);
 }
 

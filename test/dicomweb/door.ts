@@ -40,7 +40,10 @@ export async function openDoor(settings = ''): Promise<Door> {
   writeFileSync(join(folder, 'nodes.yaml'), 'nodes: {}\n');
   writeFileSync(join(folder, 'rules.yaml'), RULES);
   const config = readConfig({ ISTHMUS_CONFIG: folder, ISTHMUS_DATA: join(data, 'store'), ISTHMUS_HTTP_PORT: '0' });
-  const gateway = await openGateway(config, openLog('silent'));
+  // No pipeline runs here.
+  const modelsFolder = join(data, 'models');
+  mkdirSync(modelsFolder);
+  const gateway = await openGateway({ ...config, modelsFolder }, openLog('silent'));
   const app = buildApp(gateway);
   const server = await listen(app, config.http);
   const { port } = server.address() as AddressInfo;

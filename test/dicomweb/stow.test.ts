@@ -1,0 +1,331 @@
+/** STOW-RS over a real socket: DICOMWEB.md traps 10 and 16, section 7, and section 11 "STOW" inverted. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { makeObject, type ObjectOptions } from '../phantom/objects.ts';
+import { agent, getJson, MULTIPART, multipartBody, openDoor, type Door, type JsonDataSet } from './door.ts';
+
+let door: Door;
+before(async () => {
+  door = await openDoor();
+});
+after(() => door.close());
+
+const CT = '1.2.840.10008.5.1.4.1.1.2';
+let made = 0;
+/** A new object each time, as a sender has it. */
+function object(options: ObjectOptions = {}): { bytes: Buffer; uid: string; body: Buffer } {
+  const uid = `2.25.77.${++made}`;
+  const { bytes, body } = makeObject({
+    rows: 4,
+    columns: 4,
+    studyInstanceUID: '2.25.7',
+    seriesInstanceUID: '2.25.7.1',
+    sopInstanceUID: uid,
+    instanceNumber: made,
+    pixels: Buffer.alloc(32, made),
+    ...options,
+  });
+  return { bytes, uid, body };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string | null;
+  readonly dataSet: JsonDataSet;
+}
+async function post(body: Buffer, path = '/studies', headers: Record<string, string> = {}, to = door): Promise<Answer> {
+  const response = await fetch(`${to.url}${path}`, {
+    method: 'POST',
+    body: new Uint8Array(body),
+    headers: { 'content-type': MULTIPART, ...headers },
+  });
+  const text = await response.text();
+  return {
+    status: response.status,
+    type: response.headers.get('content-type'),
+    dataSet: (text === '' ? {} : JSON.parse(text)) as JsonDataSet,
+  };
+}
+const itemsOf = (dataSet: JsonDataSet, key: string): JsonDataSet[] => (dataSet[key]?.Value ?? []) as JsonDataSet[];
+const uidsOf = (dataSet: JsonDataSet, key: string): unknown[] =>
+  itemsOf(dataSet, key).map((item) => item['00081155']?.Value?.[0]);
+const stored = async (to = door): Promise<number> => {
+  const response = await fetch(`${to.url}/instances`);
+  return response.status === 204 ? 0 : ((await response.json()) as unknown[]).length;
+};
+
+test("STOW-1: all stored is 200 with the sender's own UIDs and URLs under which the copies can be had", async () => {
+  const objects = [object(), object()];
+  const { status, type, dataSet } = await post(multipartBody(objects.map(({ bytes }) => bytes)));
+  assert.equal(status, 200);
+  assert.equal(type, 'application/dicom+json');
+  assert.deepEqual(Object.keys(dataSet), ['00081190', '00081199']);
+  assert.deepEqual(
+    uidsOf(dataSet, '00081199'),
+    objects.map(({ uid }) => uid),
+  );
+  for (const [index, item] of itemsOf(dataSet, '00081199').entries()) {
+    assert.deepEqual(item['00081150'], { vr: 'UI', Value: [CT] });
+    const url = String(item['00081190']?.Value?.[0]);
+    assert.ok(url.startsWith(`${String(dataSet['00081190']?.Value?.[0])}/series/`) && !url.includes('2.25.77.'));
+    const frame = await fetch(`${url}/frames/1`, { headers: { accept: 'application/octet-stream' } });
+    assert.deepEqual(Buffer.from(await frame.arrayBuffer()), objects[index]?.body);
+  }
+});
+
+test('STOW-2: one bad part among good ones: the others are stored, 202, and every failure is listed', async () => {
+  const good = [object(), object()];
+  const broken = object().bytes.subarray(0, -5);
+  const noDicom = Buffer.from('this is no DICOM object at all');
+  const { status, dataSet } = await post(
+    multipartBody([good[0]?.bytes ?? broken, noDicom, broken, good[1]?.bytes ?? broken]),
+  );
+  assert.equal(status, 202);
+  assert.deepEqual(
+    uidsOf(dataSet, '00081199'),
+    good.map(({ uid }) => uid),
+  );
+  const failures = [...itemsOf(dataSet, '00081198'), ...itemsOf(dataSet, '0008119A')];
+  assert.equal(failures.length, 2);
+  for (const item of failures) assert.deepEqual(item['00081197'], { vr: 'US', Value: [0xc000] });
+});
+
+test("STOW-3: to a study's resource, instances of another study fail one by one: 202 with some, 409 with all", async () => {
+  const own = object({ studyInstanceUID: '2.25.70', seriesInstanceUID: '2.25.70.1' });
+  const others = [object(), object()];
+  const some = await post(multipartBody([own, ...others].map(({ bytes }) => bytes)), '/studies/2.25.70');
+  assert.equal(some.status, 202);
+  assert.deepEqual(uidsOf(some.dataSet, '00081199'), [own.uid]);
+  assert.deepEqual(
+    uidsOf(some.dataSet, '00081198'),
+    others.map(({ uid }) => uid),
+  );
+  const all = await post(multipartBody(others.map(({ bytes }) => bytes)), '/studies/2.25.70');
+  assert.equal(all.status, 409);
+  assert.equal(all.dataSet['00081199'], undefined);
+  assert.equal(itemsOf(all.dataSet, '00081198').length, 2);
+  assert.deepEqual(itemsOf(all.dataSet, '00081198')[0]?.['00081197'], { vr: 'US', Value: [0xa900] });
+});
+
+test('STOW-4: the same instance again is a success and no second row; other content under its UID is 409', async () => {
+  const first = object();
+  await post(multipartBody([first.bytes]));
+  const count = await stored();
+  const again = await post(multipartBody([first.bytes]));
+  assert.equal(again.status, 200);
+  assert.equal(await stored(), count);
+  const other = object({ sopInstanceUID: first.uid, pixels: Buffer.alloc(32, 0xee) });
+  const refused = await post(multipartBody([other.bytes]));
+  assert.equal(refused.status, 409);
+  assert.deepEqual(uidsOf(refused.dataSet, '00081198'), [first.uid]);
+  assert.equal(await stored(), count);
+});
+
+test('STOW-5: a missing final boundary is 400; the last part is not stored, the one before it is', async () => {
+  const [first, last] = [object(), object({ rows: 128, columns: 128, pixels: Buffer.alloc(32_768) })];
+  const whole = multipartBody([first.bytes, last.bytes]);
+  const count = await stored();
+  const { status, dataSet } = await post(whole.subarray(0, whole.length - 10));
+  assert.equal(status, 400);
+  assert.deepEqual(uidsOf(dataSet, '00081199'), [first.uid]);
+  assert.deepEqual(uidsOf(dataSet, '00081198'), [last.uid]);
+  assert.equal(await stored(), count + 1);
+});
+
+test('STOW-6: no parts, nothing and no boundary are 400; another type is 415 and says which are taken', async () => {
+  assert.equal((await post(Buffer.from('--b0--\r\n'))).status, 400);
+  assert.equal((await post(Buffer.alloc(0))).status, 400);
+  assert.equal(
+    (
+      await post(multipartBody([object().bytes]), '/studies', {
+        'content-type': 'multipart/related; type="application/dicom"',
+      })
+    ).status,
+    400,
+  );
+  for (const type of [
+    'application/json',
+    'multipart/form-data; boundary=b0',
+    'multipart/related; type="application/dicom+xml"; boundary=b0',
+  ]) {
+    const response = await agent(door).post('/dicom-web/studies').set('Content-Type', type).send('x');
+    assert.equal(response.status, 415, type);
+    assert.match(response.text, /application\/dicom/);
+  }
+  assert.equal((await post(multipartBody([object().bytes]), '/studies/not-a-uid')).status, 400);
+  assert.equal((await post(multipartBody([object().bytes]), '/studies', { accept: 'application/nope' })).status, 406);
+});
+
+test('STOW-7: the ways clients write it: quoted boundary, untyped part, typed part with syntax, single part', async () => {
+  const body = (head: string): Buffer =>
+    Buffer.concat([Buffer.from(`--b 0\r\n${head}\r\n`), object().bytes, Buffer.from('\r\n--b 0--')]);
+  const quoted = { 'content-type': 'multipart/related; boundary="b 0"; type=application/dicom' };
+  assert.equal((await post(body(''), '/studies', quoted)).status, 200);
+  assert.equal(
+    (await post(body('Content-Type: application/dicom;transfer-syntax=1.2.840.10008.1.2.1\r\n'), '/studies', quoted))
+      .status,
+    200,
+  );
+  assert.equal((await post(object().bytes, '/studies', { 'content-type': 'application/dicom' })).status, 200);
+  const foreign = await post(body('Content-Type: text/plain\r\n'), '/studies', quoted);
+  assert.equal(foreign.status, 409);
+  assert.deepEqual(itemsOf(foreign.dataSet, '0008119A')[0]?.['00081197'], { vr: 'US', Value: [0x0110] });
+});
+
+test('STOW-8: one who sends but may not view learns no URL, and cannot search; without a token nothing goes', async () => {
+  const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
+  const guarded = await openDoor(
+    `access:\n  tokens:\n    - { name: modality, sha256: ${hash('send')}, roles: [sender] }\n    - { name: reader, sha256: ${hash('read')}, roles: [viewer] }\n`,
+  );
+  try {
+    const bytes = multipartBody([object().bytes]);
+    const sent = await post(bytes, '/studies', { authorization: 'Bearer send' }, guarded);
+    assert.equal(sent.status, 200);
+    assert.deepEqual(sent.dataSet['00081190'], { vr: 'UR' });
+    assert.deepEqual(itemsOf(sent.dataSet, '00081199')[0]?.['00081190'], { vr: 'UR' });
+    const status = async (method: string, path: string, token?: string): Promise<number> =>
+      (
+        await fetch(`${guarded.url}${path}`, {
+          method,
+          headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+        })
+      ).status;
+    assert.equal(await status('GET', '/studies', 'send'), 403);
+    assert.equal(await status('GET', '/studies', 'read'), 200);
+    assert.equal(await status('GET', '/studies'), 401);
+    assert.equal(await status('GET', '/studies', 'guess'), 401);
+    assert.equal((await post(bytes, '/studies', { authorization: 'Bearer read' }, guarded)).status, 403);
+    assert.equal((await fetch(`http://127.0.0.1:${guarded.port}/metrics`)).status, 401);
+  } finally {
+    await guarded.close();
+  }
+});
+
+test('STOW-9: a body in single bytes and slow chunks is the same body', async () => {
+  const { bytes, uid } = object();
+  const body = multipartBody([bytes]);
+  const socket = connect(door.port, '127.0.0.1').setNoDelay(true);
+  socket.write(
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n`,
+  );
+  for (let at = 0; at < body.length; at += 97) {
+    const chunk = body.subarray(at, at + 97);
+    socket.write(`${chunk.length.toString(16)}\r\n`);
+    socket.write(chunk);
+    socket.write('\r\n');
+    if (at % 970 === 0) await delay(1);
+  }
+  socket.write('0\r\n\r\n');
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+  assert.ok(answer.includes(`"${uid}"`));
+});
+
+test('STOW-10: a sender that goes away leaves nothing half stored and the service alive', async () => {
+  const count = await stored();
+  const { bytes } = object({ rows: 512, columns: 512, pixels: Buffer.alloc(512 * 512 * 2) });
+  const socket = connect(door.port, '127.0.0.1');
+  socket.write(
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nContent-Length: 9999999\r\n\r\n`,
+  );
+  socket.write(multipartBody([bytes]).subarray(0, 300_000));
+  await delay(50);
+  socket.destroy();
+  await once(socket, 'close');
+  await delay(50);
+  assert.equal(await stored(), count);
+});
+
+test('STOW-11: Expect: 100-continue is answered, then the object is stored', async () => {
+  const body = multipartBody([object().bytes]);
+  const socket = connect(door.port, '127.0.0.1');
+  socket.write(
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`,
+  );
+  const [first] = (await once(socket, 'data')) as [Buffer];
+  assert.match(first.toString(), /^HTTP\/1\.1 100 /);
+  socket.write(body);
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+});
+
+test('STOW-12: a request longer than the limit is 413, told beforehand or found on the way', async () => {
+  const small = await openDoor('http: { maxRequestMb: 1 }');
+  try {
+    const { bytes } = object({ rows: 1024, columns: 1024, pixels: Buffer.alloc(2 ** 21) });
+    assert.equal((await post(multipartBody([bytes]), '/studies', {}, small)).status, 413);
+    const body = multipartBody([bytes]);
+    const response = await fetch(`${small.url}/studies`, {
+      method: 'POST',
+      headers: { 'content-type': MULTIPART },
+      duplex: 'half',
+      body: new ReadableStream({
+        pull(controller) {
+          controller.enqueue(new Uint8Array(body));
+          controller.close();
+        },
+      }),
+    } as RequestInit);
+    assert.equal(response.status, 413);
+    await response.text();
+    assert.equal(await stored(small), 0);
+  } finally {
+    await small.close();
+  }
+});
+
+test('STOW-13: 160 MB in one request pass through with flat memory, each part taken after the one before', async () => {
+  const parts = Array.from({ length: 4 }, () =>
+    object({ rows: 1024, columns: 1024, numberOfFrames: 20, pixels: Buffer.alloc(40 * 2 ** 20, made) }),
+  );
+  const count = await stored();
+  const baseline = process.memoryUsage().rss;
+  let peak = baseline;
+  const watch = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage().rss);
+  }, 20);
+  const socket = connect(door.port, '127.0.0.1');
+  socket.write(
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n`,
+  );
+  const send = async (bytes: Buffer): Promise<void> => {
+    socket.write(`${bytes.length.toString(16)}\r\n`);
+    socket.write(bytes);
+    if (!socket.write('\r\n')) await once(socket, 'drain');
+  };
+  for (const { bytes } of parts) {
+    await send(Buffer.from('\r\n--b0\r\nContent-Type: application/dicom\r\n\r\n'));
+    for (let at = 0; at < bytes.length; at += 2 ** 18) await send(bytes.subarray(at, at + 2 ** 18));
+  }
+  await send(Buffer.from('\r\n--b0--\r\n'));
+  socket.write('0\r\n\r\n');
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  clearInterval(watch);
+  assert.match(answer, /^HTTP\/1\.1 200 /, answer.slice(0, 300));
+  assert.equal(await stored(), count + 4);
+  assert.ok(peak - baseline < 160 * 2 ** 20, `memory grew by ${Math.round((peak - baseline) / 2 ** 20)} MiB`);
+});
+
+test('STOW-14: what a viewer is sent names nobody of what a sender said', async () => {
+  const marks = { patientName: 'Zauberberg^Castorp', patientID: 'MRN-4711-X' };
+  const { status } = await post(
+    multipartBody([object({ ...marks, studyInstanceUID: '2.25.99', seriesInstanceUID: '2.25.99.1' }).bytes]),
+  );
+  assert.equal(status, 200);
+  for (const path of [
+    '/studies',
+    '/series',
+    '/instances',
+    ...(await getJson(`${door.url}/studies`)).map((s) => `/studies/${String(s['0020000D']?.Value?.[0])}/metadata`),
+  ]) {
+    const text = await (await fetch(`${door.url}${path}`)).text();
+    for (const mark of ['Castorp', 'MRN-4711-X', '2.25.99']) assert.ok(!text.includes(mark), `${mark} in ${path}`);
+  }
+});
