@@ -8,11 +8,11 @@ import { tag, vrOf } from '../../src/dicom/dictionary.ts';
 import {
   formatDicomJson,
   formatDicomJsonObject,
-  fromDicomJson,
   toDicomJson,
   type DicomJson,
   type DicomJsonElement,
 } from '../../src/dicom/json.ts';
+import { fromDicomJson } from '../../src/dicom/json-reader.ts';
 import { readObject } from '../../src/dicom/part10.ts';
 import { readDataSet } from '../../src/dicom/reader.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
