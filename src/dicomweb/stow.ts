@@ -9,8 +9,9 @@ import { DICOM_JSON, endAfterUpload, negotiate, uidParameter, type Exchange } fr
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { readMultipart } from './multipart.ts';
 
-/** Objects whose bytes have been read and that are not yet durable; they share one synchronisation of the disk. */
+/** Objects whose bytes have been read and that are not yet durable, together: they share one synchronisation of the disk. */
 const MAX_UNFINISHED = 32;
+const MAX_UNFINISHED_BYTES = 64 * 2 ** 20;
 const ACCEPTED = 'multipart/related; type="application/dicom" or application/dicom';
 
 export async function storeInstances(exchange: Exchange): Promise<void> {
@@ -27,7 +28,7 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
     remoteAddress: request.socket.remoteAddress ?? '',
     ...(studyInstanceUID === undefined ? {} : { expectedStudyInstanceUID: studyInstanceUID }),
   };
-  const intake: Intake = { exchange, from, results: [], unfinished: new Set() };
+  const intake: Intake = { exchange, from, results: [], unfinished: new Set(), unfinishedBytes: 0 };
   const body = bounded(request, maxRequestBytes);
   let failure: Refusal | undefined;
   try {
@@ -51,6 +52,7 @@ interface Intake {
   /** In the order of the parts; undefined while the object is under way. */
   readonly results: (Received | undefined)[];
   readonly unfinished: Set<Promise<void>>;
+  unfinishedBytes: number;
 }
 
 /** How the body is divided: by a boundary, or not at all. @throws Refusal UnsupportedMediaType, BadRequest */
@@ -82,7 +84,15 @@ async function takeParts(intake: Intake, body: AsyncIterable<Buffer>, boundary: 
 async function takeInstance(intake: Intake, bytes: AsyncIterable<Buffer>): Promise<void> {
   const { exchange, results, unfinished } = intake;
   const index = results.push(undefined) - 1;
-  const { taken, done } = receiveInstance(exchange.gateway, { bytes }, intake.from);
+  let lengthBytes = 0;
+  const counted = async function* (): AsyncGenerator<Buffer, void, undefined> {
+    for await (const chunk of bytes) {
+      lengthBytes += chunk.length;
+      intake.unfinishedBytes += chunk.length;
+      yield chunk;
+    }
+  };
+  const { taken, done } = receiveInstance(exchange.gateway, { bytes: counted() }, intake.from);
   const settled: Promise<void> = done
     .then(
       (received) => {
@@ -93,11 +103,15 @@ async function takeInstance(intake: Intake, bytes: AsyncIterable<Buffer>): Promi
         results[index] = refused('BadRequest', 'the object could not be processed');
       },
     )
-    .finally(() => unfinished.delete(settled));
+    .finally(() => {
+      unfinished.delete(settled);
+      intake.unfinishedBytes -= lengthBytes;
+    });
   unfinished.add(settled);
   // Why the bytes could not be taken is told by `done`.
   await taken.catch(() => undefined);
-  while (unfinished.size >= MAX_UNFINISHED) await Promise.race(unfinished);
+  while (unfinished.size >= MAX_UNFINISHED || (unfinished.size > 0 && intake.unfinishedBytes > MAX_UNFINISHED_BYTES))
+    await Promise.race(unfinished);
 }
 
 function refused(reason: RefusalReason, sentence: string): Received {
@@ -155,7 +169,11 @@ function answer({ exchange, results }: Intake, failure: Refusal | undefined): vo
       ),
       ...sequence(
         '00081199',
-        stored.map((result) => ({ ...reference(result), '00081190': url(root, instancePath(result)) })),
+        stored.map((result) => ({
+          ...reference(result),
+          '00081190': url(root, instancePath(result)),
+          ...(isHeld(result) ? { '00081196': { vr: 'US', Value: [HELD] } } : {}),
+        })),
       ),
       ...sequence(
         '0008119A',
@@ -163,7 +181,7 @@ function answer({ exchange, results }: Intake, failure: Refusal | undefined): vo
       ),
     }),
   );
-  response.statusCode = statusOf(stored.length, failed, failure);
+  response.statusCode = statusOf(stored, failed, failure);
   if (response.statusCode === 503) response.setHeader('Retry-After', '60');
   response.setHeader('Content-Type', DICOM_JSON.type);
   response.setHeader('Content-Length', body.length);
@@ -172,11 +190,18 @@ function answer({ exchange, results }: Intake, failure: Refusal | undefined): vo
 }
 
 /** PS3.18 table 10.5.3-1. */
-function statusOf(stored: number, failed: readonly Received[], failure: Refusal | undefined): number {
+function statusOf(stored: readonly Received[], failed: readonly Received[], failure: Refusal | undefined): number {
   if (failure !== undefined) return failure.answer.httpStatus;
-  if (failed.length === 0) return 200;
-  if (stored > 0) return 202;
+  if (stored.length > 0) return failed.length > 0 || stored.some(isHeld) ? 202 : 200;
   return failed.every(({ refusal }) => refusal?.reason === 'OutOfResources') ? 503 : 409;
+}
+
+/** Warning Reason (0008,1196): kept, though not as it came; a person decides what becomes of it (PS3.18 table I.2-2). */
+const HELD = 0xb000;
+
+/** Sealed in quarantine: the sender need not keep it, but it cannot be retrieved. */
+function isHeld({ stored }: Received): boolean {
+  return stored === undefined;
 }
 
 function sequence(key: string, items: readonly Json[]): Json {
@@ -198,7 +223,7 @@ function url(root: string | undefined, path: string | undefined): JsonElement {
 
 /** Undefined when the objects came to lie in several studies. */
 function studyPath(results: readonly Received[]): string | undefined {
-  const studies = new Set(results.map(({ stored }) => stored?.studyInstanceUID));
+  const studies = new Set(results.flatMap(({ stored }) => stored?.studyInstanceUID ?? []));
   return studies.size === 1 ? [...studies][0] : undefined;
 }
 

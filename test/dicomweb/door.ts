@@ -31,14 +31,14 @@ processing: []
 `;
 
 /** `settings`: YAML added to gateway.yaml. */
-export async function openDoor(settings = ''): Promise<Door> {
+export async function openDoor(settings = '', rules = RULES): Promise<Door> {
   const data = mkdtempSync(join(tmpdir(), 'isthmus-door-'));
   const folder = join(data, 'config');
   mkdirSync(folder);
   cpSync(join(CONFIG, 'profiles'), join(folder, 'profiles'), { recursive: true });
   writeFileSync(join(folder, 'gateway.yaml'), `log: silent\narchive: { reserveMb: 1 }\n${settings}`);
   writeFileSync(join(folder, 'nodes.yaml'), 'nodes: {}\n');
-  writeFileSync(join(folder, 'rules.yaml'), RULES);
+  writeFileSync(join(folder, 'rules.yaml'), rules);
   const config = readConfig({ ISTHMUS_CONFIG: folder, ISTHMUS_DATA: join(data, 'store'), ISTHMUS_HTTP_PORT: '0' });
   // No pipeline runs here.
   const modelsFolder = join(data, 'models');

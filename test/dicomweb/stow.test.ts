@@ -329,3 +329,44 @@ test('STOW-14: what a viewer is sent names nobody of what a sender said', async 
     for (const mark of ['Castorp', 'MRN-4711-X', '2.25.99']) assert.ok(!text.includes(mark), `${mark} in ${path}`);
   }
 });
+
+test('STOW-15: an object that no rule admits is held: 202 with Warning Reason B000, and nothing to retrieve', async () => {
+  const strict = await openDoor(
+    '',
+    'admission:\n  - { name: none, when: { callingAE: NOBODY }, project: research, profile: basic }\nprocessing: []\n',
+  );
+  try {
+    const { bytes, uid } = object();
+    const { status, dataSet } = await post(multipartBody([bytes]), '/studies', {}, strict);
+    assert.equal(status, 202);
+    assert.deepEqual(dataSet, {
+      '00081190': { vr: 'UR' },
+      '00081199': {
+        vr: 'SQ',
+        Value: [
+          {
+            '00081150': { vr: 'UI', Value: [CT] },
+            '00081155': { vr: 'UI', Value: [uid] },
+            '00081190': { vr: 'UR' },
+            '00081196': { vr: 'US', Value: [0xb000] },
+          },
+        ],
+      },
+    });
+    assert.equal(await stored(strict), 0);
+  } finally {
+    await strict.close();
+  }
+});
+
+test('STOW-16: many small objects in one request are all stored and named in their order', async () => {
+  const objects = Array.from({ length: 120 }, () =>
+    object({ studyInstanceUID: '2.25.71', seriesInstanceUID: '2.25.71.1' }),
+  );
+  const { status, dataSet } = await post(multipartBody(objects.map(({ bytes }) => bytes)));
+  assert.equal(status, 200);
+  assert.deepEqual(
+    uidsOf(dataSet, '00081199'),
+    objects.map(({ uid }) => uid),
+  );
+});

@@ -1,0 +1,44 @@
+/** The application as a whole: health, metrics, headers, errors without values. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { agent, openDoor, type Door } from './door.ts';
+
+let door: Door;
+before(async () => {
+  door = await openDoor();
+});
+after(() => door.close());
+
+test('SERVER-1: health and readiness answer without a token, and carry protective headers', async () => {
+  for (const path of ['/healthz', '/readyz']) {
+    const response = await agent(door).get(path);
+    assert.equal(response.status, 200, path);
+    assert.equal(response.headers['x-powered-by'], undefined);
+    assert.equal(response.headers['x-content-type-options'], 'nosniff');
+    assert.match(response.headers['content-security-policy'] ?? '', /default-src 'self'/);
+  }
+});
+
+test('SERVER-2: metrics count by row of the routing table and never name what was asked for', async () => {
+  await agent(door).get('/dicom-web/studies/2.25.123456789/metadata');
+  await agent(door).get('/dicom-web/studies?PatientID=SECRET');
+  const { text, status } = await agent(door).get('/metrics');
+  assert.equal(status, 200);
+  assert.match(
+    text,
+    /isthmus_http_request_seconds_count\{method="GET",route="\/studies\/:study\/metadata",status="404"\} 1/,
+  );
+  assert.ok(!text.includes('2.25.123456789') && !text.includes('SECRET'));
+});
+
+test('SERVER-3: unknown paths are 404 without repeating them', async () => {
+  const response = await agent(door).get('/SECRET');
+  assert.equal(response.status, 404);
+  assert.ok(!response.text.includes('SECRET'));
+});
+
+test('SERVER-4: a request under a foreign host name is not taken for a local caller', async () => {
+  const response = await agent(door).get('/dicom-web/studies').set('Host', 'evil.example');
+  assert.equal(response.status, 401);
+  assert.equal(response.headers['www-authenticate'], 'Bearer');
+});
