@@ -77,6 +77,8 @@ export class AssociationMachine {
   #processing = false;
   /** Set once the byte stream makes no sense any more: what follows is thrown away unread. */
   #deaf = false;
+  /** The transport connection stands, with TLS the handshake too. */
+  #isOpen = false;
   #rejection: AssociateReject | undefined;
   #ending: Ending | undefined;
   #artim: NodeJS.Timeout | undefined;
@@ -87,7 +89,7 @@ export class AssociationMachine {
     this.#socket = socket;
     this.#user = user;
     this.#limits = limits;
-    // PEERS measure it: Nagle's algorithm and a delayed acknowledgement cost 40 ms a message.
+    // Nagle's algorithm together with a delayed acknowledgement costs 40 ms a message.
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#chunk(chunk));
     socket.on('drain', () => this.#patience?.refresh());
@@ -105,6 +107,7 @@ export class AssociationMachine {
 
   /** The transport connection was opened by the peer. */
   serve(): void {
+    this.#isOpen = true;
     this.#fire('Evt5', {});
   }
 
@@ -115,6 +118,7 @@ export class AssociationMachine {
     this.#setPatience(this.#limits.connectTimeoutMs ?? this.#limits.artimMs);
     this.#socket.once(connectEvent, () => {
       if (this.#state !== 'Sta4') return;
+      this.#isOpen = true;
       this.#setPatience(this.#limits.idleMs);
       this.#fire('Evt2', { request });
     });
@@ -172,11 +176,6 @@ export class AssociationMachine {
   /** Delivers what `ready` held back. */
   resume(): void {
     this.#process();
-  }
-
-  /** No ceremony: used when a time limit for closing has passed. */
-  destroy(): void {
-    this.#socket.destroy();
   }
 
   #chunk(chunk: Buffer): void {
@@ -237,7 +236,7 @@ export class AssociationMachine {
 
   #closed(): void {
     clearTimeout(this.#artim);
-    clearTimeout(this.#patience);
+    this.#stopPatience();
     if (this.#state === 'Sta1') return;
     const sentence = this.#socketError === undefined ? 'the peer closed the connection' : this.#socketError;
     this.#fire('Evt17', { sentence: `connection lost: ${sentence}` });
@@ -334,14 +333,14 @@ export class AssociationMachine {
   }
 
   #end(step: Step, cause: Cause): void {
-    clearTimeout(this.#patience);
+    this.#stopPatience();
     this.#values = [];
     if (this.#ending !== undefined) return;
     const did = (...effects: Effect[]): boolean => effects.some((effect) => step.effects.includes(effect));
     const sentence = cause.abort === undefined ? (cause.sentence ?? '') : describeAbort(cause.abort, cause.sentence);
     const reject = cause.reject ?? this.#rejection;
     if (did('confirm A-RELEASE', 'send A-RELEASE-RP')) {
-      this.#ending = { how: 'released', sentence };
+      this.#ending = { how: 'released', sentence: 'both sides agreed' };
     } else if (reject !== undefined && did('send A-ASSOCIATE-RJ', 'confirm A-ASSOCIATE (reject)')) {
       const { result, source, reason } = reject;
       this.#ending = { how: 'rejected', reject, sentence: `result ${result}, source ${source}, reason ${reason}` };
@@ -360,8 +359,8 @@ export class AssociationMachine {
   }
 
   #closeTransport(): void {
-    // Bytes that a peer does not read would keep the connection open for ever.
-    if (this.#socket.writableLength > 0) this.#socket.destroy();
+    // Neither a connection that does not come about nor bytes that the peer does not read are waited for.
+    if (!this.#isOpen || this.#socket.writableLength > 0) this.#socket.destroy();
     else this.#socket.destroySoon();
     this.#socket.resume();
   }
@@ -381,8 +380,14 @@ export class AssociationMachine {
     return this.#state === 'Sta8' || this.#state === 'Sta9' || this.#state === 'Sta12';
   }
 
-  #setPatience(timeMs: number): void {
+  #stopPatience(): void {
     clearTimeout(this.#patience);
+    // A timer that was cleared must not be refreshed.
+    this.#patience = undefined;
+  }
+
+  #setPatience(timeMs: number): void {
+    this.#stopPatience();
     this.#patience = setTimeout(() => {
       if (this.#isOurTurn()) this.#patience?.refresh();
       else this.abort(`nothing from the peer for ${timeMs} ms`);

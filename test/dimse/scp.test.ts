@@ -336,6 +336,20 @@ test('an association that rests, or trickles one PDU for ever, is aborted after 
   }
 });
 
+test('a peer that talks on after it was aborted is not heard, and is cut off when ARTIM expires', async (t) => {
+  const { port, received } = await start(t, { idleMs: 50, artimMs: 300 });
+  const peer = await join(t, port);
+  assert.deepEqual(abortOf(await peer.next()), { source: 0, reason: 0 });
+  const store = Buffer.concat([
+    wire.storeRequest(1),
+    wire.fragment(wire.CT_CONTEXT, Buffer.alloc(10), { isLast: true }),
+  ]);
+  const talk = setInterval(() => peer.send(store), 10);
+  t.after(() => clearInterval(talk));
+  assert.equal(await peer.next(), undefined);
+  assert.equal(received.length, 0);
+});
+
 test('a slow handler is not an idle peer', async (t) => {
   const store = (): Promise<number> => new Promise((resolve) => setTimeout(() => resolve(0), 600));
   const { port } = await start(t, { idleMs: 100 }, { store });

@@ -116,6 +116,8 @@ test('a port where nobody listens, hangs up or is silent fails in time', async (
   });
   const noTls = await startRawPeer(t);
   await assert.rejects(open(noTls.port, { tls: {}, connectTimeoutMs: 100 }), NOT_DELIVERED);
+  const left = await noTls.peer;
+  await left.closed();
 });
 
 test('contexts that do not fit into one association are refused before a connection is made', async () => {
