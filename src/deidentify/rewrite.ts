@@ -286,7 +286,9 @@ function actOnDate(run: Rewriting, at: Place, element: DataElement, otherwise: B
   }
   const values = text.split('\\').map((value) => changedDate(run, value.trim(), vrOf(element.tag) ?? element.vr));
   const changed = values.every((value) => value !== undefined) ? values.join('\\') : undefined;
-  if (changed === undefined) actByCode(run, at, element, otherwise);
+  // A dummy in place of a time that the IOD requires says nothing, and X would break the object.
+  if (changed === undefined)
+    actByCode(run, at, element, isRequired(typeOf(run, at.path, element.tag)) ? 'D' : otherwise);
   else {
     writeText(run.sink, element.tag, vrOf(element.tag) ?? element.vr, changed);
     run.counts.datesChanged++;
