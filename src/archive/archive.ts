@@ -6,29 +6,12 @@ import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled, type Intake } from './intake.ts';
-import { closePacks, packFiles, type PackFiles } from './pack-files.ts';
+import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled } from './intake.ts';
+import type { Archive, ArchiveOptions } from './handle.ts';
+import { closePacks, packFiles } from './pack-files.ts';
 import { migrateArchive } from './schema.ts';
 
-/** What happens to other bytes under a SOP Instance UID that is already there. */
-export type DuplicatePolicy = 'reject' | 'overwrite' | 'keep-first';
-
-export interface ArchiveOptions {
-  readonly duplicates: DuplicatePolicy;
-  /** A pack that has grown beyond this is not appended to any more. Default 1 GiB. */
-  readonly packBytes?: number;
-  /** Refuse to store (OutOfResources) when less than this is free on the disk. Default 1 GiB. */
-  readonly reserveBytes?: number;
-  readonly now?: () => Date;
-}
-
-export interface Archive {
-  readonly database: Database;
-  readonly folder: string;
-  readonly options: Required<ArchiveOptions>;
-  readonly packs: PackFiles;
-  readonly intake: Intake;
-}
+export type { Archive, ArchiveOptions, DuplicatePolicy } from './handle.ts';
 
 /** One group of arrivals, with the headers and padding of its records. */
 const MOST_TAIL_BYTES = 2 * MOST_GROUP_BYTES;

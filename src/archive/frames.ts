@@ -4,8 +4,8 @@ import { readHead } from '../dicom/part10.ts';
 import { unpackExtents, type FrameExtents } from '../dicom/pixel-data.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Vr } from '../dicom/vr.ts';
-import type { Archive } from './archive.ts';
-import { readInstanceHead, type InstanceRow } from './instances.ts';
+import type { Archive } from './handle.ts';
+import { readInstanceHead, type InstanceRow } from './instance-rows.ts';
 import { readPack, streamPack } from './pack-files.ts';
 
 type Readable = Pick<Archive, 'database' | 'packs'>;

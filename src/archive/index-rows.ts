@@ -20,7 +20,7 @@ import {
   timeOf,
   type LevelAttributes,
 } from './attributes.ts';
-import type { InstanceRow } from './instances.ts';
+import type { InstanceRow } from './instance-rows.ts';
 
 /** All that the index says of an instance but where it lies. */
 export interface Described {

@@ -8,58 +8,16 @@ import { mkdir, open, rename, rm, statfs, type FileHandle } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Database } from '../database.ts';
-import type { Archive } from './archive.ts';
+import type { Archive, Arrival, Intake, Spooled, StoreResult, Waiting } from './handle.ts';
 import { addInstance, removeInstance, type Described } from './index-rows.ts';
-import { instanceOf, sameBytes, type InstanceRow } from './instances.ts';
+import { instanceOf, readInstance, type InstanceRow } from './instance-rows.ts';
 import { packPath, syncFolder } from './pack-files.ts';
 import { BLOCK_BYTES, formatComment, formatRecordHeader, paddingBytes, recordBytes } from './tar.ts';
-
-export interface StoreResult {
-  readonly outcome: 'stored' | 'already-there' | 'replaced';
-  readonly studyKey: number;
-}
-
-/** An object whose bytes are all here, in memory or in a file of their own. */
-export interface Arrival {
-  readonly described: Described;
-  readonly headBytes: number;
-  readonly lengthBytes: number;
-  readonly crc: number;
-  readonly derived: boolean;
-  readonly alongside: (() => void) | undefined;
-  readonly content: { readonly kind: 'memory'; readonly chunks: readonly Buffer[] } | Spooled;
-}
-
-/** Streamed to a file that becomes a pack, once it is known whether it is wanted: room for the headers, then the bytes. */
-export interface Spooled {
-  readonly kind: 'file';
-  readonly path: string;
-  readonly handle: FileHandle;
-}
 
 /** What a spooled file leaves free for the comment and the record's header. */
 export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
 /** Files of that name in the archive's folder belong to nobody when it is opened. */
 export const SPOOL_SUFFIX = '.part';
-
-export interface Intake {
-  readonly waiting: Waiting[];
-  /** Those who wait for memory to become free. */
-  readonly queue: (() => void)[];
-  heldBytes: number;
-  sequence: number;
-  spools: number;
-  running: Promise<void> | undefined;
-  /** Free bytes at the last look, and how many may still be written before the next. */
-  freeBytes: number;
-  untilLookBytes: number;
-}
-
-interface Waiting {
-  readonly arrival: Arrival;
-  readonly resolve: (result: StoreResult) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
 const MOST_HELD_BYTES = 64 * 2 ** 20;
@@ -205,7 +163,7 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
     const placed = place(archive, planned, storedAt);
     const packs = [...new Set(placed.map(({ pack }) => pack))];
     try {
-      for (const pack of packs) await writePack(archive, pack, placed);
+      await writePacks(archive, packs, placed);
       await syncNewFolders(archive, packs);
       const keys = index(archive, placed, packs, storedAt);
       placed.forEach(({ planned: { resolve, replaces } }, at) =>
@@ -238,6 +196,34 @@ async function decide(archive: Archive, one: Waiting): Promise<Planned | undefin
     throw new Refusal('Duplicate', 'the SOP Instance UID (0008,0018) is already there with other content');
   }
   return { ...one, replaces: stored };
+}
+
+/** Whether an arrival has the very bytes of a stored instance. */
+async function sameBytes(archive: Archive, stored: InstanceRow, arrival: Arrival): Promise<boolean> {
+  const { content } = arrival;
+  let memory = content.kind === 'memory' ? Buffer.concat(content.chunks) : undefined;
+  let at = 0;
+  for await (const chunk of readInstance(archive, stored)) {
+    if (content.kind === 'file') {
+      memory ??= Buffer.allocUnsafe(chunk.length);
+      let length = 0;
+      while (length < chunk.length) {
+        const { bytesRead } = await content.handle.read(
+          memory,
+          length,
+          chunk.length - length,
+          SPOOL_OFFSET + at + length,
+        );
+        if (bytesRead === 0) return false;
+        length += bytesRead;
+      }
+    }
+    const arriving =
+      content.kind === 'file' ? memory?.subarray(0, chunk.length) : memory?.subarray(at, at + chunk.length);
+    if (arriving?.equals(chunk) !== true) return false;
+    at += chunk.length;
+  }
+  return true;
 }
 
 /** Gives each arrival its place; new packs get their rows. */
@@ -298,6 +284,16 @@ function newPack(database: Database, { studyInstanceUID, project }: Described, w
   return { id: lastId, path, isNew: true, start: 0, comment, end: comment.length, spooled: undefined };
 }
 
+/** A few at a time: each waits for the disk by itself. All have ended when this does, however it ends. */
+async function writePacks(archive: Archive, packs: readonly Pack[], placed: readonly Placed[]): Promise<void> {
+  for (let at = 0; at < packs.length; at += PACKS_AT_ONCE) {
+    const some = packs.slice(at, at + PACKS_AT_ONCE).map((pack) => writePack(archive, pack, placed));
+    for (const written of await Promise.allSettled(some)) if (written.status === 'rejected') throw written.reason;
+  }
+}
+
+const PACKS_AT_ONCE = 8;
+
 async function writePack(archive: Archive, pack: Pack, placed: readonly Placed[]): Promise<void> {
   const path = join(archive.folder, pack.path);
   const records = placed.filter((one) => one.pack === pack);
@@ -324,6 +320,7 @@ const PADDING = Buffer.alloc(BLOCK_BYTES);
 async function adoptSpool(path: string, spooled: Spooled, pack: Pack, records: readonly Placed[]): Promise<void> {
   const [record] = records;
   if (record === undefined || pack.comment === undefined) throw new Error('a spooled pack has one record');
+  if (pack.comment.length + BLOCK_BYTES !== SPOOL_OFFSET) throw new Error('the comment of a pack is longer than a block');
   const { lengthBytes } = record.planned.arrival;
   await writeAll(spooled.handle, [pack.comment, record.header], 0);
   await writeAll(spooled.handle, [PADDING.subarray(0, paddingBytes(lengthBytes))], SPOOL_OFFSET + lengthBytes);

@@ -1,5 +1,5 @@
 /** WADO-RS metadata: DICOM JSON made at arrival, given out as it is but for the base of its URLs. */
-import type { Archive } from './archive.ts';
+import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 
 export { BASE, withBase } from './attributes.ts';

@@ -3,7 +3,7 @@ import type { Row, SqlValue } from '../database.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { tag, vrOf } from '../dicom/dictionary.ts';
 import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
-import type { Archive } from './archive.ts';
+import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 import { conditions, type Condition, type Level, type Match } from './matching.ts';

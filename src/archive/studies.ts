@@ -3,8 +3,8 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { PriorFacts, SeriesFacts, StudyFacts } from '../routing/match.ts';
-import type { Archive } from './archive.ts';
-import { instancesOf } from './instances.ts';
+import type { Archive } from './handle.ts';
+import { instancesOf } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
 import { forgetPack, syncFolder } from './pack-files.ts';
 

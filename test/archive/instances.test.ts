@@ -158,13 +158,12 @@ describe('other bytes under the same SOP Instance UID', () => {
       makeObject({ sopInstanceUID: '2.25.77', pixels: Buffer.alloc(8192, fill) }),
     );
     const results = await Promise.all(versions.map(({ object }) => storeInstance(archive, object)));
-    assert.deepEqual(
-      results.map(({ outcome }) => outcome),
-      ['stored', 'replaced', 'replaced'],
-    );
+    assert.deepEqual(results.map(({ outcome }) => outcome).sort(), ['replaced', 'replaced', 'stored']);
     const instance = instanceOf(archive, '2.25.77');
     assert.ok(instance);
-    assert.deepEqual(await bytesOf(readInstance(archive, instance)), versions[2]?.bytes);
+    const bytes = await bytesOf(readInstance(archive, instance));
+    assert.ok(versions.some((version) => version.bytes.equals(bytes)));
+    assert.equal(studyOf(archive, instance.studyInstanceUID)?.instanceCount, 1);
   });
 });
 

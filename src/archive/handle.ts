@@ -1,0 +1,67 @@
+/** What an opened archive consists of. */
+import type { FileHandle } from 'node:fs/promises';
+import type { Database } from '../database.ts';
+import type { Described } from './index-rows.ts';
+import type { PackFiles } from './pack-files.ts';
+
+/** What happens to other bytes under a SOP Instance UID that is already there. */
+export type DuplicatePolicy = 'reject' | 'overwrite' | 'keep-first';
+
+export interface ArchiveOptions {
+  readonly duplicates: DuplicatePolicy;
+  /** A pack that has grown beyond this is not appended to any more. Default 1 GiB. */
+  readonly packBytes?: number;
+  /** Refuse to store (OutOfResources) when less than this is free on the disk. Default 1 GiB. */
+  readonly reserveBytes?: number;
+  readonly now?: () => Date;
+}
+
+export interface Archive {
+  readonly database: Database;
+  readonly folder: string;
+  readonly options: Required<ArchiveOptions>;
+  readonly packs: PackFiles;
+  readonly intake: Intake;
+}
+
+export interface StoreResult {
+  readonly outcome: 'stored' | 'already-there' | 'replaced';
+  readonly studyKey: number;
+}
+
+/** An object whose bytes are all here, in memory or in a file of their own. */
+export interface Arrival {
+  readonly described: Described;
+  readonly headBytes: number;
+  readonly lengthBytes: number;
+  readonly crc: number;
+  readonly derived: boolean;
+  readonly alongside: (() => void) | undefined;
+  readonly content: { readonly kind: 'memory'; readonly chunks: readonly Buffer[] } | Spooled;
+}
+
+/** Streamed to a file that becomes a pack, once it is known whether it is wanted: room for the headers, then the bytes. */
+export interface Spooled {
+  readonly kind: 'file';
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
+export interface Intake {
+  readonly waiting: Waiting[];
+  /** Those who wait for memory to become free. */
+  readonly queue: (() => void)[];
+  heldBytes: number;
+  sequence: number;
+  spools: number;
+  running: Promise<void> | undefined;
+  /** Free bytes at the last look, and how many may still be written before the next. */
+  freeBytes: number;
+  untilLookBytes: number;
+}
+
+export interface Waiting {
+  readonly arrival: Arrival;
+  readonly resolve: (result: StoreResult) => void;
+  readonly reject: (error: unknown) => void;
+}

@@ -1,0 +1,122 @@
+/** Instances found by their UIDs, and their bytes as they were stored. */
+import type { Database, Row } from '../database.ts';
+import type { SeriesInstanceUID, SOPInstanceUID, StudyInstanceUID } from '../dicom/uid.ts';
+import { readPack, streamPack, type PackFiles } from './pack-files.ts';
+
+export interface InstanceRow {
+  readonly key: number;
+  readonly studyKey: number;
+  readonly seriesKey: number;
+  readonly packKey: number;
+  readonly studyInstanceUID: StudyInstanceUID;
+  readonly seriesInstanceUID: SeriesInstanceUID;
+  readonly sopInstanceUID: SOPInstanceUID;
+  readonly sopClassUID: string;
+  readonly transferSyntaxUID: string;
+  readonly modality: string;
+  readonly instanceNumber: number | undefined;
+  readonly rows: number | undefined;
+  readonly columns: number | undefined;
+  /** As Number of Frames (0028,0008) says; undefined when it is absent. */
+  readonly numberOfFrames: number | undefined;
+  /** Frames that `readFrame` can give; 0 for what is no image and for video. */
+  readonly frameCount: number;
+  readonly derived: boolean;
+  /** Ascending with every change of the archive: what an entity tag is made of. */
+  readonly version: number;
+  /** Of the whole Part 10 object, and of the part before the pixel data's value. */
+  readonly lengthBytes: number;
+  readonly headLengthBytes: number;
+  readonly crc: number;
+  /** The pack and where in it the object begins. */
+  readonly pack: string;
+  readonly offset: number;
+}
+
+const COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.number AS number, instance.sop_class AS sop_class,
+  instance.transfer_syntax AS transfer_syntax, instance.rows AS rows, instance.columns AS columns, instance.frames AS frames,
+  instance.frame_count AS frame_count, instance.derived AS derived, instance.sequence AS sequence, instance.pack AS pack,
+  instance.offset AS offset, instance.head_length AS head_length, instance.length AS length, instance.crc AS crc,
+  series.id AS series, series.series_uid AS series_uid, series.modality AS modality, study.id AS study, study.study_uid AS study_uid,
+  pack.path AS path`;
+const TABLES = `instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study
+  JOIN pack ON pack.id = instance.pack`;
+
+/** By its SOP Instance UID; undefined as well when it belongs to another study or series than the ones named. */
+export function instanceOf(
+  archive: { readonly database: Database },
+  sopInstanceUID: string,
+  studyInstanceUID?: string,
+  seriesInstanceUID?: string,
+): InstanceRow | undefined {
+  const row = archive.database.get(`SELECT ${COLUMNS} FROM ${TABLES} WHERE instance.sop_uid = ?`, sopInstanceUID);
+  if (row === undefined) return undefined;
+  if (studyInstanceUID !== undefined && row['study_uid'] !== studyInstanceUID) return undefined;
+  if (seriesInstanceUID !== undefined && row['series_uid'] !== seriesInstanceUID) return undefined;
+  return instanceRow(row);
+}
+
+/** By series number, series UID, instance number, SOP Instance UID. */
+export function instancesOf(
+  archive: { readonly database: Database },
+  scope: { studyInstanceUID: string; seriesInstanceUID?: string | undefined },
+): InstanceRow[] {
+  const { studyInstanceUID, seriesInstanceUID } = scope;
+  const inSeries = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = ?';
+  return archive.database
+    .all(
+      `SELECT ${COLUMNS} FROM ${TABLES} WHERE study.study_uid = ? ${inSeries}
+       ORDER BY series.number, series.series_uid, instance.number, instance.sop_uid`,
+      studyInstanceUID,
+      ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),
+    )
+    .map(instanceRow);
+}
+
+function instanceRow(row: Row): InstanceRow {
+  return {
+    key: Number(row['id']),
+    studyKey: Number(row['study']),
+    seriesKey: Number(row['series']),
+    packKey: Number(row['pack']),
+    studyInstanceUID: String(row['study_uid']) as StudyInstanceUID,
+    seriesInstanceUID: String(row['series_uid']) as SeriesInstanceUID,
+    sopInstanceUID: String(row['sop_uid']) as SOPInstanceUID,
+    sopClassUID: String(row['sop_class']),
+    transferSyntaxUID: String(row['transfer_syntax']),
+    modality: String(row['modality']),
+    instanceNumber: numberIn(row, 'number'),
+    rows: numberIn(row, 'rows'),
+    columns: numberIn(row, 'columns'),
+    numberOfFrames: numberIn(row, 'frames'),
+    frameCount: Number(row['frame_count']),
+    derived: row['derived'] === 1,
+    version: Number(row['sequence']),
+    lengthBytes: Number(row['length']),
+    headLengthBytes: Number(row['head_length']),
+    crc: Number(row['crc']),
+    pack: String(row['path']),
+    offset: Number(row['offset']),
+  };
+}
+
+function numberIn(row: Row, column: string): number | undefined {
+  const value = row[column];
+  return typeof value === 'number' ? value : undefined;
+}
+
+/** The Part 10 bytes as they were stored: one chunk up to 1 MiB, then MiB by MiB. */
+export function readInstance(archive: { readonly packs: PackFiles }, instance: InstanceRow): AsyncIterable<Buffer> {
+  return streamPack(archive.packs, instance.pack, instance.offset, instance.offset + instance.lengthBytes);
+}
+
+/** Preamble, file meta and data set up to and including the pixel data element's header. */
+export function readInstanceHead(archive: { readonly packs: PackFiles }, instance: InstanceRow): Promise<Buffer> {
+  return readPack(archive.packs, instance.pack, instance.offset, instance.offset + instance.headLengthBytes);
+}
+
+/** The pixel data's value as stored, item tags of encapsulated ones included. */
+export function readInstanceBody(archive: { readonly packs: PackFiles }, instance: InstanceRow): AsyncIterable<Buffer> {
+  const { pack, offset, headLengthBytes, lengthBytes } = instance;
+  return streamPack(archive.packs, pack, offset + headLengthBytes, offset + lengthBytes);
+}
