@@ -31,7 +31,15 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   app.set('query parser', false);
   app.set('etag', false);
   app.set('case sensitive routing', true);
-  app.use(helmet());
+  const { tls, publicBaseUrl } = gateway.config.http;
+  const encrypted = tls !== undefined || publicBaseUrl?.startsWith('https:') === true;
+  app.use(
+    helmet({
+      // Where there is no encryption nothing may be told to use it.
+      strictTransportSecurity: encrypted,
+      contentSecurityPolicy: { directives: { upgradeInsecureRequests: encrypted ? [] : null } },
+    }),
+  );
   const metrics = openMetrics();
   app.use((request, response, next) => {
     metrics.observe(request, response);

@@ -16,6 +16,8 @@ test('SERVER-1: health and readiness answer without a token, and carry protectiv
     assert.equal(response.headers['x-powered-by'], undefined);
     assert.equal(response.headers['x-content-type-options'], 'nosniff');
     assert.match(response.headers['content-security-policy'] ?? '', /default-src 'self'/);
+    assert.doesNotMatch(response.headers['content-security-policy'] ?? '', /upgrade-insecure/);
+    assert.equal(response.headers['strict-transport-security'], undefined);
   }
 });
 
