@@ -51,8 +51,6 @@ export type DicomJsonElement =
   | { vr: Exclude<Vr, 'SQ'>; BulkDataURI: string };
 
 export interface JsonOptions {
-  /** Only top-level attributes for which this holds. */
-  readonly select?: (tag: number) => boolean;
   /**
    * Where a value can be fetched instead; undefined writes it inline. Asked for the VRs of F.2.6 (but DS and IS, which viewers
    * calculate with) above the threshold, and for FL and FD values that JSON has no number for.
@@ -80,20 +78,19 @@ export function formatDicomJson(dataSet: DataSet, options: JsonOptions = {}): st
     options,
     thresholdBytes: options.bulkDataThresholdBytes ?? DEFAULT_BULK_DATA_THRESHOLD_BYTES,
   };
-  const { select, pixelData } = options;
-  const elements = select === undefined ? dataSet.elements : dataSet.elements.filter(({ tag }) => select(tag));
-  const body = formatElements(writer, dataSet, elements, characterSetOf(dataSet), '');
-  if (pixelData === undefined) return declareUtf8(dataSet, elements, body);
+  const { pixelData } = options;
+  const body = formatElements(writer, dataSet, dataSet.elements, characterSetOf(dataSet), '');
+  if (pixelData === undefined) return declareUtf8(dataSet, body);
   const { tag, vr, bulkDataUri } = pixelData;
   const last = `"${tagKey(tag)}":{"vr":"${vr}","BulkDataURI":${JSON.stringify(bulkDataUri)}}`;
-  return declareUtf8(dataSet, elements, body === '' ? last : `${body},${last}`);
+  return declareUtf8(dataSet, body === '' ? last : `${body},${last}`);
 }
 
 /** Text beyond ASCII has to be declared even where the sender did not (F.2). */
-function declareUtf8(dataSet: DataSet, elements: readonly DataElement[], body: string): string {
+function declareUtf8(dataSet: DataSet, body: string): string {
   const declared = findElement(dataSet, SPECIFIC_CHARACTER_SET) !== undefined;
   if (declared || !/[^\0-\x7f]/.test(body)) return `{${body}}`;
-  const before = elements.filter(({ tag }) => tag < SPECIFIC_CHARACTER_SET && isWritten(tag));
+  const before = dataSet.elements.filter(({ tag }) => tag < SPECIFIC_CHARACTER_SET && isWritten(tag));
   if (before.length === 0) return `{${UTF_8_DECLARATION},${body}}`;
   const set = characterSetOf(dataSet);
   const head = formatElements({ options: {}, thresholdBytes: 0 }, dataSet, before, set, '');

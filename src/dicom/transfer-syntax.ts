@@ -15,7 +15,7 @@ export interface TransferSyntax {
   readonly referenced: boolean;
   /** `either`: the syntax allows both, the object says which (0028,2110). */
   readonly compression: 'none' | 'lossless' | 'lossy' | 'either';
-  /** Of a frame by itself, PS3.18 8.7.3.3; undefined where pixel data is referenced. */
+  /** Of a frame by itself, PS3.18 8.7.3.3; undefined where pixel data is referenced, and for Deflated Image Frame, which the edition lacks. */
   readonly mediaType: string | undefined;
   readonly retired: boolean;
 }

@@ -185,14 +185,6 @@ test('long values go out as BulkDataURI, addressed by tags and item numbers; sho
   assert.throws(() => fromDicomJson(JSON.parse(text)), isRefusal);
 });
 
-test('only the selected attributes are written', () => {
-  const dataSet = dataSetOf(['Modality', 'CS', 'CT'], ['PatientID', 'LO', 'x']);
-  assert.equal(
-    formatDicomJson(dataSet, { select: (number) => number === 0x00080060 }),
-    '{"00080060":{"vr":"CS","Value":["CT"]}}',
-  );
-});
-
 test('a number too long for DS is written with the digits that fit', () => {
   const written = (number: number): unknown => {
     const element = toDicomJson(fromDicomJson({ '00280030': { vr: 'DS', Value: [number] } }))['00280030'];
