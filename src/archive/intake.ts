@@ -320,7 +320,8 @@ const PADDING = Buffer.alloc(BLOCK_BYTES);
 async function adoptSpool(path: string, spooled: Spooled, pack: Pack, records: readonly Placed[]): Promise<void> {
   const [record] = records;
   if (record === undefined || pack.comment === undefined) throw new Error('a spooled pack has one record');
-  if (pack.comment.length + BLOCK_BYTES !== SPOOL_OFFSET) throw new Error('the comment of a pack is longer than a block');
+  if (pack.comment.length + BLOCK_BYTES !== SPOOL_OFFSET)
+    throw new Error('the comment of a pack is longer than a block');
   const { lengthBytes } = record.planned.arrival;
   await writeAll(spooled.handle, [pack.comment, record.header], 0);
   await writeAll(spooled.handle, [PADDING.subarray(0, paddingBytes(lengthBytes))], SPOOL_OFFSET + lengthBytes);
