@@ -2,16 +2,8 @@
  * Derived image series: one CT or MR image (PS3.3 A.3, A.4) for each slice of a corrected or resampled volume. What the sources say
  * of patient, study and acquisition is kept; identity, derivation, equipment, geometry and pixels are ours.
  */
-import {
-  asciiValue,
-  asciiValues,
-  findElement,
-  itemsOf,
-  numberValue,
-  type DataElement,
-  type DataSet,
-} from '../dicom/data-set.ts';
-import { isPrivate, tag } from '../dicom/dictionary.ts';
+import { asciiValue, asciiValues, findElement, numberValue, type DataSet } from '../dicom/data-set.ts';
+import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID } from '../dicom/uid.ts';
@@ -23,16 +15,8 @@ import {
   type VolumeGeometry,
   type VolumePlan,
 } from '../dicom/volume.ts';
-import {
-  copyFrom,
-  copyNamed,
-  drop,
-  openAttributes,
-  put,
-  putEmptyUnlessPresent,
-  type Attributes,
-  type Item,
-} from './attributes.ts';
+import { copyAcquisition, putRequired, sameInAll, type Resampling } from './acquisition.ts';
+import { openAttributes, put, type Attributes, type Item } from './attributes.ts';
 import {
   codeItem,
   contentTime,
@@ -41,18 +25,15 @@ import {
   describeSeries,
   putBodyPart,
   putEquipment,
-  referenceItem,
-  referenceTo,
   runKey,
-  sameInAll,
   SMOOTHING,
   SOURCE_IMAGE,
   SPATIAL_RESAMPLING,
-  writePart10,
   type DerivedObject,
   type Provenance,
-  type Reference,
 } from './provenance.ts';
+import { referenceItem, referenceTo, type Reference } from './references.ts';
+import { writePart10 } from './part10.ts';
 import { chooseStorage, storeSlice, type Storage } from './stored-values.ts';
 
 export interface ImageSeriesRequest {
@@ -92,8 +73,7 @@ interface Series {
   readonly sopClassUID: string;
   readonly key: string;
   readonly storage: Storage;
-  /** Attributes that all sources share, for resampled slices that come from several. */
-  readonly shared: ReadonlySet<number>;
+  readonly resampling: Resampling | undefined;
 }
 
 function openSeries(request: ImageSeriesRequest): Series {
@@ -109,12 +89,6 @@ function openSeries(request: ImageSeriesRequest): Series {
   refuseOtherGrid(volume.geometry, gridPlan.geometry);
   const references = sources.map(referenceTo);
   const everything = [...references, ...(kind === 'registered' ? grid.map(referenceTo) : [])];
-  const [first, ...others] = sources.map((head) => head.dataSet);
-  const shared = new Set(
-    first === undefined
-      ? []
-      : first.elements.filter((element) => sameInAll(element, first, others)).map((element) => element.tag),
-  );
   return {
     request,
     grid,
@@ -124,8 +98,16 @@ function openSeries(request: ImageSeriesRequest): Series {
     sopClassUID,
     key: runKey(kind, everything, provenance),
     storage: chooseStorage(volume, sourcePlan, request.padding, kind === 'denoised'),
-    shared,
+    resampling: kind === 'registered' ? resamplingOf(sources, grid) : undefined,
   };
+}
+
+function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampling | undefined {
+  const [first, ...others] = sources.map((head) => head.dataSet);
+  const [fixed] = grid;
+  if (first === undefined || fixed === undefined) return undefined;
+  const shared = first.elements.filter((element) => sameInAll(element, first, others));
+  return { fixed: fixed.dataSet, shared: new Set(shared.map((element) => element.tag)) };
 }
 
 function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
@@ -151,7 +133,7 @@ function deriveSlice(series: Series, k: number): DerivedObject {
   const sopInstanceUID = uidFrom<'instance'>(key, 'instance', String(k)) satisfies SOPInstanceUID;
   const seriesInstanceUID = uidFrom<'series'>(key, 'series') satisfies SeriesInstanceUID;
   const attributes = openAttributes({ pixelRepresentation: storage.signed ? 1 : 0 });
-  copyAcquisition(attributes, series, source.dataSet, plane.frame);
+  copyAcquisition(attributes, source.dataSet, plane.frame, series.resampling);
   copyPatientAndStudy(attributes, source.dataSet);
   putBodyPart(attributes, source.dataSet);
   putEquipment(attributes, source.dataSet, request.provenance);
@@ -170,8 +152,7 @@ function deriveSlice(series: Series, k: number): DerivedObject {
     ...placeOf(series, k),
   });
   putPixelAttributes(attributes, series, source.dataSet, k, stored);
-  putEmptyUnlessPresent(attributes, sopClassUID === CT_IMAGE ? CT_TYPE_2 : MR_TYPE_2);
-  if (sopClassUID === MR_IMAGE) putMrSequence(attributes, source.dataSet);
+  putRequired(attributes, source.dataSet, sopClassUID === CT_IMAGE ? 'CT' : 'MR');
   return {
     head: writePart10(attributes, sopClassUID, sopInstanceUID, stored.body.length),
     body: stored.body,
@@ -198,125 +179,6 @@ function inherited(series: Series, source: Head): Item {
     BurnedInAnnotation: burned ? 'YES' : 'NO',
     ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy, LOSSY_DETAILS) }),
   };
-}
-
-// PS3.3 C.8.2.1, C.8.3.1: to be there, if empty.
-const CT_TYPE_2 = ['KVP', 'AcquisitionNumber', 'PositionReferenceIndicator'];
-const MR_TYPE_2 =
-  'ScanOptions MRAcquisitionType EchoTime EchoTrainLength RepetitionTime PositionReferenceIndicator'.split(' ');
-
-/** Scanning Sequence and Sequence Variant are type 1 of an MR Image; an Enhanced MR says Echo Pulse Sequence instead. */
-function putMrSequence(attributes: Attributes, source: DataSet): void {
-  if (!attributes.entries.has(tag('ScanningSequence'))) {
-    const pulse = asciiValue(source, tag('EchoPulseSequence'));
-    const sequence = pulse === 'SPIN' ? 'SE' : pulse === 'GRADIENT' ? 'GR' : pulse === 'BOTH' ? ['SE', 'GR'] : 'RM';
-    put(attributes, { ScanningSequence: sequence });
-  }
-  if (!attributes.entries.has(tag('SequenceVariant'))) put(attributes, { SequenceVariant: 'NONE' });
-  // Inversion Time is 2C: of inversion recovery sequences, and not to be there otherwise.
-  if (!asciiValues(source, tag('ScanningSequence')).includes('IR')) drop(attributes, ['InversionTime']);
-}
-
-/**
- * What is not of the acquisition or no longer true: identity, equipment, derivation, references to other objects, the step and the
- * event that made the source, pixels, and what depends on stored values.
- */
-const NOT_CARRIED = new Set(
-  [
-    'SpecificCharacterSet InstanceCreationDate InstanceCreationTime InstanceCreatorUID SOPClassUID SOPInstanceUID',
-    'SeriesInstanceUID SeriesNumber SeriesDescription SeriesDescriptionCodeSequence InstanceNumber ImageType',
-    'Manufacturer ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName DeviceUID GantryID DetectorID',
-    'DateOfLastCalibration TimeOfLastCalibration DateOfManufacture DateOfInstallation ContributingEquipmentSequence',
-    'DerivationDescription DerivationCodeSequence SourceImageSequence ReferencedImageSequence ReferencedInstanceSequence',
-    'ReferencedSeriesSequence StudiesContainingOtherReferencedInstancesSequence ReferencedPerformedProcedureStepSequence',
-    'ReferencedPatientSequence ReferencedWaveformSequence SourceInstanceSequence RelatedSeriesSequence IrradiationEventUID OriginalAttributesSequence',
-    'EncryptedAttributesSequence DigitalSignaturesSequence MACParametersSequence IconImageSequence',
-    'PerformedProcedureStepID PerformedProcedureStepStartDate PerformedProcedureStepStartTime PerformedProcedureStepEndDate',
-    'PerformedProcedureStepEndTime PerformedProcedureStepDescription PerformedProtocolCodeSequence',
-    'SamplesPerPixel PhotometricInterpretation Rows Columns NumberOfFrames BitsAllocated BitsStored HighBit',
-    'PixelRepresentation PlanarConfiguration PixelAspectRatio PixelSpacing SmallestImagePixelValue LargestImagePixelValue',
-    'SmallestPixelValueInSeries LargestPixelValueInSeries PixelPaddingValue PixelPaddingRangeLimit RescaleIntercept',
-    'RescaleSlope RealWorldValueMappingSequence ImagePositionPatient ImageOrientationPatient ImagePosition',
-    'ImageOrientation SliceThickness SpacingBetweenSlices SliceLocation Location FrameOfReferenceUID',
-    'PositionReferenceIndicator PatientOrientation ContentDate ContentTime FrameIncrementPointer',
-    'SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence',
-    'PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique AcquisitionContextSequence DataSetTrailingPadding',
-  ]
-    .join(' ')
-    .split(' ')
-    .map(tag),
-);
-
-/** Of the plane or the table in the source's own frame of reference: no longer true of a resampled slice. */
-const NOT_RESAMPLED = new Set(
-  [
-    'GantryDetectorTilt TableHeight TablePosition ReconstructionDiameter ReconstructionTargetCenterPatient',
-    'DataCollectionCenterPatient SpatialResolution AcquisitionMatrix InPlanePhaseEncodingDirection PatientPosition',
-    'TemporalPositionIdentifier TriggerTime SynchronizationFrameOfReferenceUID WindowCenter WindowWidth',
-    'WindowCenterWidthExplanation',
-  ]
-    .join(' ')
-    .split(' ')
-    .map(tag),
-);
-
-function copyAcquisition(attributes: Attributes, series: Series, source: DataSet, frame: number): void {
-  const registered = series.request.kind === 'registered';
-  const wanted = (element: DataElement): boolean =>
-    isCarried(element.tag) &&
-    !(registered && (NOT_RESAMPLED.has(element.tag) || !(series.shared.has(element.tag) || element.tag === AGE)));
-  const groups = functionalGroups(source, frame);
-  for (const group of groups)
-    copyFrom(attributes, group, (element) => isCarried(element.tag) && !(registered && NOT_RESAMPLED.has(element.tag)));
-  const echo = groups.map((group) => numberValue(group, tag('EffectiveEchoTime'))).find((time) => time !== undefined);
-  if (echo !== undefined) put(attributes, { EchoTime: echo });
-  copyFrom(attributes, source, wanted);
-  if (registered) {
-    const [fixed] = series.grid;
-    if (fixed !== undefined) copyNamed(attributes, fixed.dataSet, ['PatientPosition']);
-    // A window of the moving series still shows its values; the middle slice's is as good as any.
-    copyNamed(attributes, source, ['WindowCenter', 'WindowWidth', 'WindowCenterWidthExplanation']);
-  }
-}
-
-const AGE = 0x00101010;
-
-/** Private, overlay and curve groups are never carried: nothing is known of what they say about new pixels. */
-function isCarried(elementTag: number): boolean {
-  const group = elementTag >>> 16;
-  return (
-    !isPrivate(elementTag) &&
-    group > 0x0002 &&
-    (group & 0xff00) !== 0x6000 &&
-    (group & 0xff00) !== 0x5000 &&
-    group < 0x7fe0 &&
-    !NOT_CARRIED.has(elementTag)
-  );
-}
-
-/** Functional groups that are of the frame as an image, not of how it was acquired, or that refer to other objects. */
-const NOT_FLATTENED = new Set(
-  [
-    'FrameContentSequence PlanePositionSequence PlaneOrientationSequence PixelMeasuresSequence ReferencedImageSequence',
-    'DerivationImageSequence PixelValueTransformationSequence RealWorldValueMappingSequence UnassignedSharedConvertedAttributesSequence',
-    'UnassignedPerFrameConvertedAttributesSequence ConversionSourceAttributesSequence',
-  ]
-    .join(' ')
-    .split(' ')
-    .map(tag),
-);
-
-/** The items of a frame's functional groups, shared ones first, so that an Enhanced image speaks as a classic one. */
-function functionalGroups(source: DataSet, frame: number): DataSet[] {
-  const shared = itemsOf(source, tag('SharedFunctionalGroupsSequence'))[0];
-  const own = itemsOf(source, tag('PerFrameFunctionalGroupsSequence'))[frame - 1];
-  return [shared, own].flatMap((groups) =>
-    groups === undefined
-      ? []
-      : groups.elements.flatMap((element) =>
-          isPrivate(element.tag) || NOT_FLATTENED.has(element.tag) ? [] : (element.items ?? []),
-        ),
-  );
 }
 
 /** DERIVED\SECONDARY, the source's third value (AXIAL of a CT: PS3.3 C.8.2.1.1.1), and what was done. */
@@ -409,8 +271,15 @@ function putPixelAttributes(
     SmallestImagePixelValue: stored.smallest,
     LargestImagePixelValue: stored.largest,
     ...(rescaled ? { RescaleIntercept: intercept, RescaleSlope: slope } : {}),
-    ...(storage.padding(k) === undefined ? {} : { PixelPaddingValue: storage.padding(k) ?? 0 }),
+    ...paddingAttributes(storage.padding(k)),
   });
   if (rescaled && !attributes.entries.has(tag('RescaleType')))
     put(attributes, { RescaleType: request.volume.modality === 'CT' ? 'HU' : 'US' });
+}
+
+/** Pixel Padding Value, and its Range Limit where it is a range (PS3.3 C.7.5.1.1.2). */
+function paddingAttributes(padding: readonly [number, number] | undefined): Item {
+  if (padding === undefined) return {};
+  const [low, high] = padding;
+  return { PixelPaddingValue: low, ...(high === low ? {} : { PixelPaddingRangeLimit: high }) };
 }

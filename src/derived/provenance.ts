@@ -2,30 +2,11 @@
  * What every derived object says about where it comes from: patient and study of its sources, the equipment that made it, the
  * algorithm (PS3.3 10.16, C.12.1), and references to what it was made from.
  */
-import {
-  asciiValue,
-  characterSetOf,
-  findElement,
-  itemsOf,
-  textValue,
-  valueBytes,
-  type DataElement,
-  type DataSet,
-} from '../dicom/data-set.ts';
+import { asciiValue, characterSetOf, itemsOf, textValue, type DataElement, type DataSet } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
-import type { Head } from '../dicom/object.ts';
-import { Refusal } from '../dicom/refusal.ts';
-import { parseUid, uidFrom, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
-import { openSink, sinkBytes, writeBytes, writeHeader, type Sink } from '../dicom/writer.ts';
-import {
-  copyFrom,
-  copyNamed,
-  encodeAttributes,
-  openAttributes,
-  put,
-  type Attributes,
-  type Item,
-} from './attributes.ts';
+import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
+import { copyFrom, copyNamed, put, type Attributes, type Item } from './attributes.ts';
+import type { Reference } from './references.ts';
 
 /** A finished object: Part 10 up to the pixel data's value, and that value (empty where there is none). */
 export interface DerivedObject {
@@ -93,9 +74,6 @@ export function codeItem(code: Code): Item {
   return { CodeValue: code.value, CodingSchemeDesignator: code.scheme, CodeMeaning: code.meaning };
 }
 
-const EXPLICIT_LE = '1.2.840.10008.1.2.1';
-/** Of this software (PS3.7 D.3.3.2); the same that its associations name. */
-export const IMPLEMENTATION_CLASS_UID = '2.25.262407063583281447394215104838216271390';
 const MANUFACTURER = 'Isthmus';
 const MODEL_NAME = 'Isthmus gateway';
 
@@ -197,12 +175,12 @@ export function algorithmText(algorithm: AlgorithmIdentity): string {
   return `${algorithm.name} ${algorithm.version}; ${algorithm.family.meaning}; model SHA-256 ${algorithm.sha256}; ${algorithm.parameters}`;
 }
 
-/** Derivation Description: what was done, how well, by what. */
+/** Derivation Description: what was done, by what, how well; what does not fit are the last figures. */
 export function derivationText(provenance: Provenance): string {
   const figures = provenance.figures.map(
     ({ name, value, unit }) => `${name} ${Number(value.toPrecision(4))}${unit === undefined ? '' : ` ${unit}`}`,
   );
-  return bounded([provenance.description, ...figures, algorithmText(provenance.algorithm)].join('; '), 1024);
+  return bounded([provenance.description, algorithmText(provenance.algorithm), ...figures].join('; '), 1024);
 }
 
 /** Cut to what the VR holds, in characters (PS3.5 6.2). */
@@ -216,68 +194,6 @@ export function describeSeries(source: DataSet, suffix: string): string {
   const description = textValue(source, tag('SeriesDescription'));
   if (description === undefined) return bounded(suffix, 64);
   return `${bounded(description.replaceAll('\\', ' '), Math.max(4, 63 - [...suffix].length))} ${bounded(suffix, 59)}`;
-}
-
-/** SOP Class and Instance of a head, which every reference needs. */
-export interface Reference {
-  readonly sopClassUID: string;
-  readonly sopInstanceUID: SOPInstanceUID;
-  readonly seriesInstanceUID: SeriesInstanceUID;
-  readonly studyInstanceUID: StudyInstanceUID;
-}
-
-/** @throws Refusal CannotUnderstand when the head lacks one of its UIDs */
-export function referenceTo(head: Head): Reference {
-  const { dataSet } = head;
-  const uid = (key: number, name: string): string => asciiValue(dataSet, key) ?? missing(name);
-  return {
-    sopClassUID: uid(0x00080016, 'SOP Class UID (0008,0016)'),
-    sopInstanceUID: parseUid(uid(0x00080018, 'SOP Instance UID (0008,0018)'), 'SOP Instance UID (0008,0018)'),
-    seriesInstanceUID: parseUid(uid(0x0020000e, 'Series Instance UID (0020,000E)'), 'Series Instance UID (0020,000E)'),
-    studyInstanceUID: parseUid(uid(0x0020000d, 'Study Instance UID (0020,000D)'), 'Study Instance UID (0020,000D)'),
-  };
-}
-
-function missing(name: string): never {
-  throw new Refusal('CannotUnderstand', `${name} of a source is absent; a derived object must refer to it`);
-}
-
-export function referenceItem(reference: Reference, frame?: number): Item {
-  return {
-    ReferencedSOPClassUID: reference.sopClassUID,
-    ReferencedSOPInstanceUID: reference.sopInstanceUID,
-    ...(frame === undefined ? {} : { ReferencedFrameNumber: String(frame) }),
-  };
-}
-
-/**
- * Common Instance Reference (PS3.3 C.12.2): everything that is referred to, by series; what lies in other studies by study.
- */
-export function commonInstanceReferences(study: StudyInstanceUID, references: readonly Reference[]): Item {
-  const here = references.filter((reference) => reference.studyInstanceUID === study);
-  const elsewhere = Map.groupBy(
-    references.filter((reference) => reference.studyInstanceUID !== study),
-    (reference) => reference.studyInstanceUID,
-  );
-  return {
-    ...(here.length === 0 ? {} : { ReferencedSeriesSequence: seriesItems(here) }),
-    ...(elsewhere.size === 0
-      ? {}
-      : {
-          StudiesContainingOtherReferencedInstancesSequence: [...elsewhere].map(([uid, list]) => ({
-            StudyInstanceUID: uid,
-            ReferencedSeriesSequence: seriesItems(list),
-          })),
-        }),
-  };
-}
-
-function seriesItems(references: readonly Reference[]): Item[] {
-  const bySeries = Map.groupBy(references, (reference) => reference.seriesInstanceUID);
-  return [...bySeries].map(([uid, list]) => ({
-    SeriesInstanceUID: uid,
-    ReferencedInstanceSequence: list.map((reference) => referenceItem(reference)),
-  }));
 }
 
 /**
@@ -301,46 +217,4 @@ export function contentTime(source: DataSet): Item {
   const date = asciiValue(source, 0x00080023) ?? asciiValue(source, 0x00080021) ?? asciiValue(source, 0x00080020);
   const time = asciiValue(source, 0x00080033) ?? asciiValue(source, 0x00080031) ?? asciiValue(source, 0x00080030);
   return { ContentDate: date ?? '19000101', ContentTime: time ?? '000000' };
-}
-
-/** Preamble, file meta (PS3.10 7.1) and data set, then the pixel data's header when there are pixels. */
-export function writePart10(
-  attributes: Attributes,
-  sopClassUID: string,
-  sopInstanceUID: string,
-  bodyBytes: number,
-): Buffer {
-  const sink = openSink(16384);
-  writeFileMeta(sink, sopClassUID, sopInstanceUID);
-  writeBytes(sink, encodeAttributes(attributes));
-  if (bodyBytes > 0) writeHeader(sink, 0x7fe00010, 'OW', bodyBytes);
-  return sinkBytes(sink);
-}
-
-function writeFileMeta(sink: Sink, sopClassUID: string, sopInstanceUID: string): void {
-  const meta = openAttributes();
-  put(meta, {
-    FileMetaInformationVersion: Buffer.from([0, 1]),
-    MediaStorageSOPClassUID: sopClassUID,
-    MediaStorageSOPInstanceUID: sopInstanceUID,
-    TransferSyntaxUID: EXPLICIT_LE,
-    ImplementationClassUID: IMPLEMENTATION_CLASS_UID,
-    ImplementationVersionName: 'ISTHMUS',
-  });
-  const bytes = encodeAttributes(meta);
-  const length = openAttributes();
-  put(length, { FileMetaInformationGroupLength: bytes.length });
-  writeBytes(sink, Buffer.alloc(128));
-  writeBytes(sink, Buffer.from('DICM'));
-  writeBytes(sink, encodeAttributes(length));
-  writeBytes(sink, bytes);
-}
-
-/** True when the element stands in every data set with the very same bytes. */
-export function sameInAll(element: DataElement, first: DataSet, others: readonly DataSet[]): boolean {
-  const value = valueBytes(first, element);
-  return others.every((other) => {
-    const twin = findElement(other, element.tag);
-    return twin !== undefined && twin.vr === element.vr && valueBytes(other, twin).equals(value);
-  });
 }

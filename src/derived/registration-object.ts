@@ -11,22 +11,18 @@ import { encodeNatural, type Natural } from './dcmjs.ts';
 import {
   bounded,
   codeItem,
-  commonInstanceReferences,
   CONTENT_BASED_ALIGNMENT,
   contentTime,
   copyPatientAndStudy,
-  derivationText,
   describeSeries,
   putBodyPart,
   putEquipment,
-  referenceItem,
-  referenceTo,
   runKey,
-  writePart10,
   type DerivedObject,
   type Provenance,
-  type Reference,
 } from './provenance.ts';
+import { commonInstanceReferences, referenceItem, referenceTo, type Reference } from './references.ts';
+import { writePart10 } from './part10.ts';
 
 /** Content Creator's Name wants a person; a program's name in that form is the honest answer. */
 const CREATOR = 'Isthmus^Gateway';
@@ -138,7 +134,7 @@ export function matrixItem(matrix: readonly number[]): Natural {
 
 export function registrationType(provenance: Provenance): Natural {
   return {
-    FrameOfReferenceTransformationComment: bounded(derivationText(provenance), 64),
+    FrameOfReferenceTransformationComment: bounded(provenance.description, 64),
     RegistrationTypeCodeSequence: [codeItem(CONTENT_BASED_ALIGNMENT) as Natural],
   };
 }

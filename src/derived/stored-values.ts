@@ -7,9 +7,11 @@ import type { Rescale } from '../dicom/voxels.ts';
 export interface Storage {
   readonly signed: boolean;
   rescale(k: number): Rescale;
-  /** Stored value that means "no data" in slice k; undefined when there is none. */
-  padding(k: number): number | undefined;
+  /** Stored values, from the lower to the upper, that mean "no data" in slice k; undefined when there are none. */
+  padding(k: number): Range | undefined;
 }
+
+type Range = readonly [low: number, high: number];
 
 export interface StoredSlice {
   readonly body: Buffer;
@@ -34,10 +36,10 @@ export function chooseStorage(
   const alike = planes.every((plane) => plane.slope === first.slope && plane.intercept === first.intercept);
   if (sameSlices || alike) {
     const rescale = (k: number): Rescale => (sameSlices ? planes[k] : first) ?? first;
-    const paddingOf = (k: number): number | undefined => {
-      if (padding !== undefined) return Math.round((padding - rescale(k).intercept) / rescale(k).slope);
-      const range = sameSlices ? sources[k]?.padding : undefined;
-      return range === undefined ? undefined : Math.round((range[0] - rescale(k).intercept) / rescale(k).slope);
+    const paddingOf = (k: number): Range | undefined => {
+      const real =
+        padding === undefined ? (sameSlices ? sources[k]?.padding : undefined) : ([padding, padding] as const);
+      return real === undefined ? undefined : storedPadding(real, rescale(k));
     };
     const range = storedRange(volume, rescale, paddingOf);
     const signed = range.low < 0 ? true : range.high > 32767 ? false : first.format.signed;
@@ -55,17 +57,22 @@ function spread(volume: Volume, padding: number | undefined): Storage {
   const rescale: Rescale = whole
     ? { slope: 1, intercept: 0 }
     : { slope: Number(((high - low || 1) / 65535).toPrecision(9)), intercept: Number(low.toPrecision(9)) };
-  const stored = padding === undefined ? undefined : Math.round((padding - rescale.intercept) / rescale.slope);
+  const stored = padding === undefined ? undefined : storedPadding([padding, padding], rescale);
   return { signed: whole && low < 0, rescale: () => rescale, padding: () => stored };
 }
 
 /** Steps that 12-bit sources have. */
 const WIDE_ENOUGH = 4096;
 
+function storedPadding(real: Range, { slope, intercept }: Rescale): Range {
+  const [a, b] = real.map((value) => Math.round((value - intercept) / slope)) as [number, number];
+  return [Math.min(a, b), Math.max(a, b)];
+}
+
 function storedRange(
   volume: Volume,
   rescale: (k: number) => Rescale,
-  paddingOf: (k: number) => number | undefined,
+  paddingOf: (k: number) => Range | undefined,
 ): { low: number; high: number } {
   let low = Infinity;
   let high = -Infinity;
@@ -76,9 +83,8 @@ function storedRange(
     for (const stored of [
       Math.round((real.low - intercept) / slope),
       Math.round((real.high - intercept) / slope),
-      paddingOf(k),
+      ...(paddingOf(k) ?? []),
     ]) {
-      if (stored === undefined) continue;
       low = Math.min(low, stored);
       high = Math.max(high, stored);
     }

@@ -133,7 +133,7 @@ describe('a denoised CT series', () => {
     const text = textValue(dataSet, tag('DerivationDescription')) ?? '';
     assert.match(
       text,
-      /^Noise reduced by a residual network; noise before 24\.31 HU; ct-denoise 1\.0\.0; .*abab.*alpha 0\.6$/,
+      /^Noise reduced by a residual network; ct-denoise 1\.0\.0; .*abab.*alpha 0\.6; noise before 24\.31 HU$/,
     );
     const sources = itemsOf(dataSet, tag('SourceImageSequence'));
     assert.equal(sources.length, 1);
@@ -162,6 +162,14 @@ describe('a denoised CT series', () => {
     assert.equal(numberValue(dataSet, tag('SmallestImagePixelValue')), Math.min(...stored));
     assert.equal(numberValue(dataSet, tag('LargestImagePixelValue')), Math.max(...stored));
     assert.equal(numberValue(dataSet, tag('WindowWidth')), 400);
+  });
+
+  it('keeps a padding range as a range', async () => {
+    const over = () => ({ PixelPaddingValue: -2000, PixelPaddingRangeLimit: -1500 });
+    const { heads, volume } = await open(phantomSeries({ signed: true, intercept: 0, over }));
+    const objects = [...deriveImageSeries(request({ sources: heads, volume }))];
+    const again = await readVolume(objects.map((object) => instanceOf(whole(object))));
+    assert.deepEqual(again.sources[2]?.padding, [-2000, -1500]);
   });
 
   it('becomes signed when values leave an unsigned range, and takes a slope when 16 bits are too few', async () => {
