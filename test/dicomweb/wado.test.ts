@@ -1,12 +1,14 @@
 /** WADO-RS over a real socket: DICOMWEB.md traps 6 to 8 and 11, sections 5 and 6. */
 import assert from 'node:assert/strict';
+import { truncate } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, test } from 'node:test';
 import { deleteStudy } from '../../src/archive/studies.ts';
-import { storeInstance } from '../../src/archive/instances.ts';
-import { makeLargeObject, type MadeObject } from '../phantom/objects.ts';
+import { instanceOf, storeInstance } from '../../src/archive/instances.ts';
+import { makeLargeObject, makeObject, type MadeObject } from '../phantom/objects.ts';
 import { agent, fill, getJson, openDoor, partsOf, type Door, type JsonDataSet } from './door.ts';
 
 let door: Door;
@@ -322,4 +324,22 @@ test('WADO-16: a reader that stops reading holds the answer up, not the memory',
   for await (const bytes of socket) received += (bytes as Buffer).length;
   assert.ok(received > 200 * 2 ** 20, `${received} bytes`);
   assert.ok(grown < 60 * 2 ** 20, `memory grew by ${Math.round(grown / 2 ** 20)} MiB`);
+});
+
+test('WADO-17: an answer that fails on the way is cut, so that it cannot look whole', async () => {
+  const { object } = makeObject({
+    studyInstanceUID: '2.25.9',
+    seriesInstanceUID: '2.25.9.1',
+    sopInstanceUID: '2.25.9.1.1',
+    rows: 2048,
+    columns: 2048,
+  });
+  await storeInstance(door.gateway.archive, object);
+  const row = instanceOf(door.gateway.archive, '2.25.9.1.1');
+  assert.ok(row !== undefined);
+  // The pack loses its second half behind the archive's back.
+  await truncate(join(door.data, 'store', 'packs', row.pack), row.offset + row.lengthBytes / 2);
+  const response = await get('/studies/2.25.9');
+  assert.equal(response.status, 200);
+  await assert.rejects(response.arrayBuffer());
 });
