@@ -74,11 +74,20 @@ export function matchingKeys(level: Level): number[][] {
     .map(([path]) => path.split('.').map((tag) => Number.parseInt(tag, 16)));
 }
 
+/** Whether every key is one of studies, so that a search can go from studies downwards. */
+export function matchesStudiesOnly(matches: readonly Match[]): boolean {
+  return matches.every((match) => KEYS[pathOf(match)]?.level === 'study');
+}
+
+function pathOf({ path }: Match): string {
+  return path.map((tag) => tag.toString(16).padStart(8, '0')).join('.');
+}
+
 /** @throws Refusal BadRequest, naming the key and never the value */
 export function conditions(level: Level, matches: readonly Match[], fuzzyMatching: boolean): Condition[] {
   const byPath = new Map<string, Match>();
   for (const match of matches) {
-    const path = match.path.map((tag) => tag.toString(16).padStart(8, '0')).join('.');
+    const path = pathOf(match);
     const key = KEYS[path];
     if (key === undefined || LEVELS.indexOf(key.level) > LEVELS.indexOf(level)) {
       throw new Refusal('BadRequest', `${nameOfKey(match)} cannot be matched at ${level} level`);

@@ -109,4 +109,5 @@ CREATE TABLE tombstone (
   deleted INTEGER NOT NULL
 ) WITHOUT ROWID;
 `,
+  'CREATE INDEX series_order ON series (study, number, series_uid)',
 ];

@@ -6,7 +6,7 @@ import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '..
 import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
-import { conditions, type Condition, type Level, type Match } from './matching.ts';
+import { conditions, matchesStudiesOnly, type Condition, type Level, type Match } from './matching.ts';
 
 export { matchingKeys, type Level, type Match } from './matching.ts';
 
@@ -62,6 +62,12 @@ const FROM: Readonly<Record<Level, string>> = {
   series: 'series JOIN study ON study.id = series.study',
   instance: 'instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study',
 };
+/** The same from studies downwards, in this order and no other: the order of results comes from indexes, level by level. */
+const FROM_STUDIES: Readonly<Record<Level, string>> = {
+  study: 'study',
+  series: 'study CROSS JOIN series ON series.study = study.id',
+  instance: 'study CROSS JOIN series ON series.study = study.id CROSS JOIN instance ON instance.series = series.id',
+};
 const COLUMNS: Readonly<Record<Level, string>> = {
   study: STUDY_COLUMNS,
   series: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}`,
@@ -92,9 +98,10 @@ export function searchStatement({ level, scope, matches, fuzzyMatching }: Query)
         : level === 'series'
           ? SERIES_ORDER
           : STUDY_ORDER;
+  const from = (scope.seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${FROM[level]} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
-    count: `SELECT count(*) AS total FROM ${FROM[level]} ${where}`,
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
+    count: `SELECT count(*) AS total FROM ${from} ${where}`,
     values: all.flatMap(({ values }) => values),
   };
 }

@@ -483,6 +483,14 @@ describe('the query plan', () => {
   }
 });
 
+test('All Series and All Instances come from indexes in their order, without sorting the whole archive', () => {
+  for (const level of ['series', 'instance'] as const) {
+    const { page, values } = searchStatement(ask({ level, matches: [matchOf('StudyDate', '20240101-')] }));
+    const plan = one.database.all(`EXPLAIN QUERY PLAN ${page}`, ...values, 25, 0).map(({ detail }) => String(detail));
+    assert.ok(!plan.includes('USE TEMP B-TREE FOR ORDER BY'), plan.join('\n'));
+  }
+});
+
 test('reindex from the packs alone gives the same answers to every search', async (t) => {
   const source = await opened(t, { duplicates: 'overwrite' });
   for (const study of STUDIES) {
