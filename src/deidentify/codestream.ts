@@ -39,6 +39,8 @@ interface Syntax {
   readonly name: string;
   /** Second byte of the marker that begins an image. */
   readonly start: number;
+  /** Second byte of the marker that follows it, where data could look like `start`; undefined where it could not. */
+  readonly second: number | undefined;
   /** Markers without a length. */
   isBare(code: number): boolean;
   /** Markers whose segment a decoder needs. */
@@ -59,6 +61,7 @@ const EOI = 0xd9;
 const JPEG: Syntax = {
   name: 'JPEG',
   start: 0xd8,
+  second: undefined,
   isBare: (code) => code === 0x01 || (code >= 0xd0 && code <= 0xd9),
   // Frame headers, tables, scans, restart interval, JPEG-LS frame and parameters; neither APPn, COM nor what is reserved.
   isNeeded: (code) => (code >= 0xc0 && code <= 0xdf) || code === 0xf7 || code === 0xf8,
@@ -77,6 +80,7 @@ const JPEG: Syntax = {
 const JPEG_2000: Syntax = {
   name: 'JPEG 2000',
   start: 0x4f,
+  second: 0x51,
   isBare: (code) => code === 0x4f || code === 0x92 || code === 0x93 || code === EOI || (code >= 0x30 && code <= 0x3f),
   isNeeded: (code) =>
     (code >= 0x50 && code <= 0x61) || code === 0x63 || (code >= 0x72 && code <= 0x79) || code === 0x90 || code === 0x91,
@@ -101,6 +105,7 @@ function markerCleaner(syntax: Syntax): CodestreamCleaner {
   let template: Template | undefined;
   let offsetInFragment = 0;
   let previousIsFF = false;
+  let restart = false;
 
   const refuse = (what: string): never => {
     throw new Refusal('Quarantined', `compressed Pixel Data (7FE0,0010): ${what} where ${syntax.name} was expected`);
@@ -134,6 +139,7 @@ function markerCleaner(syntax: Syntax): CodestreamCleaner {
   return {
     beginFragment() {
       offsetInFragment = 0;
+      restart = false;
       if (state === 'after') state = 'start';
     },
     clean(bytes) {
@@ -194,8 +200,9 @@ function markerCleaner(syntax: Syntax): CodestreamCleaner {
           }
           case 'data':
             if (previousIsFF) {
-              // A new image where the old one has not ended: seen where writers forget the end marker.
-              if (offsetInFragment + at === 1 && byte === syntax.start) {
+              // A new image where the old one has not ended, as writers make who forget the end marker: its first two markers.
+              if (offsetInFragment + at === 1 && byte === syntax.start) restart = true;
+              else if (restart && offsetInFragment + at === 3 && byte === syntax.second) {
                 begin(byte);
                 at++;
                 break;
