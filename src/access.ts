@@ -3,6 +3,7 @@
  * configured, callers of this machine hold every role and nobody else holds any: the default for trying things out.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { Refusal } from './dicom/refusal.ts';
 
@@ -28,6 +29,18 @@ export interface Credentials {
   readonly remoteAddress: string | undefined;
   /** The Host header. */
   readonly host: string | undefined;
+  /** What a proxy on this machine says it speaks for: X-Forwarded-For or Forwarded. */
+  readonly forwardedFor?: string | undefined;
+}
+
+/** Of an HTTP request. */
+export function credentialsOf({ headers, socket }: IncomingMessage): Credentials {
+  return {
+    authorization: headers.authorization,
+    remoteAddress: socket.remoteAddress,
+    host: headers.host,
+    forwardedFor: [headers['x-forwarded-for'], headers['forwarded']].flat().filter(Boolean).join(','),
+  };
 }
 
 const LOCAL: Caller = { name: 'local', roles: new Set(ROLES) };
@@ -37,7 +50,8 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
 export function authenticate(tokens: readonly AccessToken[], credentials: Credentials): Caller | undefined {
   if (tokens.length === 0) {
     // A page that resolves its own name to this machine (DNS rebinding) is told apart by the name it calls us.
-    return isLoopback(credentials.remoteAddress) && isLocalHost(credentials.host) ? LOCAL : undefined;
+    const { remoteAddress, host, forwardedFor = '' } = credentials;
+    return isLoopback(remoteAddress) && isLocalHost(host) && !speaksForOthers(forwardedFor) ? LOCAL : undefined;
   }
   const [, secret] = BEARER.exec(credentials.authorization ?? '') ?? [];
   if (secret === undefined) return undefined;
@@ -62,6 +76,21 @@ export function isLoopback(address: string | undefined): boolean {
   if (address === undefined) return false;
   const plain = address.replace(/^::ffff:/i, '');
   return plain === '::1' || (isIP(plain) === 4 && plain.startsWith('127.'));
+}
+
+/** Whether any address that a proxy names, in either of the two forms, is not of this machine. */
+function speaksForOthers(forwardedFor: string): boolean {
+  const addresses = forwardedFor
+    .split(/[,;]/)
+    .map((part) => part.trim())
+    .filter((part) => part !== '' && !/^(?:host|proto|by)=/i.test(part))
+    .map((part) =>
+      part
+        .replace(/^for=/i, '')
+        .replace(/^"|"$/g, '')
+        .replace(/^\[|\](?::\d+)?$/g, ''),
+    );
+  return addresses.some((address) => !isLoopback(address.replace(/^([\d.]+):\d+$/, '$1')));
 }
 
 /** `localhost` or an address; a request without Host (HTTP/1.0) cannot come from a browser's page. */

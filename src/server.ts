@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express';
 import helmet from 'helmet';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import { authenticate } from './access.ts';
+import { authenticate, credentialsOf } from './access.ts';
 import type { HttpConfig } from './config.ts';
 import { dicomwebRouter } from './dicomweb/router.ts';
 import type { Gateway } from './gateway.ts';
@@ -51,11 +51,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
     sendText(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n');
   });
   app.get('/metrics', async (request, response) => {
-    const caller = authenticate(gateway.config.tokens, {
-      authorization: request.headers.authorization,
-      remoteAddress: request.socket.remoteAddress,
-      host: request.headers.host,
-    });
+    const caller = authenticate(gateway.config.tokens, credentialsOf(request));
     if (caller === undefined) response.setHeader('WWW-Authenticate', 'Bearer');
     if (caller?.roles.has('radiology-it') !== true) {
       sendText(response, caller === undefined ? 401 : 403, 'the role radiology-it is needed\n');

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Router, type NextFunction, type Request, type Response } from 'express';
-import { authenticate, requireRole, type Role } from '../access.ts';
+import { authenticate, credentialsOf, requireRole, type Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
@@ -107,11 +107,7 @@ async function answerRequest(
     }
     response.locals['route'] = route.path;
     const { config } = gateway;
-    const caller = authenticate(config.tokens, {
-      authorization: request.headers.authorization,
-      remoteAddress: request.socket.remoteAddress,
-      host: request.headers.host,
-    });
+    const caller = authenticate(config.tokens, credentialsOf(request));
     if (caller === undefined) {
       response.setHeader('WWW-Authenticate', 'Bearer');
       sendReport(request, response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });

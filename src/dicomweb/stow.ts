@@ -19,6 +19,8 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   const studyInstanceUID = request.params['study'] === undefined ? undefined : uidParameter(exchange, 'study');
   negotiate(exchange, [DICOM_JSON]);
   const { boundary } = formOf(parseMediaType(request.headers['content-type'] ?? ''));
+  const coding = request.headers['content-encoding'] ?? 'identity';
+  if (coding !== 'identity') throw new Refusal('UnsupportedMediaType', 'the body has to come without a content coding');
   const { maxRequestBytes } = gateway.config.http;
   if (Number(request.headers['content-length'] ?? 0) > maxRequestBytes) throw tooLarge(maxRequestBytes);
   const from: Sender = {

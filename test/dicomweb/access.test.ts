@@ -40,6 +40,26 @@ test('ACCESS-3: a foreign name for this machine (DNS rebinding) is not local', (
     assert.equal(authenticate([], from('127.0.0.1', host)), undefined, host);
 });
 
+test('ACCESS-4: without tokens a proxy on this machine lends nobody its place', () => {
+  const through = (forwardedFor: string) => authenticate([], { ...from('127.0.0.1', '127.0.0.1:8080'), forwardedFor });
+  for (const header of [
+    '203.0.113.9',
+    '127.0.0.1, 203.0.113.9',
+    'for=203.0.113.9;proto=https',
+    'for="[2001:db8::1]:4711"',
+    'for=unknown',
+  ])
+    assert.equal(through(header), undefined, header);
+  for (const header of [
+    '',
+    '127.0.0.1',
+    'for=127.0.0.1:4711;host=a;proto=http',
+    'for="[::1]:4711"',
+    'host=gateway.example;proto=https',
+  ])
+    assert.notEqual(through(header), undefined, header);
+});
+
 test('a role that is missing is refused by name', () => {
   const caller = authenticate(TOKENS, from('203.0.113.9', 'gateway', 'Bearer send-me'));
   assert.ok(caller !== undefined);

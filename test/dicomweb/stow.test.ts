@@ -156,6 +156,7 @@ test('STOW-6: no parts, nothing and no boundary are 400; another type is 415 and
     assert.equal(response.status, 415, type);
     assert.match(response.text, /application\/dicom/);
   }
+  assert.equal((await post(multipartBody([object().bytes]), '/studies', { 'content-encoding': 'gzip' })).status, 415);
   assert.equal((await post(multipartBody([object().bytes]), '/studies/not-a-uid')).status, 400);
   assert.equal((await post(multipartBody([object().bytes]), '/studies', { accept: 'application/nope' })).status, 406);
 });
