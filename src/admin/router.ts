@@ -1,7 +1,7 @@
 /** The door for people (`/api`): what waits, what failed, what is sealed, what has arrived; and the console's files at `/`. */
 import { fileURLToPath } from 'node:url';
 import express, { Router, type NextFunction, type Request, type Response } from 'express';
-import { authenticate, requireRole, type Caller, type Role } from '../access.ts';
+import { authenticate, credentialsOf, requireRole, type Caller, type Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
@@ -73,11 +73,7 @@ export function consoleRouter(): Router {
 }
 
 function callerOf(gateway: Gateway, request: Request, response: Response): Caller | undefined {
-  const caller = authenticate(gateway.config.tokens, {
-    authorization: request.headers.authorization,
-    remoteAddress: request.socket.remoteAddress,
-    host: request.headers.host,
-  });
+  const caller = authenticate(gateway.config.tokens, credentialsOf(request));
   if (caller === undefined) {
     response.setHeader('WWW-Authenticate', 'Bearer');
     sendJson(response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
