@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import fc from 'fast-check';
+import { Refusal } from '../../src/dicom/refusal.ts';
 import { CommandField, NO_DATA_SET, readCommand } from '../../src/dimse/command.ts';
 import { VERIFICATION } from '../../src/dimse/negotiation.ts';
 import { writePdu } from '../../src/dimse/pdu.ts';
@@ -239,6 +241,62 @@ test('a request of the acceptor is answered as not recognized, and ours goes on'
   peer.send(echoResponse(1));
   assert.equal(await running, 0);
   abort(association);
+});
+
+test('mutated answers of an acceptor end in a result or a Refusal, never in a crash or a hang', async (t) => {
+  const answers = [wire.acceptAll(wire.REQUEST), echoResponse(1), wire.RELEASE_RESPONSE];
+  const state = { answers };
+  const server = createServer((socket) => {
+    const left = [...state.answers];
+    socket.on('error', () => undefined);
+    socket.on('data', () => socket.write(left.shift() ?? Buffer.alloc(0)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const outcomes = { done: 0, refused: 0 };
+  const talk = async (): Promise<void> => {
+    const association = await open(port, { idleMs: 60, artimMs: 60 });
+    try {
+      assert.equal(typeof (await echo(association)), 'number');
+      await release(association);
+    } finally {
+      abort(association);
+    }
+  };
+  const mutation = fc.record({
+    part: fc.nat(2),
+    at: fc.nat(300),
+    to: fc.integer({ min: 0, max: 255 }),
+    cut: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 3 }), async (mutations) => {
+      state.answers = answers.map((answer) => Buffer.from(answer));
+      for (const { part, at, to, cut } of mutations) {
+        const bytes = state.answers[part] ?? assert.fail();
+        const place = at % bytes.length;
+        if (cut)
+          state.answers[part] = Buffer.concat([
+            bytes.subarray(0, place),
+            bytes.subarray(place + (to % 8) + 1),
+            Buffer.alloc(8, to),
+          ]);
+        else bytes[place] = to;
+      }
+      await talk().then(
+        () => outcomes.done++,
+        (error: unknown) => {
+          assert.ok(error instanceof Refusal && error.reason === 'DeliveryFailed', String(error));
+          outcomes.refused++;
+        },
+      );
+    }),
+    { seed: 5, numRuns: 150 },
+  );
+  // Both must happen, or the mutations are not what they claim to be.
+  assert.ok(outcomes.done > 10 && outcomes.refused > 10, JSON.stringify(outcomes));
 });
 
 test('a small object and its command travel in one write', async (t) => {
