@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { openDatabase } from '../../src/database.ts';
 import { asciiValue } from '../../src/dicom/data-set.ts';
 import { readObject } from '../../src/dicom/part10.ts';
-import { Refusal } from '../../src/dicom/refusal.ts';
+import type { Refusal } from '../../src/dicom/refusal.ts';
 import {
   dateOffsetDays,
   domainOf,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { asciiValue, findElement, itemsOf, textValue, type DataSet } from '../../src/dicom/data-set.ts';
 import { readHead } from '../../src/dicom/part10.ts';
-import { Refusal } from '../../src/dicom/refusal.ts';
+import type { Refusal } from '../../src/dicom/refusal.ts';
 import { newUid } from '../../src/dicom/uid.ts';
 import { certifyDerived } from '../../src/deidentify/certify.ts';
 import { outwardUids, type Wall } from '../../src/deidentify/crosswalk.ts';

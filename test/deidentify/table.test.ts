@@ -3,9 +3,11 @@ import { describe, it } from 'node:test';
 import { asciiValue, findElement, formatTag } from '../../src/dicom/data-set.ts';
 import { vrOf } from '../../src/dicom/dictionary.ts';
 import { attributeType } from '../../src/dicom/iod.ts';
+import { storageSopClasses } from '../../src/dicom/sop-class.ts';
 import { isUid } from '../../src/dicom/uid.ts';
 import type { Vr } from '../../src/dicom/vr.ts';
 import { tableRows } from '../../src/deidentify/profile.ts';
+import { uncleanable } from '../../src/deidentify/risk.ts';
 import {
   BASIC,
   CT,
@@ -104,6 +106,25 @@ describe('every row of Table E.1-1 under the Basic Profile', () => {
       });
     }
   }
+
+  it('holds for every storage SOP class, at the top and inside kept sequences, with every row in one object', async () => {
+    const rows: Record<string, Value> = {};
+    for (const { tag } of UNDER_TEST) {
+      if (!OWN.has(tag)) rows[tag] = canary(vrOf(Number.parseInt(tag, 16)) ?? 'UN')?.value ?? '';
+    }
+    const nested = { ...rows, '00100010': `${WORD}^A`, '00100020': WORD, '00081155': '1.2.77777.5.7' };
+    const needles = new Set(UNDER_TEST.map(({ tag }) => canary(vrOf(Number.parseInt(tag, 16)) ?? 'UN')?.needle ?? ''));
+    needles.delete('');
+    for (const { uid } of storageSopClasses()) {
+      if (uncleanable(uid) !== undefined) continue;
+      const object = makeFile({ ...rows, '00080016': uid, '00089215': [{ '00089215': [nested] }] }, { pixels: null });
+      for (const profile of [TABLE_ONLY, SAFE_HARBOR]) {
+        const { file } = await pass(object, { profile, wall: WALL });
+        for (const needle of needles)
+          assert.equal(holds(file, needle), false, `${needle} under ${uid}, ${profile.name}`);
+      }
+    }
+  });
 
   it('leaves alone what describes the image', async () => {
     const { dataSet, body } = await pass(makeFile());
