@@ -81,6 +81,9 @@ export function copyAcquisition(
   for (const group of groups) copyFrom(attributes, group, holds);
   const echo = groups.map((group) => numberValue(group, tag('EffectiveEchoTime'))).find((time) => time !== undefined);
   if (echo !== undefined) put(attributes, { EchoTime: echo });
+  // What an Enhanced MR calls COLUMN is COL in an MR Image (MR FOV/Geometry Macro and MR Image Module of PS3.3).
+  const phase = groups.map((group) => asciiValue(group, tag('InPlanePhaseEncodingDirection'))).find(Boolean);
+  if (phase === 'COLUMN' && resampling === undefined) put(attributes, { InPlanePhaseEncodingDirection: 'COL' });
   copyFrom(
     attributes,
     source,

@@ -112,11 +112,13 @@ const PAIRED =
     ' ',
   );
 
-/** Body part and side (PS3.3 C.7.3.1): Laterality is there, if empty, unless the part is known to have no other side. */
+/** Body part and side (PS3.3 C.7.3.1): Laterality is there, if empty, unless the part or the region is known. */
 export function putBodyPart(attributes: Attributes, source: DataSet): void {
   copyNamed(attributes, source, ['BodyPartExamined', 'Laterality', 'ImageLaterality']);
   const part = asciiValue(source, tag('BodyPartExamined'));
-  const sided = attributes.entries.has(tag('Laterality')) || attributes.entries.has(tag('ImageLaterality'));
+  const sided = ['Laterality', 'ImageLaterality', 'AnatomicRegionSequence'].some((keyword) =>
+    attributes.entries.has(tag(keyword)),
+  );
   if (!sided && (part === undefined || PAIRED.includes(part))) put(attributes, { Laterality: '' });
 }
 
