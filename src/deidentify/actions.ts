@@ -87,7 +87,9 @@ function dayNumber(text: string): number | undefined {
 }
 
 function formatDay(days: number): string {
-  return new Date(days * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
+  const date = new Date(days * DAY_MS);
+  const number = date.getUTCFullYear() * 10_000 + (date.getUTCMonth() + 1) * 100 + date.getUTCDate();
+  return String(number).padStart(8, '0');
 }
 
 /** A DA value moved by whole days; undefined when it is no date, or would lie before 1900. */

@@ -2,7 +2,15 @@
  * Pseudonyms and the way back. Keys by HKDF per project, UIDs and patients by HMAC, what leads back sealed with AES-256-GCM row by row.
  * The file or environment value that holds the key is the only thing that opens the rows.
  */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto';
 import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { migrate, type Database } from '../database.ts';
@@ -20,7 +28,7 @@ export interface Wall {
 /** The scope of keys is the scope of linkability: two projects share no pseudonym. */
 export interface Domain {
   readonly project: string;
-  readonly keys: Readonly<Record<KeyUse, Buffer>>;
+  readonly keys: Readonly<Record<KeyUse, KeyObject>>;
   readonly uids: Map<string, string>;
   readonly patients: Map<string, PatientPseudonym>;
   /** Rows seen in the database after their transaction ended: they need not be written again. */
@@ -124,7 +132,10 @@ export function domainOf(wall: Wall, project: string): Domain {
   const known = wall.domains.get(project);
   if (known !== undefined) return known;
   const root = hkdf(wall.master, `domain:${project}`);
-  const keys = Object.fromEntries(KEY_USES.map((use) => [use, hkdf(root, use)])) as Record<KeyUse, Buffer>;
+  const keys = Object.fromEntries(KEY_USES.map((use) => [use, createSecretKey(hkdf(root, use))])) as Record<
+    KeyUse,
+    KeyObject
+  >;
   const domain: Domain = {
     project,
     keys,
@@ -141,7 +152,7 @@ function hkdf(key: Buffer, info: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), info, KEY_BYTES));
 }
 
-function hmac(key: Buffer, ...words: readonly (string | Buffer)[]): Buffer {
+function hmac(key: KeyObject, ...words: readonly (string | Buffer)[]): Buffer {
   const hash = createHmac('sha256', key);
   for (const word of words) {
     const bytes = typeof word === 'string' ? Buffer.from(word, 'utf8') : word;
