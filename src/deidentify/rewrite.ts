@@ -391,10 +391,14 @@ function invalid(run: Rewriting, at: Place, element: DataElement): void {
 
 function keepCodeString(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
   const text = asciiOf(at.dataSet, element);
-  const code = asCodeString(text);
-  if (code === undefined) return invalid(run, at, element);
-  if (plan.terms !== undefined && !code.split('\\').every((value) => plan.terms?.has(value.trim()) === true))
-    return invalid(run, at, element);
+  const values = text.split('\\').map(asCodeString);
+  const allowed = plan.terms;
+  const isBad = (value: string | undefined): boolean =>
+    value === undefined || (allowed !== undefined && !allowed.has(value.trim()));
+  // One odd value of several is replaced, so that the others keep their places.
+  if (values.every(isBad)) return invalid(run, at, element);
+  const code = values.map((value) => (isBad(value) ? 'REMOVED' : value)).join('\\');
+  if (values.some(isBad)) run.counts.invalidRemoved++;
   if (hasIdentifyingWord(run, code) && !isRequired(typeOf(run, at.path, element.tag))) return invalid(run, at, element);
   if (code === text) return keep(run, at, element, plan);
   writeText(run.sink, element.tag, 'CS', code);

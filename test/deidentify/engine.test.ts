@@ -256,6 +256,12 @@ describe('values', () => {
     assert.equal(findElement(dataSet, 0x00180088), undefined);
   });
 
+  it('replaces one odd value among the values of a code string and keeps the others in their places', async () => {
+    const { dataSet, file } = await pass(makeFile({ '00080008': 'ORIGINAL\\primary\\Hans, 1957\\MPR' }));
+    assert.equal(asciiValue(dataSet, 0x00080008), 'ORIGINAL\\PRIMARY\\REMOVED\\MPR');
+    assertGone(file, 'Hans');
+  });
+
   it('removes kept text that holds a word of the patient’s names or ids', async () => {
     const { file, dataSet } = await pass(
       makeFile({ '00080070': 'Meier & Sons', '00081090': 'PID-4711 scanner', '00181020': 'VB10' }),
