@@ -4,7 +4,7 @@
  */
 import { asciiValue, findElement, numberValue, textValue, valueBytes, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
-import type { Deidentified, Identified, PixelDataHeader } from '../dicom/object.ts';
+import type { Deidentified, Head, Identified, PixelDataHeader } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid, parseUid } from '../dicom/uid.ts';
 import type { Vr } from '../dicom/vr.ts';
@@ -18,7 +18,9 @@ import {
   pseudonymOfUid,
   rememberRows,
   settleWritten,
+  type Domain,
   type Originals,
+  type PatientPseudonym,
   type StudyRow,
   type Wall,
 } from './crosswalk.ts';
@@ -26,7 +28,7 @@ import { writeFileMeta } from './file-meta.ts';
 import type { CompiledProfile } from './profile.ts';
 import { noCounts, rewriteDataSet, type Counts, type Insert, type Rewriting } from './rewrite.ts';
 import { faceRisk, pixelRisk, uncleanable } from './risk.ts';
-import { stampInserts } from './stamps.ts';
+import { stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
   readonly project: string;
@@ -58,23 +60,12 @@ export async function deidentify(
   const { dataSet } = head;
   const { project, profile } = settings;
   const names = identityOf(dataSet);
-  refuse(uncleanable(names.sopClassUID));
-  const pixels = pixelRisk(head, names.sopClassUID);
-  if (profile.file.pixels === 'quarantine') refuse(pixels);
-  const face = faceRisk(head, names.sopClassUID);
-  if (profile.file.faces === 'quarantine') refuse(face);
+  const verdict = admit(head, names.sopClassUID, profile);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const plan = planBody(head, bitsAllocated);
 
   const domain = domainOf(wall, project);
-  const patientId = textValue(dataSet, tag('PatientID'))?.trim() ?? '';
-  // Without an ID nobody knows whether two studies are one patient's: each stands for itself.
-  const patient = patientPseudonym(
-    wall,
-    domain,
-    patientId === '' ? 'no patient id' : (textValue(dataSet, tag('IssuerOfPatientID'))?.trim() ?? ''),
-    patientId === '' ? names.study : patientId,
-  );
+  const patient = patientOf(wall, domain, dataSet, names.study);
   const { dates } = profile.file;
   const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
   const sink = openSink(dataSet.end - dataSet.start + 2048);
@@ -84,7 +75,7 @@ export async function deidentify(
     domain,
     sopClassUID: names.sopClassUID,
     patient: patient.pseudonym,
-    originalPatientId: patientId,
+    originalPatientId: patientIdOf(dataSet),
     offsetDays,
     birthYear: birthYear(dataSet),
     identifyingWords: identifyingWords(dataSet),
@@ -97,11 +88,7 @@ export async function deidentify(
   const study = pseudonymOfUid(domain, names.study);
   const sopInstanceUID = pseudonymOfUid(domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
-  rewriteDataSet(
-    run,
-    dataSet,
-    inserts(run, dataSet, { pixelsAtRisk: pixels !== undefined, faceVisible: face !== undefined }),
-  );
+  rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
   writePixelDataHeader(sink, dataSet, head.pixelData, plan);
 
   settleWritten(wall, domain, study, run.uids.keys());
@@ -127,6 +114,27 @@ export async function deidentify(
     remember: () => rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids }),
     counts: run.counts,
   };
+}
+
+/** What the profile lets pass, and what must be said of it. @throws Refusal Quarantined */
+function admit(head: Head, sopClassUID: string, profile: CompiledProfile): Verdict {
+  refuse(uncleanable(sopClassUID));
+  const pixels = pixelRisk(head, sopClassUID);
+  if (profile.file.pixels === 'quarantine') refuse(pixels);
+  const face = faceRisk(head, sopClassUID);
+  if (profile.file.faces === 'quarantine') refuse(face);
+  return { pixelsAtRisk: pixels !== undefined, faceVisible: face !== undefined };
+}
+
+function patientIdOf(dataSet: DataSet): string {
+  return textValue(dataSet, tag('PatientID'))?.trim() ?? '';
+}
+
+/** Without an ID nobody knows whether two studies are one patient's: each stands for itself. */
+function patientOf(wall: Wall, domain: Domain, dataSet: DataSet, study: string): PatientPseudonym {
+  const patientId = patientIdOf(dataSet);
+  if (patientId === '') return patientPseudonym(wall, domain, 'no patient id', study);
+  return patientPseudonym(wall, domain, textValue(dataSet, tag('IssuerOfPatientID'))?.trim() ?? '', patientId);
 }
 
 function refuse(why: string | undefined): void {
@@ -156,7 +164,7 @@ function identityOf(dataSet: DataSet): Identity {
 }
 
 /** What the output has whether the input had it or not. Ascending. */
-function inserts(run: Rewriting, dataSet: DataSet, verdict: Parameters<typeof stampInserts>[2]): Insert[] {
+function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict): Insert[] {
   return [
     [0x00080005, (sink) => writeText(sink, 0x00080005, 'CS', 'ISO_IR 192')],
     [0x00100010, (sink) => writeText(sink, 0x00100010, 'PN', run.patient)],
