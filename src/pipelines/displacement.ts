@@ -101,7 +101,9 @@ function sampleVector(field: DisplacementField, x: number, y: number, z: number,
   const dy = fy > 0 ? 3 * columns : 0;
   const dz = fz > 0 ? 3 * columns * rows : 0;
   const n = 3 * ((k * rows + j) * columns + i);
-  const [gx, gy, gz] = [1 - fx, 1 - fy, 1 - fz];
+  const gx = 1 - fx;
+  const gy = 1 - fy;
+  const gz = 1 - fz;
   for (let c = 0; c < 3; c++) {
     const p = n + c;
     result[c] =

@@ -254,6 +254,8 @@ function cancel(pool: Pool, job: Job, reason: unknown): void {
 /** A thread inside onnxruntime ends when that call returns. */
 async function end(worker: PoolWorker): Promise<void> {
   worker.ending = true;
+  // An unreferenced thread would let the process end before the thread has.
+  worker.thread.ref();
   await worker.thread.terminate();
 }
 

@@ -84,7 +84,7 @@ const SUPPORTED_MODALITIES = new Set(['CT', 'MR', 'PT', 'NM']);
 const MIN_SLICES = 8;
 const MIN_IN_VIEW = 0.1;
 /** Correlation after rigid alignment from which two series of one modality count as one contrast. */
-const SAME_CONTRAST_NCC = 0.7;
+const SAME_CONTRAST_NCC = 0.5;
 
 /** @throws Refusal PipelineRefused naming what was found and what was expected */
 export async function register(

@@ -41,10 +41,16 @@ const WIDE_ROUNDS = 3;
 const WIDE_STRIDE = 4;
 const WIDE_VOXELS = 130_000;
 
-/** Spacings of the Gauss-Newton steps from coarse to fine, mm, and the most steps at each. */
-const SPACINGS_MM = [8, 5.5, 4, 2.5];
-const STEPS = 30;
-const STEP_VOXELS = 400_000;
+/** Levels of the Gauss-Newton steps: spacing in mm, and the most steps. Coarse steps are cheap and go far. */
+const LEVELS = [
+  { spacingMm: 8, steps: 25 },
+  { spacingMm: 5.5, steps: 15 },
+  { spacingMm: 4, steps: 10 },
+  { spacingMm: 2.5, steps: 6 },
+] as const;
+/** Levels that tell whether the mirror image fits better. */
+const MIRROR_LEVELS = LEVELS.slice(0, 2);
+const STEP_VOXELS = 300_000;
 /** Largest step: voxels of translation, radians. */
 const LONGEST_STEP = [3, 0.15] as const;
 /** A step that moves no corner of the body by this many voxels ends a level. */
@@ -79,10 +85,11 @@ export async function alignRigidly(
   fixed: Prepared,
   moving: Prepared,
   start: Matrix4,
+  levels: readonly Level[] = LEVELS,
 ): Promise<Matrix4> {
   const wide = await alignWidely(sessions.wide, fixed, moving, start);
   let move = wide;
-  for (const spacing of SPACINGS_MM) move = await settle(sessions.step, fixed, moving, move, spacing);
+  for (const level of levels) move = await settle(sessions.step, fixed, moving, move, level);
   return move;
 }
 
@@ -106,12 +113,12 @@ async function settle(
   fixed: Prepared,
   moving: Prepared,
   start: Matrix4,
-  spacingMm: number,
+  { spacingMm, steps }: Level,
 ): Promise<Matrix4> {
   const level = onLevelGrid(fixed, moving, spacingMm, STEP_VOXELS);
   const place = indexToPatient(level.grid);
   let [best, cost, move] = [start, Infinity, start];
-  for (let step = 0; step <= STEPS; step++) {
+  for (let step = 0; step <= steps; step++) {
     const terms = await runOn(session, level, moving, move, 'terms');
     const equations = normalEquations(terms, level.grid, fieldOfView(level.source.geometry, level.grid, move));
     if (!(equations.cost < cost)) break;
@@ -176,6 +183,11 @@ function normalEquations(terms: Float32Array, grid: VolumeGeometry, view: Uint8A
   return { matrix, vector, cost: residual / seen };
 }
 
+interface Level {
+  readonly spacingMm: number;
+  readonly steps: number;
+}
+
 interface LevelImages {
   readonly grid: VolumeGeometry;
   readonly image: Float32Array;
@@ -218,7 +230,7 @@ export async function mirrorLooksBetter(
 ): Promise<boolean> {
   const [middle] = transformPoint(move, centreOfMass(fixed));
   const mirror: Matrix4 = [-1, 0, 0, 2 * middle, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-  const mirrored = await alignRigidly(sessions, fixed, moving, multiply(mirror, move));
+  const mirrored = await alignRigidly(sessions, fixed, moving, multiply(mirror, move), MIRROR_LEVELS);
   const [as, exchanged] = [move, mirrored].map((map) => similarityThrough(fixed, moving, map).nmi - 1);
   return (exchanged ?? 0) > MIRROR_MARGIN * (as ?? 0);
 }

@@ -158,8 +158,12 @@ export function sampleLinear(voxels: Float32Array, geometry: VolumeGeometry, x: 
   const cx = x < 0 ? 0 : x > columns - 1 ? columns - 1 : x;
   const cy = y < 0 ? 0 : y > rows - 1 ? rows - 1 : y;
   const cz = z < 0 ? 0 : z > slices - 1 ? slices - 1 : z;
-  const [i, j, k] = [Math.floor(cx), Math.floor(cy), Math.floor(cz)];
-  const [fx, fy, fz] = [cx - i, cy - j, cz - k];
+  const i = Math.floor(cx);
+  const j = Math.floor(cy);
+  const k = Math.floor(cz);
+  const fx = cx - i;
+  const fy = cy - j;
+  const fz = cz - k;
   const dx = fx > 0 ? 1 : 0;
   const dy = fy > 0 ? columns : 0;
   const dz = fz > 0 ? columns * rows : 0;
