@@ -46,13 +46,14 @@ const LEVELS = [
   { spacingMm: 8, steps: 25 },
   { spacingMm: 5.5, steps: 15 },
   { spacingMm: 4, steps: 10 },
-  { spacingMm: 2.5, steps: 6 },
+  { spacingMm: 2.5, steps: 8 },
 ] as const;
 /** Levels that tell whether the mirror image fits better. */
 const MIRROR_LEVELS = LEVELS.slice(0, 2);
 const STEP_VOXELS = 300_000;
 /** Largest step: voxels of translation, radians. */
 const LONGEST_STEP = [3, 0.15] as const;
+const LONGEST_STRETCH = 3;
 /** A step that moves no corner of the body by this many voxels ends a level. */
 const SETTLED_VOXELS = 0.015;
 
@@ -117,26 +118,33 @@ async function settle(
 ): Promise<Matrix4> {
   const level = onLevelGrid(fixed, moving, spacingMm, STEP_VOXELS);
   const place = indexToPatient(level.grid);
-  let [best, cost, move] = [start, Infinity, start];
+  let [best, cost, move, stretch] = [start, Infinity, start, 1];
+  let solved: number[] | undefined;
   for (let step = 0; step <= steps; step++) {
     const terms = await runOn(session, level, moving, move, 'terms');
     const equations = normalEquations(terms, level.grid, fieldOfView(level.source.geometry, level.grid, move));
-    if (!(equations.cost < cost)) break;
-    [best, cost] = [move, equations.cost];
-    const solved = solveStep(equations);
+    if (equations.cost < cost) {
+      [best, cost, solved] = [move, equations.cost, solveStep(equations)];
+      // Noise in flat parts makes each step too short: steps that help are lengthened.
+      stretch = step === 0 ? 1 : Math.min(LONGEST_STRETCH, 1.4 * stretch);
+    } else if (stretch > 1) {
+      stretch = 1;
+    } else {
+      break;
+    }
     if (solved === undefined) break;
-    const { map, length } = stepMap(solved, level.grid);
+    const { map, length } = stepMap(solved, stretch, level.grid);
     if (length < SETTLED_VOXELS) break;
-    move = multiply(move, multiply(place, multiply(map, invert(place))));
+    move = multiply(best, multiply(place, multiply(map, invert(place))));
   }
   return best;
 }
 
 /** Rotation and translation of one step, in voxels about the grid's centre, made shorter where they overshoot. */
-function stepMap(solved: readonly number[], grid: VolumeGeometry): { map: Matrix4; length: number } {
+function stepMap(solved: readonly number[], stretch: number, grid: VolumeGeometry): { map: Matrix4; length: number } {
   const [a, b, c, x, y, z] = solved as [number, number, number, number, number, number];
   const [angle, shift] = [Math.hypot(a, b, c), Math.hypot(x, y, z)];
-  const share = Math.min(1, LONGEST_STEP[0] / shift, LONGEST_STEP[1] / angle);
+  const share = Math.min(stretch, LONGEST_STEP[0] / shift, LONGEST_STEP[1] / angle);
   const centre = middleOf(grid);
   const turn = multiply(
     rotationAbout([share * a, share * b, share * c]),
