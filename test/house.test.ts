@@ -22,7 +22,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['dicomweb', 'admin'],
   ['server'],
   ['commands'],
-  ['main'],
+  ['main', 'health'],
 ];
 const NEVERS: readonly (readonly [string, string])[] = [
   ['dicomweb', 'delivery'],

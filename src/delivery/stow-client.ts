@@ -78,10 +78,8 @@ export async function pushByStow(node: Node, objects: readonly Outgoing[]): Prom
 async function* multipart(objects: readonly Outgoing[], boundary: string): AsyncGenerator<Buffer> {
   let separator = '';
   for (const object of objects) {
-    yield Buffer.from(
-      `${separator}--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${object.transferSyntaxUID}\r\n\r\n`,
-      'latin1',
-    );
+    // No transfer-syntax parameter: the file meta says it (PS3.18 8.7.9), and Orthanc 1.10 refuses a part type that has one.
+    yield Buffer.from(`${separator}--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, 'latin1');
     yield object.head;
     yield* object.body;
     separator = '\r\n';

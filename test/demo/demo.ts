@@ -4,12 +4,13 @@
  *   npm run demo              stays up afterwards, to be looked at
  *   npm run demo -- --once    ends with 0 when every step held, with 1 otherwise
  */
-import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync, cpSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { fork, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startGateway, type GatewayProcess } from '../peers/gateway.ts';
+import { until } from '../peers/ports.ts';
 import { ctStudy, mrFollowUp, type PhantomStudy } from '../phantom/studies.ts';
 
 if (!process.versions.node.startsWith('24.')) {
@@ -51,13 +52,9 @@ async function demo(): Promise<void> {
 
   say('starting the stand-in hospital PACS');
   const pacs = await startPacs(studies);
-  const ports = {
-    http: await freePort(process.env['ISTHMUS_HTTP_PORT']),
-    dimse: await freePort(process.env['ISTHMUS_DIMSE_PORT']),
-  };
   say('starting the gateway');
-  const base = await startGateway(pacs, ports);
-  const order = { host: '127.0.0.1', dimsePort: ports.dimse, httpUrl: `${base}/dicom-web` };
+  const { base, dimsePort } = await startDemoGateway(pacs);
+  const order = { host: '127.0.0.1', dimsePort, httpUrl: `${base}/dicom-web` };
 
   say('the PACS forwards the CT study by C-STORE, the MR visits by STOW-RS');
   let sent = 0;
@@ -107,7 +104,7 @@ async function demo(): Promise<void> {
   if (once) process.exit(0);
   say(`DICOMweb:  ${base}/dicom-web/studies`);
   say(`Console:   ${base}/`);
-  say(`C-STORE:   ISTHMUS@127.0.0.1:${ports.dimse}`);
+  say(`C-STORE:   ISTHMUS@127.0.0.1:${dimsePort}`);
   say('Ctrl+C ends the demo and removes its data.');
 }
 
@@ -154,18 +151,13 @@ async function startPacs(studies: readonly PhantomStudy[]): Promise<Pacs> {
 }
 
 /** The gateway as `npm start` runs it, with a configuration of its own: head MR may pass, since these heads are synthetic. */
-async function startGateway(pacs: Pacs, ports: { http: number; dimse: number }): Promise<string> {
-  const config = join(work, 'config');
-  cpSync(join(root, 'config', 'profiles'), join(config, 'profiles'), { recursive: true });
-  writeFileSync(
-    join(config, 'gateway.yaml'),
-    'http: { host: 127.0.0.1 }\ncompletion: { quietSeconds: 2 }\nlog: warn\n',
-  );
-  writeFileSync(
-    join(config, 'nodes.yaml'),
-    `nodes:
+async function startDemoGateway(pacs: Pacs): Promise<GatewayProcess> {
+  const gateway = await startGateway({
+    folder: join(work, 'gateway'),
+    log: 'terminal',
+    gateway: 'completion: { quietSeconds: 2 }\nlog: warn\n',
+    nodes: `nodes:
   pacs:
-    dimse: { aeTitle: STANDIN, host: 127.0.0.1, port: ${pacs.dimse} }
     dicomweb: { url: "http://127.0.0.1:${pacs.http}/dicom-web" }
     deliverBy: dicomweb
     proof: read-back
@@ -175,35 +167,18 @@ async function startGateway(pacs: Pacs, ports: { http: number; dimse: number }):
     deliverBy: dimse
     proof: read-back
 `,
-  );
-  writeFileSync(
-    join(config, 'rules.yaml'),
-    `admission:
+    rules: `admission:
   - { name: head MR for registration, when: { modality: MR }, project: demo, profile: basic }
   - { name: research, when: { callingAE: "*" }, project: demo, profile: hipaa-safe-harbor }
 processing:
   - { name: quieter chest CT, when: { modality: CT }, run: ct-denoise, deliver: [pacs-dimse] }
   - { name: align follow-up, when: { expr: 'series.Modality == "MR" && study.hasPrior' }, run: register, with: { fixed: newest-prior }, deliver: [pacs] }
 `,
-  );
-  const child = spawn(process.execPath, [join(root, 'src', 'main.ts'), 'serve'], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: {
-      ...process.env,
-      ISTHMUS_CONFIG: config,
-      ISTHMUS_DATA: join(work, 'data'),
-      ISTHMUS_HOST: '127.0.0.1',
-      ISTHMUS_HTTP_PORT: String(ports.http),
-      ISTHMUS_DIMSE_PORT: String(ports.dimse),
-    },
+    ...(process.env['ISTHMUS_HTTP_PORT'] === undefined ? {} : { httpPort: process.env['ISTHMUS_HTTP_PORT'] }),
+    ...(process.env['ISTHMUS_DIMSE_PORT'] === undefined ? {} : { dimsePort: process.env['ISTHMUS_DIMSE_PORT'] }),
   });
-  children.push(child);
-  const base = `http://127.0.0.1:${ports.http}`;
-  await until('the gateway to be ready', async () => {
-    if (child.exitCode !== null) throw new Error(`the gateway ended with ${child.exitCode}`);
-    return (await fetch(`${base}/readyz`).catch(() => undefined))?.status === 200;
-  });
-  return base;
+  children.push(gateway.child);
+  return gateway;
 }
 
 type DicomJson = Record<string, { Value?: unknown[] } | undefined>;
@@ -247,11 +222,16 @@ interface Item {
 
 async function workDone(base: string): Promise<Item[]> {
   let items: Item[] = [];
-  await until('the work to end', async () => {
-    items = (await (await fetch(`${base}/api/work-items`)).json()) as Item[];
-    const derivations = items.filter(({ kind }) => kind === 'derive');
-    return derivations.length >= 2 && items.every(({ state }) => state === 'COMPLETED' || state === 'CANCELED');
-  });
+  await until(
+    'the work to end',
+    async () => {
+      items = (await (await fetch(`${base}/api/work-items`)).json()) as Item[];
+      const derivations = items.filter(({ kind }) => kind === 'derive');
+      return derivations.length >= 2 && items.every(({ state }) => state === 'COMPLETED' || state === 'CANCELED');
+    },
+    LONGEST_WAIT_MS,
+    500,
+  );
   return items;
 }
 
@@ -281,24 +261,4 @@ async function checkArrival(pacs: Pacs, studies: readonly PhantomStudy[]): Promi
   check(strays === 0, 'nothing arrived in the PACS under any other study');
   const derived = new Set(held.map(({ series }) => series)).size - studies.length;
   check(derived >= 3, `${derived} derived series in the PACS (denoised, registered, registration)`);
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + LONGEST_WAIT_MS;
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`waited ${LONGEST_WAIT_MS / 60_000} minutes for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
-}
-
-/** The port asked for, or any free one. */
-function freePort(wanted: string | undefined): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(Number(wanted ?? 0), '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
