@@ -33,14 +33,27 @@ export const MIGRATE_AUDIT = {
   ],
 } as const;
 
-export function recordAudit(audit: Audit, event: AuditEvent, actor: string, facts: Readonly<Record<string, string | number>>): void {
+export function recordAudit(
+  audit: Audit,
+  event: AuditEvent,
+  actor: string,
+  facts: Readonly<Record<string, string | number>>,
+): void {
   audit.database.transaction(() => {
     const last = audit.database.get('SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1');
     const number = Number(last?.['number'] ?? 0) + 1;
     const at = audit.now();
     const text = JSON.stringify(facts);
     const hash = link(String(last?.['hash'] ?? ''), number, at, event, actor, text);
-    audit.database.run('INSERT INTO audit (number, at, event, actor, facts, hash) VALUES (?, ?, ?, ?, ?, ?)', number, at, event, actor, text, hash);
+    audit.database.run(
+      'INSERT INTO audit (number, at, event, actor, facts, hash) VALUES (?, ?, ?, ?, ?, ?)',
+      number,
+      at,
+      event,
+      actor,
+      text,
+      hash,
+    );
   });
 }
 
@@ -58,5 +71,7 @@ export function firstBrokenRow(audit: Audit): number | undefined {
 }
 
 function link(previous: string, number: number, at: number, event: string, actor: string, facts: string): string {
-  return createHash('sha256').update(JSON.stringify([previous, number, at, event, actor, facts])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([previous, number, at, event, actor, facts]))
+    .digest('hex');
 }

@@ -133,7 +133,12 @@ export function backOffMs(attempts: number, random: () => number = Math.random):
 }
 
 /** Ends an attempt that failed: later again, or CANCELED when it was the last or `final`. `error` holds no patient's value. */
-export function failWork(items: WorkItems, item: WorkItem, error: string, options: { readonly final: boolean }): WorkItemState {
+export function failWork(
+  items: WorkItems,
+  item: WorkItem,
+  error: string,
+  options: { readonly final: boolean },
+): WorkItemState {
   const over = options.final || item.attempts >= item.maxAttempts;
   const now = items.now();
   items.database.run(
@@ -162,19 +167,29 @@ export function retryWork(items: WorkItems, uid: string): boolean {
 
 /** Leases of a process that is gone: at start nobody works on anything. */
 export function releaseLeases(items: WorkItems): number {
-  return items.database.run("UPDATE work_item SET lease_until = 0 WHERE state = 'IN PROGRESS' AND lease_until > 0").changes;
+  return items.database.run("UPDATE work_item SET lease_until = 0 WHERE state = 'IN PROGRESS' AND lease_until > 0")
+    .changes;
 }
 
 export function workItemsOf(items: WorkItems, studyInstanceUID: string): WorkItem[] {
-  return items.database.all('SELECT * FROM work_item WHERE study_uid = ? ORDER BY created_at, uid', studyInstanceUID).map(workItem);
+  return items.database
+    .all('SELECT * FROM work_item WHERE study_uid = ? ORDER BY created_at, uid', studyInstanceUID)
+    .map(workItem);
 }
 
 /** Newest first. */
-export function listWork(items: WorkItems, options: { readonly state?: WorkItemState; readonly limit: number }): WorkItem[] {
+export function listWork(
+  items: WorkItems,
+  options: { readonly state?: WorkItemState; readonly limit: number },
+): WorkItem[] {
   const rows =
     options.state === undefined
       ? items.database.all('SELECT * FROM work_item ORDER BY created_at DESC, uid LIMIT ?', options.limit)
-      : items.database.all('SELECT * FROM work_item WHERE state = ? ORDER BY created_at DESC, uid LIMIT ?', options.state, options.limit);
+      : items.database.all(
+          'SELECT * FROM work_item WHERE state = ? ORDER BY created_at DESC, uid LIMIT ?',
+          options.state,
+          options.limit,
+        );
   return rows.map(workItem);
 }
 
@@ -187,7 +202,8 @@ export function countWork(items: WorkItems): Record<WorkItemState, number> {
 }
 
 export function deleteEndedWork(items: WorkItems, before: number): number {
-  return items.database.run("DELETE FROM work_item WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at < ?", before).changes;
+  return items.database.run("DELETE FROM work_item WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at < ?", before)
+    .changes;
 }
 
 function workItem(row: Row): WorkItem {
