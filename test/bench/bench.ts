@@ -1,0 +1,200 @@
+/**
+ * Side by side with Debian's Orthanc on this machine: the same instances to both, one after the other, the order swapped every round.
+ * Ours de-identifies and is durable (file and index) before it answers; Orthanc stores as received. Run it on an otherwise idle machine.
+ *   npm run bench -- [--rounds N] [--count N] [--only kind,kind] [--skip kind,kind] [--json FILE]
+ */
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { openCtMaker, type CtMaker } from './ct.ts';
+import { measure } from './process-tree.ts';
+import { sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.ts';
+import { countByQido, startFloor, startOurs, startPeer, type Server } from './servers.ts';
+import { headline, summarise, table, type Cell } from './report.ts';
+
+/** Instances that each server gets before anything is timed. */
+const WARM_UP = 20;
+
+interface Kind {
+  readonly name: string;
+  /** The floor has no DICOM; it is asked only what it can do. */
+  readonly floor: boolean;
+  readonly missing?: string | undefined;
+  /** Made once for a round: every server gets the same. */
+  prepare(maker: CtMaker, count: number): (server: Server) => Promise<{ items: number; sent: Sent }>;
+}
+
+const KINDS: readonly Kind[] = [
+  ...[
+    { clients: 1, perRequest: 1 },
+    { clients: 4, perRequest: 1 },
+    { clients: 1, perRequest: 50 },
+    { clients: 4, perRequest: 50 },
+  ].map((plan): Kind => ({
+    name: `stow-${plan.perRequest}x${plan.clients}`,
+    floor: true,
+    prepare(maker, count) {
+      const objects = maker.study(Math.max(count, plan.clients * plan.perRequest));
+      return async (server) => ({ items: objects.length, sent: await sendByStow(server, objects, plan) });
+    },
+  })),
+  ...[1, 4].map((clients): Kind => ({
+    name: `cstore-x${clients}`,
+    floor: false,
+    missing: storescuMissing(),
+    prepare(maker, count) {
+      const objects = maker.study(count);
+      return async (server) => ({
+        items: objects.length,
+        sent: await sendByCStore(server, objects, { clients, perRequest: 1 }),
+      });
+    },
+  })),
+];
+
+const USAGE = `npm run bench -- [options]
+  --rounds N    each kind on each server, the order swapped every round (3)
+  --count N     instances a kind and round (100)
+  --only A,B    only these kinds
+  --skip A,B    not these
+  --json FILE   appends one JSON line a cell and one a summary
+kinds: ${KINDS.map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
+`;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    count: { type: 'string', default: '100' },
+    only: { type: 'string', default: '' },
+    skip: { type: 'string', default: '' },
+    json: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+process.exitCode = values.help ? help() : await bench();
+
+function help(): number {
+  process.stdout.write(USAGE);
+  return 0;
+}
+
+async function bench(): Promise<number> {
+  const rounds = Number(values.rounds);
+  const count = Number(values.count);
+  const kinds = chosenKinds(values.only, values.skip);
+  if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(count) || count < 1 || kinds === undefined) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-bench-'));
+  const servers: Server[] = [];
+  try {
+    servers.push(await startOurs(folder));
+    const peer = await startPeer(folder);
+    if (typeof peer === 'string') {
+      process.stdout.write(`\n*** NO COMPARISON: ${peer}. Ours and the floor are measured alone. ***\n\n`);
+    } else servers.push(peer);
+    servers.push(await startFloor(folder));
+    const cells = await runRounds(servers, kinds, rounds, count);
+    const complaints = await checkCounts(servers, cells);
+    report(servers, cells, complaints);
+    return complaints.length === 0 ? 0 : 1;
+  } finally {
+    for (const server of servers) await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Undefined when a name is none of ours. */
+function chosenKinds(only: string, skip: string): Kind[] | undefined {
+  const listed = (text: string): string[] => text.split(',').filter((name) => name !== '');
+  const named = [...listed(only), ...listed(skip)];
+  if (named.some((name) => !KINDS.some((kind) => kind.name === name))) return undefined;
+  return KINDS.filter(({ name }) => (only === '' || listed(only).includes(name)) && !listed(skip).includes(name));
+}
+
+async function runRounds(servers: readonly Server[], kinds: readonly Kind[], rounds: number, count: number) {
+  const maker = openCtMaker();
+  const cells: Cell[] = [];
+  await warmUp(servers, maker);
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of kinds) {
+      if (kind.missing !== undefined) {
+        if (round === 0) process.stdout.write(`*** ${kind.name} left out: ${kind.missing} ***\n`);
+        continue;
+      }
+      const run = kind.prepare(maker, count);
+      for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
+        if (server.kind === 'bytes' && !kind.floor) continue;
+        const usage = await measure(server.pid, () => run(server));
+        const { items, sent } = usage.result;
+        const cell: Cell = { kind: kind.name, round, server: server.name, items, ...usageOf(usage, items, sent) };
+        cells.push(cell);
+        if (values.json !== undefined) appendFileSync(values.json, `${JSON.stringify({ cell })}\n`);
+        process.stderr.write(
+          `round ${round + 1} ${kind.name} ${server.name}: ${cell.rate.toFixed(0)}/s ${cell.cpuMs.toFixed(2)} ms\n`,
+        );
+      }
+    }
+  }
+  return cells;
+}
+
+function usageOf(
+  usage: { cpuMs: number; peakMb: number },
+  items: number,
+  sent: Sent,
+): Omit<Cell, 'kind' | 'round' | 'server' | 'items'> {
+  return {
+    rate: (1000 * items) / sent.wallMs,
+    cpuMs: usage.cpuMs / items,
+    peakMb: usage.peakMb,
+    p50Ms: percentile(sent.requestMs, 0.5),
+    p99Ms: percentile(sent.requestMs, 0.99),
+    firstByteMs: percentile(sent.firstByteMs, 0.5),
+  };
+}
+
+function percentile(samples: readonly number[], share: number): number | undefined {
+  return [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))];
+}
+
+/** Neither server is judged by its first requests. */
+async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void> {
+  const objects = maker.study(WARM_UP);
+  for (const server of servers) await sendByStow(server, objects, { clients: 1, perRequest: 1 });
+}
+
+/** What was acknowledged must be shown, or the figures mean nothing. */
+async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): Promise<string[]> {
+  const complaints: string[] = [];
+  for (const server of servers.filter(({ kind }) => kind === 'dicomweb')) {
+    const sent = WARM_UP + cells.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), 0);
+    let shown = 0;
+    for (let attempt = 0; attempt < 20 && (shown = await countByQido(server)) !== sent; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    if (shown !== sent)
+      complaints.push(`${server.name} shows ${shown} of ${sent} instances: its figures are NOT valid`);
+    else process.stdout.write(`${server.name} shows all ${sent} instances by QIDO-RS\n`);
+  }
+  return complaints;
+}
+
+function report(servers: readonly Server[], cells: readonly Cell[], complaints: readonly string[]): void {
+  const [ours, second] = servers;
+  const peer = second?.kind === 'dicomweb' ? second.name : undefined;
+  const summaries = summarise(cells);
+  if (values.json !== undefined) {
+    const machine = {
+      at: new Date().toISOString(),
+      node: process.version,
+      cpu: cpus()[0]?.model,
+      cores: cpus().length,
+    };
+    for (const summary of summaries) appendFileSync(values.json, `${JSON.stringify({ summary, machine })}\n`);
+  }
+  process.stdout.write(`\n${headline()}\n${table(summaries, ours?.name ?? '', peer)}\n`);
+  for (const complaint of complaints) process.stdout.write(`*** ${complaint} ***\n`);
+}
