@@ -2,6 +2,7 @@
  * An instance comes home: read the head, choose the admission rule, de-identify, store, and only then let the door answer.
  * The only place that sees identified objects, for as long as they stream by. What cannot be let in is sealed in quarantine.
  */
+import { randomUUID } from 'node:crypto';
 import { deidentify } from '../deidentify/deidentify.ts';
 import { storeInstance } from '../archive/instances.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
@@ -45,8 +46,11 @@ export interface ReceiveSource {
   readonly transferSyntaxUID?: string;
 }
 
-/** As much of an object is kept in memory until it is stored, so that it can still be sealed. */
-const KEEP_BYTES = 32 * 2 ** 20;
+/**
+ * While its head is being judged everything of an object is kept, so that it can be sealed; once it is admitted only as much as this,
+ * since then it fails only by damage, of which the sender hears.
+ */
+const KEEP_ADMITTED_BYTES = 8 * 2 ** 20;
 
 /**
  * Takes one object in. `taken` resolves when its bytes have been read (the next may follow), `done` when it is durable or refused.
@@ -72,14 +76,14 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
       source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID },
     );
     names = namesOf(object);
-    return await admit(gateway, object, names, from);
+    return await admit(gateway, object, names, tee, from);
   } catch (error) {
     const refusal = error instanceof Refusal ? error : unexpected(gateway, error);
     return { ...names, ...(await refuse(gateway, refusal, source, tee, from)) };
   }
 }
 
-async function admit(gateway: Gateway, object: Identified, names: Names, from: Sender): Promise<Received> {
+async function admit(gateway: Gateway, object: Identified, names: Names, tee: Tee, from: Sender): Promise<Received> {
   const { expectedStudyInstanceUID } = from;
   if (expectedStudyInstanceUID !== undefined && names.studyInstanceUID !== expectedStudyInstanceUID) {
     throw new Refusal('OtherStudy', 'the instance belongs to another study than the request names (PS3.18 10.5.1)');
@@ -91,6 +95,7 @@ async function admit(gateway: Gateway, object: Identified, names: Names, from: S
     profile: profileOf(gateway, rule.profile),
   });
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = clean;
+  tee.keepAtMost(KEEP_ADMITTED_BYTES);
   beginArrival(gateway, studyInstanceUID);
   try {
     await storeInstance(gateway.archive, clean, {
@@ -142,7 +147,7 @@ async function refuse(
 }
 
 function unexpected(gateway: Gateway, error: unknown): Refusal {
-  const id = Math.random().toString(36).slice(2, 10);
+  const id = randomUUID();
   gateway.log.error('unexpected', { id, error: error instanceof Error ? error.name : 'unknown', at: stackLine(error) });
   return new Refusal('ProcessingFailure', `processing failed; see the log under ${id}`);
 }
@@ -178,8 +183,10 @@ function admissionFacts(dataSet: DataSet, from: Sender): AdmissionFacts {
 }
 
 interface Tee {
-  /** The source, its first KEEP_BYTES being kept on the way. */
+  /** The source, kept on the way from its first byte on. */
   bytes(): AsyncIterable<Buffer>;
+  /** Keeps nothing of a source that is longer than this. */
+  keepAtMost(bytes: number): void;
   /** Everything from the first byte on, what is still to come included; undefined when part of it has passed by. */
   fromStart(): AsyncIterable<Buffer> | undefined;
   /** Reads what nobody wants. */
@@ -191,6 +198,7 @@ function keepBytes(source: AsyncIterable<Uint8Array>): Tee {
   const chunks = source[Symbol.asyncIterator]();
   let kept: Buffer[] = [];
   let keptBytes = 0;
+  let mostBytes = Infinity;
   let passed = false;
   let over = false;
   let failure: unknown;
@@ -220,18 +228,26 @@ function keepBytes(source: AsyncIterable<Uint8Array>): Tee {
     const { value } = read;
     return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   };
+  const keep = (chunk?: Buffer): void => {
+    if (chunk !== undefined) {
+      kept.push(chunk);
+      keptBytes += chunk.length;
+    }
+    if (keptBytes <= mostBytes) return;
+    kept = [];
+    passed = true;
+  };
   return {
     ended,
     async *bytes() {
       for (let chunk = await next(); chunk !== undefined; chunk = await next()) {
-        keptBytes += chunk.length;
-        if (keptBytes <= KEEP_BYTES) kept.push(chunk);
-        else {
-          kept = [];
-          passed = true;
-        }
+        if (!passed) keep(chunk);
         yield chunk;
       }
+    },
+    keepAtMost(bytes) {
+      mostBytes = bytes;
+      keep();
     },
     fromStart() {
       if (passed) return undefined;

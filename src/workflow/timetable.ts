@@ -1,5 +1,6 @@
 /** What happens by the clock (node-cron): completion, due work, retention, clean-up. */
 import { schedule, type ScheduledTask } from 'node-cron';
+import { reclaim } from '../archive/reclaim.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
@@ -30,7 +31,8 @@ export function startTimetable(gateway: Gateway): Timetable {
           });
         }
       },
-      { name, noOverlap: true },
+      // A tick that comes late is made up by the next one.
+      { name, noOverlap: true, suppressMissedWarning: true },
     );
   const tasks = [
     tick('complete studies and do due work', '* * * * * *', () => {
@@ -38,6 +40,7 @@ export function startTimetable(gateway: Gateway): Timetable {
       performer.kick();
     }),
     tick('retention', '17 * * * *', () => retain(gateway)),
+    tick('reclaim replaced bytes', '47 2 * * *', () => reclaim(gateway.archive)),
     tick('clean up work items', '37 3 * * *', () =>
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),

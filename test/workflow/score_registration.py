@@ -51,7 +51,8 @@ def to_moving(registration, points):
 
 
 def dice(a, b):
-    labels = [n for n in np.unique(a) if n > 0]
+    """Mean over the labels of more than 100 voxels."""
+    labels = [n for n in np.unique(a) if n > 0 and np.sum(a == n) > 100]
     return float(np.mean([2 * np.sum((a == n) & (b == n)) / max(1, np.sum(a == n) + np.sum(b == n)) for n in labels]))
 
 
