@@ -10,6 +10,7 @@ import { displacementLengths, inverseConsistency, jacobianFigures } from './fiel
 import type { GridField } from './field-quality.ts';
 import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
+import type { ModelCard } from './manifest.ts';
 import type { RegistrationPair } from './registration-settings.ts';
 import { alignRigidly, initialAlignment, mirrorLooksBetter, rotationDegrees, similarityThrough } from './rigid.ts';
 import type { Prepared, RigidSessions } from './rigid.ts';
@@ -39,6 +40,7 @@ export interface RegistrationSessions extends RigidSessions {
 export interface RegistrationModel {
   readonly sessions: RegistrationSessions;
   readonly gates: Readonly<Record<string, Gate>>;
+  readonly applies: ModelCard['applies'];
 }
 
 export interface RegistrationQuality {
@@ -80,8 +82,8 @@ export interface RegistrationResult {
 /** Told after each step, with the share done. */
 export type Progress = (step: string, share: number) => void;
 
-const SUPPORTED_MODALITIES = new Set(['CT', 'MR', 'PT', 'NM']);
-const MIN_SLICES = 8;
+/** Fewer give descriptors and gradients nothing to stand on. */
+const LEAST_PER_AXIS = 8;
 const MIN_IN_VIEW = 0.1;
 /** Correlation after rigid alignment from which two series of one modality count as one contrast. */
 const SAME_CONTRAST_NCC = 0.5;
@@ -92,8 +94,8 @@ export async function register(
   { fixed, moving, settings }: RegistrationPair,
   progress: Progress = () => undefined,
 ): Promise<RegistrationResult> {
-  refuseUnfit('fixed', fixed);
-  refuseUnfit('moving', moving);
+  refuseUnfit('fixed', fixed, model.applies);
+  refuseUnfit('moving', moving, model.applies);
   const finest = Math.max(Math.min(...fixed.geometry.spacingMm), Math.min(...moving.geometry.spacingMm));
   const grid = cubicGrid(fixed.geometry, finest, settings.maxWorkingVoxels);
   const spacing = at(grid.spacingMm, 0);
@@ -144,11 +146,19 @@ interface Estimate {
   readonly same: boolean;
 }
 
-function refuseUnfit(role: 'fixed' | 'moving', { geometry, voxels, modality }: Volume): void {
+function refuseUnfit(
+  role: 'fixed' | 'moving',
+  { geometry, voxels, modality }: Volume,
+  { modalities, minSlices = 1 }: ModelCard['applies'],
+): void {
   const { columns, rows, slices } = geometry;
-  if (slices < MIN_SLICES || Math.min(columns, rows) < MIN_SLICES) {
+  const least = Math.max(minSlices, LEAST_PER_AXIS);
+  if (slices < least || Math.min(columns, rows) < LEAST_PER_AXIS) {
     const size = `${columns} x ${rows} x ${slices}`;
-    throw new Refusal('PipelineRefused', `${role} has ${size} voxels; at least ${MIN_SLICES} per axis are expected`);
+    throw new Refusal(
+      'PipelineRefused',
+      `${role} has ${size} voxels; at least ${least} slices and ${LEAST_PER_AXIS} per axis are expected`,
+    );
   }
   if (voxels.length !== voxelCount(geometry)) {
     throw new Refusal(
@@ -156,9 +166,8 @@ function refuseUnfit(role: 'fixed' | 'moving', { geometry, voxels, modality }: V
       `${role} has ${voxels.length} voxel values; its geometry asks for ${voxelCount(geometry)}`,
     );
   }
-  if (!SUPPORTED_MODALITIES.has(modality)) {
-    const expected = [...SUPPORTED_MODALITIES].join(', ');
-    throw new Refusal('PipelineRefused', `${role} is of another modality than ${expected}`);
+  if (!modalities.includes(modality)) {
+    throw new Refusal('PipelineRefused', `${role} is of another modality than ${modalities.join(', ')}`);
   }
   if (!voxels.every((value) => Number.isFinite(value))) {
     throw new Refusal('PipelineRefused', `${role} has voxels that are not finite numbers`);

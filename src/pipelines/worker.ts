@@ -24,7 +24,7 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
       mono: await open('deform-mono'),
       multi: await open('deform-multi'),
     };
-    const opened: RegistrationModel = { sessions, gates: model.card.gates };
+    const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);
   },
   denoise: async (model, threads) => {

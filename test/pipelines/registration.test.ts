@@ -42,7 +42,7 @@ before(async () => {
     mono: await open('deform-mono'),
     multi: await open('deform-multi'),
   };
-  model = { sessions, gates: loaded.card.gates };
+  model = { sessions, gates: loaded.card.gates, applies: loaded.card.applies };
   release = () => Promise.all(Object.values(sessions).map((session) => session.release()));
 });
 
@@ -163,7 +163,10 @@ test('series that do not overlap in one frame of reference are refused', async (
 test('too few slices, another modality, an empty series and voxels that are no numbers are refused', async () => {
   const fixed = sampled(plain);
   const attempt = (moving: Volume) => register(model, { fixed, moving, settings: DEFAULT_SETTINGS });
-  await assert.rejects(attempt(sampled(gridAbout([44, 48, 7], [3, 3, 8]))), refuses(/44 x 48 x 7 voxels; at least 8/));
+  await assert.rejects(
+    attempt(sampled(gridAbout([44, 48, 7], [3, 3, 8]))),
+    refuses(/44 x 48 x 7 voxels; at least 8 slices/),
+  );
   await assert.rejects(attempt({ ...fixed, modality: 'US' }), refuses(/moving is of another modality than CT, MR/));
   await assert.rejects(attempt({ ...fixed, voxels: new Float32Array(fixed.voxels.length) }), refuses(/shows nothing/));
   const broken = fixed.voxels.slice();
