@@ -154,14 +154,20 @@ export function nameOf(object: DicomJson, keyword: string): string {
 
 /** Names compare without case, accents and empty trailing components or groups. */
 export function foldName(name: string): string {
-  return name
+  const folded = name
     .normalize('NFKD')
     .replace(/\p{Mn}/gu, '')
     .toLowerCase()
     .split('=')
-    .map((group) => group.replace(/[\^ ]+$/, '').trim())
-    .join('=')
-    .replace(/=+$/, '');
+    .map((group) => withoutTrailing(group, '^ ').trim())
+    .join('=');
+  return withoutTrailing(folded, '=');
+}
+
+function withoutTrailing(text: string, characters: string): string {
+  let end = text.length;
+  while (end > 0 && characters.includes(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
 }
 
 /** YYYYMMDD; '' for what is no date. The old form with dots (PS3.5 6.2 note) is understood. */

@@ -7,6 +7,7 @@ import {
   characterSetOf,
   findElement,
   numberValue,
+  withoutTrailingPadding,
   type DataElement,
   type DataSet,
 } from '../dicom/data-set.ts';
@@ -322,7 +323,7 @@ function replaceOrFall(
 /** Equal words stay equal, so that what refers to them still does. */
 function writeWord(run: Rewriting, at: Place, element: DataElement): void {
   const vr = vrOf(element.tag) ?? element.vr;
-  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), vr).replace(/[ \0]+$/, '');
+  const text = withoutTrailingPadding(decodeText(at.set, littleEndianValue(at.dataSet, element), vr));
   writeText(run.sink, element.tag, vr, text === '' ? '' : pseudonymOfText(run.domain, text));
   run.counts.dummies++;
 }
@@ -413,7 +414,7 @@ function isRequired(type: AttributeType | undefined): boolean {
 function keepCoded(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
   const designator = findElement(at.dataSet, CODING_SCHEME_DESIGNATOR);
   const isPublic = designator !== undefined && isPublicScheme(asciiOf(at.dataSet, designator));
-  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr).replace(/[ \0]+$/, '');
+  const text = withoutTrailingPadding(decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr));
   if (text === '') {
     writeElement(run.sink, element.tag, plan.vr, EMPTY);
     return;
@@ -433,7 +434,7 @@ function keepCoded(run: Rewriting, at: Place, element: DataElement, plan: Plan):
 }
 
 function keepText(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
-  const text = decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr).replace(/[ \0]+$/, '');
+  const text = withoutTrailingPadding(decodeText(at.set, littleEndianValue(at.dataSet, element), plan.vr));
   if (hasIdentifyingWord(run, text)) return removeText(run, at, element, plan);
   writeElement(run.sink, element.tag, plan.vr, encodeText(text));
   run.counts.kept++;

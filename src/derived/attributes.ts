@@ -1,6 +1,13 @@
 /** Data sets in the making: attributes by tag, copied from where they lie or given a value, written in Explicit VR LE and UTF-8. */
 import { decodeText, type CharacterSet } from '../dicom/character-set.ts';
-import { characterSetOf, findElement, valueBytes, type DataElement, type DataSet } from '../dicom/data-set.ts';
+import {
+  characterSetOf,
+  findElement,
+  valueBytes,
+  withoutTrailingPadding,
+  type DataElement,
+  type DataSet,
+} from '../dicom/data-set.ts';
 import { tag, vrOf, type VrContext } from '../dicom/dictionary.ts';
 import { VR_TRAITS, type Vr } from '../dicom/vr.ts';
 import {
@@ -105,7 +112,7 @@ function writeCopied(sink: Sink, { dataSet, element, characterSet }: Copied): vo
       sink,
       element.tag,
       element.vr,
-      decodeText(characterSet, valueBytes(dataSet, element), element.vr).replace(/[ \0]+$/, ''),
+      withoutTrailingPadding(decodeText(characterSet, valueBytes(dataSet, element), element.vr)),
     );
   } else {
     copyElement(sink, dataSet, element);

@@ -100,7 +100,7 @@ function isPadding(byte: number | undefined): boolean {
 /** Every value of a multi-valued ASCII element, each trimmed; empty list when absent or empty. */
 export function asciiValues(dataSet: DataSet, tag: number): string[] {
   const text = asciiValue(dataSet, tag);
-  return text === undefined ? [] : text.split('\\').map((value) => value.replace(/^[ \0]+|[ \0]+$/g, ''));
+  return text === undefined ? [] : text.split('\\').map(withoutPadding);
 }
 
 /** The character set that a data set declares; an item without one inherits its parent's (PS3.5 7.5.3). */
@@ -118,14 +118,28 @@ export function textValue(
 ): string | undefined {
   const element = findElement(dataSet, tag);
   if (element === undefined || element.valueEnd === element.valueStart) return undefined;
-  return decodeText(set, valueBytes(dataSet, element), element.vr).replace(/[ \0]+$/, '') || undefined;
+  return withoutTrailingPadding(decodeText(set, valueBytes(dataSet, element), element.vr)) || undefined;
+}
+
+/** Text without the blanks and NULs at its end (PS3.5 6.2); one pass, however many there are in the middle. */
+export function withoutTrailingPadding(text: string): string {
+  let end = text.length;
+  while (end > 0 && isPadding(text.charCodeAt(end - 1))) end--;
+  return text.slice(0, end);
+}
+
+/** Text without the blanks and NULs at both ends. */
+export function withoutPadding(text: string): string {
+  let start = 0;
+  while (start < text.length && isPadding(text.charCodeAt(start))) start++;
+  return withoutTrailingPadding(text.slice(start));
 }
 
 /** Every number of a binary (US, SS, UL, SL, FL, FD, OF, OW ...) or decimal-text (DS, IS) element; NaN where text is no number. */
 export function numbersOf(dataSet: DataSet, element: DataElement): number[] {
   if (element.vr === 'DS' || element.vr === 'IS') {
     const text = asciiOf(dataSet, element);
-    return text === '' ? [] : text.split('\\').map((part) => (part.trim() === '' ? NaN : Number(part)));
+    return text === '' ? [] : text.split('\\').map(decimal);
   }
   const { bytes, encoding } = dataSet;
   const size = VR_TRAITS[element.vr].wordBytes;
@@ -134,6 +148,11 @@ export function numbersOf(dataSet: DataSet, element: DataElement): number[] {
   for (let at = element.valueStart; at + size <= element.valueEnd; at += size)
     numbers.push(numberAt(bytes, at, element.vr, big));
   return numbers;
+}
+
+/** PS3.5 6.2, DS and IS: no other notation that a programming language may know. */
+function decimal(text: string): number {
+  return /^ *[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)? *$/.test(text) ? Number(text) : NaN;
 }
 
 export function numberValues(dataSet: DataSet, tag: number): number[] {

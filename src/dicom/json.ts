@@ -10,6 +10,8 @@ import {
   numbersOf,
   tagKey,
   valueBytes,
+  withoutPadding,
+  withoutTrailingPadding,
   type DataElement,
   type DataSet,
 } from './data-set.ts';
@@ -237,7 +239,7 @@ const formatText = (value: string): string => JSON.stringify(value);
 export const NAME_GROUPS = ['Alphabetic', 'Ideographic', 'Phonetic'] as const;
 
 function formatName(value: string): string {
-  const groups = value.split('=', NAME_GROUPS.length).map((group) => group.replace(/[ \0]+$/, ''));
+  const groups = value.split('=', NAME_GROUPS.length).map(withoutTrailingPadding);
   const members = groups.flatMap((group, index) =>
     group === '' ? [] : [`"${NAME_GROUPS[index]}":${JSON.stringify(group)}`],
   );
@@ -247,7 +249,7 @@ function formatName(value: string): string {
 function asciiList(dataSet: DataSet, element: DataElement): string[] {
   const text = asciiOf(dataSet, element);
   if (!text.includes('\\')) return [text];
-  return text.split('\\').map((value) => value.replace(/^[ \0]+|[ \0]+$/g, ''));
+  return text.split('\\').map(withoutPadding);
 }
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i;

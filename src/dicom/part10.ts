@@ -8,7 +8,13 @@ import { asciiValue, type DataSet, type Encoding } from './data-set.ts';
 import { identified, type Head, type Identified, type PixelDataHeader } from './object.ts';
 import { MORE_BYTES, readDataSet, type ElementHeader } from './reader.ts';
 import { Refusal } from './refusal.ts';
-import { transferSyntax } from './transfer-syntax.ts';
+import {
+  EXPLICIT_VR_BIG_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  IMPLICIT_VR_LITTLE_ENDIAN,
+  transferSyntax,
+  type TransferSyntax,
+} from './transfer-syntax.ts';
 import { vrFromBytes } from './vr.ts';
 
 export interface ReceiveOptions {
@@ -26,6 +32,9 @@ const DEFAULT_MAX_INFLATED_BYTES = 4 * 2 ** 30;
 const MAX_TRAILING_BYTES = 64 * 2 ** 20;
 const FIRST_ATTEMPT_BYTES = 8192;
 const UNDEFINED_LENGTH = 0xffffffff;
+/** Real data sets deflate to a tenth, empty masks to a hundredth; beyond the first bytes more than this is an attack. */
+const MAX_INFLATION = 200;
+const FREE_INFLATED_BYTES = 128 * 2 ** 20;
 
 /**
  * Reads the head of an object while the rest still streams in.
@@ -36,41 +45,31 @@ export async function receiveObject(
   options: ReceiveOptions = {},
 ): Promise<Identified> {
   const chunks = source[Symbol.asyncIterator]();
-  const maxHeadBytes = options.maxHeadBytes ?? DEFAULT_MAX_HEAD_BYTES;
-  const start = await fill(chunks, { bytes: Buffer.alloc(0), ended: false }, FIRST_ATTEMPT_BYTES);
-  let prefix = start;
-  let stage: Stage;
-  for (;;) {
-    const read = attempt(() => readFileMeta(prefix.bytes, prefix.ended, options.transferSyntaxUID));
-    if (read !== undefined) {
-      stage = read;
-      break;
-    }
-    prefix = await fillMore(chunks, prefix, maxHeadBytes);
+  let reading = chunks;
+  try {
+    const maxHeadBytes = options.maxHeadBytes ?? DEFAULT_MAX_HEAD_BYTES;
+    const [stage, start] = await readUntil(chunks, NOTHING, maxHeadBytes, ({ bytes, ended }) =>
+      readFileMeta(bytes, ended, options.transferSyntaxUID, maxHeadBytes),
+    );
+    if (syntaxOf(stage).deflated) reading = inflated(start, stage.dataSetStart, chunks, options.maxInflatedBytes);
+    const [dataSet, prefix] = syntaxOf(stage).deflated ? [{ ...stage, dataSetStart: 0 }, NOTHING] : [stage, start];
+    const [{ head, bodyStart }, last] = await readUntil(reading, prefix, maxHeadBytes, ({ bytes, ended }) =>
+      readDataSetHead(bytes, dataSet, ended, maxHeadBytes),
+    );
+    return identified(head, pixelDataValue(head.pixelData, last.bytes.subarray(bodyStart), last.ended, reading));
+  } catch (error) {
+    await reading.return?.();
+    throw error;
   }
+}
+
+const NOTHING: Prefix = { bytes: Buffer.alloc(0), ended: false };
+
+function syntaxOf(stage: Stage): TransferSyntax {
   const syntax = transferSyntax(stage.transferSyntaxUID);
   if (syntax === undefined)
     throw new Refusal('TransferSyntaxNotSupported', 'Transfer Syntax UID (0002,0010) is none of PS3.6 Annex A');
-  let rest = chunks;
-  if (syntax.deflated) {
-    rest = inflated(
-      prefix.bytes.subarray(stage.dataSetStart),
-      prefix.ended,
-      chunks,
-      options.maxInflatedBytes ?? DEFAULT_MAX_INFLATED_BYTES,
-    );
-    prefix = await fill(rest, { bytes: Buffer.alloc(0), ended: false }, FIRST_ATTEMPT_BYTES);
-    stage = { ...stage, dataSetStart: 0 };
-  }
-  for (;;) {
-    const current = prefix;
-    const head = attempt(() => readDataSetHead(current.bytes, stage, current.ended));
-    if (head !== undefined) {
-      const body = pixelDataValue(head.head.pixelData, current.bytes.subarray(head.bodyStart), current.ended, rest);
-      return identified(head.head, body);
-    }
-    prefix = await fillMore(rest, prefix, maxHeadBytes);
-  }
+  return syntax;
 }
 
 /** Reads an object that is wholly in memory. @throws Refusal, as receiveObject does */
@@ -93,11 +92,11 @@ export interface HeadAndBody {
  * for what the archive and de-identification made themselves.
  */
 export function readHead(bytes: Buffer): HeadAndBody {
-  const stage = readFileMeta(bytes, true, undefined);
+  const stage = readFileMeta(bytes, true, undefined, Infinity);
   if (transferSyntax(stage.transferSyntaxUID)?.deflated === true) {
     throw new Refusal('TransferSyntaxNotSupported', 'a deflated object is read by receiveObject');
   }
-  return readDataSetHead(bytes, stage, true);
+  return readDataSetHead(bytes, stage, true, Infinity);
 }
 
 interface Prefix {
@@ -105,13 +104,24 @@ interface Prefix {
   readonly ended: boolean;
 }
 
-/** Runs a reader over a prefix; undefined when it wants more bytes. */
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error === MORE_BYTES) return undefined;
-    throw error;
+/** Runs a reader over a growing prefix until it wants no more bytes; what it read, and the prefix it read it from. */
+async function readUntil<T>(
+  chunks: AsyncIterator<Uint8Array>,
+  start: Prefix,
+  maxHeadBytes: number,
+  read: (prefix: Prefix) => T,
+): Promise<[T, Prefix]> {
+  let prefix = await fill(chunks, start, FIRST_ATTEMPT_BYTES);
+  for (;;) {
+    try {
+      return [read(prefix), prefix];
+    } catch (error) {
+      if (error !== MORE_BYTES) throw error;
+    }
+    if (prefix.bytes.length >= maxHeadBytes)
+      throw new Refusal('TooLarge', `the data set before the pixel data is longer than ${maxHeadBytes} bytes`);
+    // Doubling keeps the repeated reading of a long head linear.
+    prefix = await fill(chunks, prefix, prefix.bytes.length * 2);
   }
 }
 
@@ -127,20 +137,10 @@ async function fill(chunks: AsyncIterator<Uint8Array>, prefix: Prefix, wantedByt
       length += next.value.length;
     }
   }
-  const [only] = parts.filter((part) => part.length > 0);
-  const bytes =
-    parts.filter((part) => part.length > 0).length === 1 && only !== undefined
-      ? asBuffer(only)
-      : Buffer.concat(parts, length);
+  const filled = parts.filter((part) => part.length > 0);
+  const [only] = filled;
+  const bytes = filled.length === 1 && only !== undefined ? asBuffer(only) : Buffer.concat(filled, length);
   return { bytes, ended };
-}
-
-/** Doubling keeps the repeated reading of a long head linear. */
-async function fillMore(chunks: AsyncIterator<Uint8Array>, prefix: Prefix, maxHeadBytes: number): Promise<Prefix> {
-  if (prefix.bytes.length >= maxHeadBytes) {
-    throw new Refusal('TooLarge', `the data set before the pixel data is longer than ${maxHeadBytes} bytes`);
-  }
-  return fill(chunks, prefix, Math.max(FIRST_ATTEMPT_BYTES, prefix.bytes.length * 2));
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
@@ -154,73 +154,90 @@ interface Stage {
 }
 
 /** Preamble and group 0002, or what stands in for them. Group length is not trusted: the group ends where its number changes. */
-function readFileMeta(bytes: Buffer, complete: boolean, given: string | undefined): Stage {
+function readFileMeta(bytes: Buffer, complete: boolean, given: string | undefined, maxBytes: number): Stage {
   if (given !== undefined) return { fileMeta: undefined, transferSyntaxUID: given, dataSetStart: 0 };
-  if (bytes.length < 132 && !complete) throw MORE_BYTES;
-  const start =
-    bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM'
-      ? 132
-      : bytes.toString('latin1', 0, 4) === 'DICM'
-        ? 4
-        : 0;
+  if (bytes.length < 140 && !complete) throw MORE_BYTES;
+  const start = startOf(bytes);
   if (bytes.length < start + 8)
     throw new Refusal('CannotUnderstand', `${bytes.length} bytes are no DICOM object (PS3.10 section 7)`);
-  const group = bytes.readUInt16LE(start);
-  if (group !== 0x0002) {
-    if (start === 0 && group !== 0x0008) {
-      throw new Refusal('CannotUnderstand', 'neither "DICM" at byte 128 nor a data set at byte 0 (PS3.10 7.1)');
-    }
+  if (bytes.readUInt16LE(start) !== 0x0002) {
     return { fileMeta: undefined, transferSyntaxUID: guessTransferSyntax(bytes, start), dataSetStart: start };
   }
   const metaEncoding: Encoding = looksExplicit(bytes, start) ? 'explicit-le' : 'implicit-le';
   const { dataSet } = readDataSet(bytes, start, bytes.length, metaEncoding, {
     complete,
+    maxBytes,
     endBefore: (tag) => tag >>> 16 !== 0x0002,
   });
-  const transferSyntaxUID = asciiValue(dataSet, 0x00020010) ?? guessTransferSyntax(bytes, dataSet.end);
+  const named = asciiValue(dataSet, 0x00020010);
+  if (named === undefined && bytes.length < dataSet.end + 8 && !complete) throw MORE_BYTES;
+  const transferSyntaxUID = named ?? guessTransferSyntax(bytes, dataSet.end);
   return { fileMeta: dataSet, transferSyntaxUID, dataSetStart: dataSet.end };
 }
 
-const IMPLICIT_LE = '1.2.840.10008.1.2';
-const EXPLICIT_LE = '1.2.840.10008.1.2.1';
+/** Where the first element lies: after preamble and "DICM", after "DICM", or at byte 0 where both are missing. */
+function startOf(bytes: Buffer): number {
+  if (bytes.length >= 132 && bytes.toString('latin1', 128, 132) === 'DICM') {
+    // The four letters may also be part of a value, of an object without preamble.
+    return beginsObject(bytes, 0) && !beginsObject(bytes, 132) ? 0 : 132;
+  }
+  if (bytes.toString('latin1', 0, 4) === 'DICM') return 4;
+  if (bytes.length < 8 || beginsObject(bytes, 0)) return 0;
+  throw new Refusal('CannotUnderstand', 'neither "DICM" at byte 128 nor a data set at byte 0 (PS3.10 7.1)');
+}
+
+/** What real objects begin with: file meta information, or group 0008 in either byte order. */
+function beginsObject(bytes: Buffer, start: number): boolean {
+  if (bytes.length < start + 8) return false;
+  const group = bytes.readUInt16LE(start);
+  return group === 0x0002 || group === 0x0008 || beginsBigEndian(bytes, start);
+}
+
+function beginsBigEndian(bytes: Buffer, start: number): boolean {
+  return bytes.length >= start + 6 && bytes.readUInt16BE(start) === 0x0008 && looksExplicit(bytes, start);
+}
 
 /** For objects that do not say: PS3.10 obliges them to, real ones fail to. */
 function guessTransferSyntax(bytes: Buffer, start: number): string {
-  return looksExplicit(bytes, start) ? EXPLICIT_LE : IMPLICIT_LE;
+  if (beginsBigEndian(bytes, start)) return EXPLICIT_VR_BIG_ENDIAN;
+  return looksExplicit(bytes, start) ? EXPLICIT_VR_LITTLE_ENDIAN : IMPLICIT_VR_LITTLE_ENDIAN;
 }
 
 function looksExplicit(bytes: Buffer, start: number): boolean {
   return bytes.length >= start + 6 && vrFromBytes(bytes[start + 4] ?? 0, bytes[start + 5] ?? 0) !== undefined;
 }
 
-function readDataSetHead(bytes: Buffer, stage: Stage, complete: boolean): HeadAndBody {
-  const syntax = transferSyntax(stage.transferSyntaxUID);
-  if (syntax === undefined)
-    throw new Refusal('TransferSyntaxNotSupported', 'Transfer Syntax UID (0002,0010) is none of PS3.6 Annex A');
+function readDataSetHead(bytes: Buffer, stage: Stage, complete: boolean, maxBytes: number): HeadAndBody {
+  const syntax = syntaxOf(stage);
   if (bytes.length - stage.dataSetStart < 8 && !complete) throw MORE_BYTES;
   const encoding = settleEncoding(bytes, stage.dataSetStart, syntax.encoding);
   // Groups after the pixel data (digital signatures FFFA, padding FFFC) are not part of the head and never kept.
   const { dataSet, stoppedAt } = readDataSet(bytes, stage.dataSetStart, bytes.length, encoding, {
     complete,
+    maxBytes,
     stopBefore: (tag) => tag >= 0x7fe00008 && tag < 0xfffe0000,
   });
   const pixelData = stoppedAt === undefined ? undefined : pixelDataHeader(stoppedAt, syntax.encapsulated);
   const transferSyntaxUID =
-    encoding === syntax.encoding || syntax.encapsulated
-      ? stage.transferSyntaxUID
-      : encoding === 'explicit-le'
-        ? EXPLICIT_LE
-        : IMPLICIT_LE;
+    encoding === syntax.encoding || syntax.encapsulated ? stage.transferSyntaxUID : NATIVE_SYNTAXES[encoding];
   return {
     head: { fileMeta: stage.fileMeta, transferSyntaxUID, dataSet, pixelData },
     bodyStart: pixelData === undefined || stoppedAt === undefined ? dataSet.end : stoppedAt.valueStart,
   };
 }
 
-/** A data set that plainly is not in the encoding its transfer syntax names is read as what it is; seen with Little Endian only. */
+const NATIVE_SYNTAXES: Readonly<Record<Encoding, string>> = {
+  'explicit-le': EXPLICIT_VR_LITTLE_ENDIAN,
+  'implicit-le': IMPLICIT_VR_LITTLE_ENDIAN,
+  'explicit-be': EXPLICIT_VR_BIG_ENDIAN,
+};
+
+/** A data set that plainly is not in the encoding its transfer syntax names is read as what it is. */
 function settleEncoding(bytes: Buffer, start: number, named: Encoding): Encoding {
-  if (named === 'explicit-be' || bytes.length < start + 8) return named;
+  if (bytes.length < start + 8) return named;
   const explicit = looksExplicit(bytes, start);
+  if (named === 'explicit-be') return explicit && bytes.readUInt16LE(start) === 0x0008 ? 'explicit-le' : named;
+  if (named === 'explicit-le' && beginsBigEndian(bytes, start)) return 'explicit-be';
   if (named === 'explicit-le' && !explicit) {
     // Only believe in Implicit VR when the four bytes make a length that fits a first element.
     return bytes.readUInt32LE(start + 4) <= 1024 ? 'implicit-le' : named;
@@ -339,38 +356,52 @@ function encapsulated(): ValueExtent {
   };
 }
 
-/** Raw DEFLATE (PS3.5 A.5) as it streams in, bounded. */
-function inflated(
-  first: Buffer,
-  ended: boolean,
+/** Raw DEFLATE (PS3.5 A.5) as it streams in, bounded in length and in what it makes of how little. */
+async function* inflated(
+  start: Prefix,
+  dataSetStart: number,
   rest: AsyncIterator<Uint8Array>,
-  maxInflatedBytes: number,
-): AsyncIterator<Uint8Array> {
+  maxInflatedBytes = DEFAULT_MAX_INFLATED_BYTES,
+): AsyncGenerator<Uint8Array, undefined> {
+  let deflatedBytes = 0;
+  let failure: unknown;
   async function* compressed(): AsyncGenerator<Uint8Array> {
-    yield first;
-    if (ended) return;
-    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
-  }
-  async function* bounded(): AsyncGenerator<Uint8Array> {
-    const source = Readable.from(compressed(), { objectMode: false });
-    const inflate = createInflateRaw();
-    source.on('error', (error) => inflate.destroy(error));
-    source.pipe(inflate);
-    let length = 0;
     try {
-      for await (const chunk of inflate as AsyncIterable<Buffer>) {
-        length += chunk.length;
-        if (length > maxInflatedBytes)
-          throw new Refusal('TooLarge', `the deflated data set is longer than ${maxInflatedBytes} bytes`);
-        yield chunk;
+      const first = start.bytes.subarray(dataSetStart);
+      deflatedBytes += first.length;
+      if (first.length > 0) yield first;
+      if (start.ended) return;
+      for (let next = await rest.next(); next.done !== true; next = await rest.next()) {
+        deflatedBytes += next.value.length;
+        yield next.value;
       }
     } catch (error) {
-      if (error instanceof Refusal) throw error;
-      throw new Refusal('CannotUnderstand', 'the deflated data set cannot be inflated (PS3.5 A.5)');
-    } finally {
-      source.destroy();
-      inflate.destroy();
+      failure = error;
+      throw error;
     }
   }
-  return bounded();
+  const source = Readable.from(compressed(), { objectMode: false });
+  const inflate = createInflateRaw();
+  source.on('error', (error) => inflate.destroy(error));
+  source.pipe(inflate);
+  let length = 0;
+  try {
+    for await (const chunk of inflate as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > maxInflatedBytes)
+        throw new Refusal('TooLarge', `the deflated data set is longer than ${maxInflatedBytes} bytes`);
+      if (length > FREE_INFLATED_BYTES && length > deflatedBytes * MAX_INFLATION)
+        throw new Refusal('TooLarge', `the deflated data set grows more than ${MAX_INFLATION} times`);
+      yield chunk;
+    }
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    if (failure !== undefined) throw failure as Error;
+    throw new Refusal('CannotUnderstand', 'the deflated data set cannot be inflated (PS3.5 A.5)');
+  } finally {
+    source.destroy();
+    inflate.destroy();
+    await rest.return?.();
+  }
+  return undefined;
 }

@@ -6,10 +6,12 @@
 import { vrOf } from './dictionary.ts';
 import { formatTag, type DataElement, type DataSet, type Encoding, type Extent } from './data-set.ts';
 import { Refusal } from './refusal.ts';
-import { isLongForm, vrFromBytes, type Vr } from './vr.ts';
+import { isLongForm, VR_TRAITS, vrFromBytes, type Vr } from './vr.ts';
 
 /** Sequences inside sequences; real objects stay below ten. */
 export const MAX_DEPTH = 64;
+/** Elements and items of one data set: the largest real ones (a frame group for each of 100 000 tiles) stay below a million. */
+export const MAX_ELEMENTS = 2_000_000;
 const UNDEFINED_LENGTH = 0xffffffff;
 const PIXEL_REPRESENTATION = 0x00280103;
 const ITEM = 0xfffee000;
@@ -26,6 +28,8 @@ export interface ReadOptions {
   readonly stopBefore?: (tag: number) => boolean;
   /** End before the first element for which this holds, unread: it may be in another encoding (what follows group 0002). */
   readonly endBefore?: (tag: number) => boolean;
+  /** An element that claims to end further than this behind the start is refused before its bytes are waited for. */
+  readonly maxBytes?: number;
 }
 
 export interface ElementHeader {
@@ -46,9 +50,17 @@ export interface TopLevel {
 interface Walk {
   readonly bytes: Buffer;
   readonly complete: boolean;
-  readonly stopBefore: ((tag: number) => boolean) | undefined;
-  /** What settles `US or SS` where no VR is written: Pixel Representation, met before any attribute that depends on it. */
-  readonly context: { pixelRepresentation: number | undefined };
+  /** No element may claim to go beyond. */
+  readonly limit: number;
+  readonly state: WalkState;
+}
+
+/** What is shared by a data set and everything nested in it. */
+interface WalkState {
+  /** Settles `US or SS` where no VR is written: Pixel Representation, met before any attribute that depends on it. */
+  pixelRepresentation: number | undefined;
+  /** Elements and items that may still come. */
+  left: number;
 }
 
 /** Reads elements from `start` to `end` of `bytes`. @throws Refusal CannotUnderstand; MORE_BYTES when not complete */
@@ -62,23 +74,24 @@ export function readDataSet(
   const walk: Walk = {
     bytes,
     complete: options.complete,
-    stopBefore: options.stopBefore,
-    context: { pixelRepresentation: undefined },
+    limit: start + (options.maxBytes ?? Infinity),
+    state: { pixelRepresentation: undefined, left: MAX_ELEMENTS },
   };
+  const { stopBefore, endBefore } = options;
+  const big = encoding === 'explicit-be';
   const elements: DataElement[] = [];
   let at = start;
   let last = -1;
   let ordered = true;
+  let ended = false;
   let stoppedAt: ElementHeader | undefined;
   while (at < end) {
-    if (
-      options.endBefore !== undefined &&
-      at + 4 <= end &&
-      options.endBefore(readTag(bytes, at, encoding === 'explicit-be'))
-    )
+    if (endBefore !== undefined && at + 4 <= end && endBefore(readTag(bytes, at, big))) {
+      ended = true;
       break;
+    }
     const header = readHeader(walk, at, end, encoding);
-    if (options.stopBefore?.(header.tag) === true) {
+    if (stopBefore?.(header.tag) === true) {
       stoppedAt = header;
       break;
     }
@@ -92,7 +105,7 @@ export function readDataSet(
     at = element.end;
   }
   // A prefix that ends with an element is no end: what follows may be another element.
-  if (!options.complete && stoppedAt === undefined && at >= end) throw MORE_BYTES;
+  if (!options.complete && stoppedAt === undefined && !ended) throw MORE_BYTES;
   return { dataSet: { bytes, encoding, start, end: at, elements: ordered ? elements : sorted(elements) }, stoppedAt };
 }
 
@@ -100,12 +113,10 @@ function readHeader(walk: Walk, at: number, end: number, encoding: Encoding): El
   const { bytes } = walk;
   if (at + 8 > end) throw short(walk, at, 8, end);
   const big = encoding === 'explicit-be';
-  const tag = big
-    ? ((bytes.readUInt16BE(at) << 16) | bytes.readUInt16BE(at + 2)) >>> 0
-    : ((bytes.readUInt16LE(at) << 16) | bytes.readUInt16LE(at + 2)) >>> 0;
+  const tag = readTag(bytes, at, big);
   if (encoding === 'implicit-le' || tag >>> 16 === 0xfffe) {
     const lengthBytes = big ? bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4);
-    const known = vrOf(tag, walk.context);
+    const known = vrOf(tag, walk.state);
     const vr = known ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
     return { tag, vr, retyped: true, valueStart: at + 8, lengthBytes };
   }
@@ -127,9 +138,17 @@ function readHeader(walk: Walk, at: number, end: number, encoding: Encoding): El
   const lengthBytes = big ? bytes.readUInt32BE(at + 8) : bytes.readUInt32LE(at + 8);
   if (encoded !== undefined && encoded !== 'UN')
     return { tag, vr: encoded, retyped: false, valueStart: at + 12, lengthBytes };
-  // UN: the dictionary knows better (PS3.5 6.2.2 note 2); of undefined length it is a sequence in Implicit VR LE.
-  const vr = vrOf(tag, walk.context) ?? (lengthBytes === UNDEFINED_LENGTH ? 'SQ' : 'UN');
+  const vr = vrOfUnknown(walk, tag, lengthBytes, big);
   return { tag, vr, retyped: encoded === undefined || vr !== 'UN', valueStart: at + 12, lengthBytes };
+}
+
+/** UN: the dictionary knows better (PS3.5 6.2.2 note 2); of undefined length it is a sequence in Implicit VR LE. */
+function vrOfUnknown(walk: Walk, tag: number, lengthBytes: number, big: boolean): Vr {
+  const known = vrOf(tag, walk.state);
+  if (lengthBytes === UNDEFINED_LENGTH) return known === 'OB' || known === 'OW' ? known : 'SQ';
+  // The words of a UN value are in little endian order whatever surrounds them (PS3.5 6.2.2), which no VR of words would say here.
+  if (known === undefined || (big && VR_TRAITS[known].wordBytes > 1)) return 'UN';
+  return known;
 }
 
 function isCapital(code: number): boolean {
@@ -145,16 +164,17 @@ function readElement(
   depth: number,
 ): DataElement {
   const { tag, vr, retyped, valueStart, lengthBytes } = header;
+  count(walk);
   if (lengthBytes === UNDEFINED_LENGTH) return readUndefinedLength(walk, at, header, end, encoding, depth);
   const valueEnd = valueStart + lengthBytes;
   if (valueEnd > end) throw short(walk, at, valueEnd - at, end);
   if (tag === PIXEL_REPRESENTATION && lengthBytes >= 2) {
-    walk.context.pixelRepresentation =
+    walk.state.pixelRepresentation =
       encoding === 'explicit-be' ? walk.bytes.readUInt16BE(valueStart) : walk.bytes.readUInt16LE(valueStart);
   }
   const items =
     vr === 'SQ'
-      ? readItems(walk, tag, valueStart, valueEnd, itemEncoding(header, encoding), depth, false).items
+      ? readItems(whole(walk), tag, valueStart, valueEnd, itemEncoding(header, encoding), depth, false).items
       : undefined;
   return {
     tag,
@@ -168,6 +188,16 @@ function readElement(
     items,
     fragments: undefined,
   };
+}
+
+/** What has a defined length is all here: a length that leaves it is damage, not a prefix. */
+function whole(walk: Walk): Walk {
+  return walk.complete ? walk : { ...walk, complete: true };
+}
+
+function count(walk: Walk): void {
+  if (--walk.state.left < 0)
+    throw new Refusal('TooLarge', `the data set has more than ${MAX_ELEMENTS} elements and items`);
 }
 
 function readUndefinedLength(
@@ -214,8 +244,8 @@ function readItems(
       `${formatTag(tag)} at byte ${start}: sequences are nested deeper than ${MAX_DEPTH}`,
     );
   }
-  const { bytes, context } = walk;
-  const { pixelRepresentation } = context;
+  const { bytes, state } = walk;
+  const { pixelRepresentation } = state;
   const big = encoding === 'explicit-be';
   const items: DataSet[] = [];
   let at = start;
@@ -224,73 +254,74 @@ function readItems(
     const itemTag = readTag(bytes, at, big);
     const lengthBytes = big ? bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4);
     if (itemTag === SEQUENCE_DELIMITATION && delimited) return { items, end: at };
-    if (itemTag === SEQUENCE_DELIMITATION && lengthBytes === 0) break;
+    // A delimitation too many at the end of a sequence of defined length is seen; whatever followed it would be hidden.
+    if (itemTag === SEQUENCE_DELIMITATION && at + 8 === end) return { items, end: at };
     if (itemTag !== ITEM) {
       throw new Refusal(
         'CannotUnderstand',
         `${formatTag(tag)}: ${formatTag(itemTag)} at byte ${at} where an item should begin`,
       );
     }
+    count(walk);
     const contentStart = at + 8;
     if (lengthBytes === UNDEFINED_LENGTH) {
-      const item = readDelimitedItem(
-        walk,
-        contentStart,
-        end,
-        settleEncoding(walk, contentStart, end, encoding),
-        depth + 1,
-      );
+      const item = readDelimitedItem(walk, contentStart, end, settleEncoding(walk, contentStart, end, encoding), depth);
       items.push(item);
       at = item.end + 8;
     } else {
       const contentEnd = contentStart + lengthBytes;
       if (contentEnd > end) throw short(walk, at, contentEnd - at, end);
-      items.push(
-        readItemOfLength(
-          walk,
-          contentStart,
-          contentEnd,
-          settleEncoding(walk, contentStart, contentEnd, encoding),
-          depth + 1,
-        ),
-      );
+      const inside = whole(walk);
+      const settled = settleEncoding(inside, contentStart, contentEnd, encoding);
+      items.push(readItemOfLength(inside, contentStart, contentEnd, settled, depth));
       at = contentEnd;
     }
     // An item (an icon, say) may have its own, which holds for itself alone.
-    context.pixelRepresentation = pixelRepresentation;
+    state.pixelRepresentation = pixelRepresentation;
   }
   if (delimited) throw short(walk, at, 8, end);
   return { items, end: at };
 }
 
-/** Some writers put Explicit VR inside a UN sequence: two capital letters that are a VR after the first tag betray it. */
+/** Some writers put Explicit VR inside a UN sequence: a VR after the first tag betrays it. Settled by eight bytes alone. */
 function settleEncoding(walk: Walk, start: number, end: number, encoding: Encoding): Encoding {
-  if (encoding !== 'implicit-le' || start + 8 > end) return encoding;
+  if (encoding !== 'implicit-le') return encoding;
+  if (start + 8 > end) {
+    if (walk.complete) return encoding;
+    throw MORE_BYTES;
+  }
   const { bytes } = walk;
-  if (bytes.readUInt16LE(start) === 0xfffe) return encoding;
-  const vr = vrFromBytes(bytes[start + 4] ?? 0, bytes[start + 5] ?? 0);
+  const tag = readTag(bytes, start, false);
+  if (tag >>> 16 === 0xfffe) return encoding;
+  const first = bytes[start + 4] ?? 0;
+  const vr = vrFromBytes(first, bytes[start + 5] ?? 0);
   if (vr === undefined) return encoding;
-  // As an implicit length these two letters would claim at least 16 705 bytes: believe it only if that much is there.
-  return start + 8 + bytes.readUInt32LE(start + 4) > end ? 'explicit-le' : encoding;
+  // As an implicit length the two letters would be its low half: an odd one is none (PS3.5 7.1.1), an even one is asked for more.
+  return (first & 1) === 1 || vrOf(tag, walk.state) === vr ? 'explicit-le' : encoding;
 }
 
+/** The item's content ends with its last element: a delimitation too many stands outside, and must be the last thing in it. */
 function readItemOfLength(walk: Walk, start: number, end: number, encoding: Encoding, depth: number): DataSet {
   const elements: DataElement[] = [];
-  // The whole item is here, so a length that leaves it is damage, not a prefix.
-  const inside: Walk = { bytes: walk.bytes, complete: true, stopBefore: undefined, context: walk.context };
   let at = start;
   let last = -1;
   let ordered = true;
   while (at < end) {
-    const header = readHeader(inside, at, end, encoding);
-    if (header.tag === ITEM_DELIMITATION) break;
-    const element = readElement(inside, at, header, end, encoding, depth);
+    const header = readHeader(walk, at, end, encoding);
+    if (header.tag === ITEM_DELIMITATION && header.valueStart === end) break;
+    refuseItemTag(header.tag, at);
+    const element = readElement(walk, at, header, end, encoding, depth + 1);
     if (element.tag <= last) ordered = false;
     last = element.tag;
     elements.push(element);
     at = element.end;
   }
-  return { bytes: walk.bytes, encoding, start, end, elements: ordered ? elements : sorted(elements) };
+  return { bytes: walk.bytes, encoding, start, end: at, elements: ordered ? elements : sorted(elements) };
+}
+
+function refuseItemTag(tag: number, at: number): void {
+  if (tag === ITEM || tag === ITEM_DELIMITATION || tag === SEQUENCE_DELIMITATION)
+    throw new Refusal('CannotUnderstand', `${formatTag(tag)} at byte ${at} inside an item that has not ended`);
 }
 
 function readDelimitedItem(walk: Walk, start: number, end: number, encoding: Encoding, depth: number): DataSet {
@@ -301,10 +332,8 @@ function readDelimitedItem(walk: Walk, start: number, end: number, encoding: Enc
   for (;;) {
     const header = readHeader(walk, at, end, encoding);
     if (header.tag === ITEM_DELIMITATION) break;
-    if (header.tag === ITEM || header.tag === SEQUENCE_DELIMITATION) {
-      throw new Refusal('CannotUnderstand', `${formatTag(header.tag)} at byte ${at} inside an item that has not ended`);
-    }
-    const element = readElement(walk, at, header, end, encoding, depth);
+    refuseItemTag(header.tag, at);
+    const element = readElement(walk, at, header, end, encoding, depth + 1);
     if (element.tag <= last) ordered = false;
     last = element.tag;
     elements.push(element);
@@ -329,6 +358,7 @@ function readFragments(walk: Walk, tag: number, start: number, end: number): { f
       );
     }
     if (at + 8 + lengthBytes > end) throw short(walk, at, 8 + lengthBytes, end);
+    count(walk);
     fragments.push({ start: at + 8, end: at + 8 + lengthBytes });
     at += 8 + lengthBytes;
   }
@@ -341,6 +371,11 @@ function readTag(bytes: Buffer, at: number, big: boolean): number {
 }
 
 function short(walk: Walk, at: number, neededBytes: number, end: number): Refusal | typeof MORE_BYTES {
+  if (at + neededBytes > walk.limit)
+    return new Refusal(
+      'CannotUnderstand',
+      `an element of ${neededBytes} bytes at byte ${at}, more than a head may have`,
+    );
   if (!walk.complete) return MORE_BYTES;
   return new Refusal(
     'CannotUnderstand',

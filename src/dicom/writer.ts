@@ -2,7 +2,7 @@
  * Writes a data set in Explicit VR Little Endian by splicing: what stays is copied as it lies, what changes is written anew.
  * Sequences and items get defined lengths, filled in when they end (PS3.5 section 7.5).
  */
-import { valueBytes, type DataElement, type DataSet, type Encoding } from './data-set.ts';
+import { valueBytes, type DataElement, type DataSet } from './data-set.ts';
 import { VR_TRAITS, type Vr } from './vr.ts';
 
 /** Bytes written so far; grows as needed. */
@@ -120,7 +120,7 @@ export function endItem(sink: Sink, mark: number): void {
  * Text is not re-encoded: that is for the caller who knows the character set.
  */
 export function copyElement(sink: Sink, dataSet: DataSet, element: DataElement): void {
-  if (isVerbatim(dataSet.encoding, element)) {
+  if (isVerbatim(dataSet, element)) {
     writeBytes(sink, dataSet.bytes.subarray(element.start, element.end));
     return;
   }
@@ -135,7 +135,7 @@ export function copyElement(sink: Sink, dataSet: DataSet, element: DataElement):
     return;
   }
   if (element.fragments !== undefined) {
-    writeHeader(sink, element.tag, 'OB', 0xffffffff);
+    writeHeader(sink, element.tag, 'OB', UNDEFINED_LENGTH);
     writeBytes(sink, dataSet.bytes.subarray(element.valueStart, element.valueEnd));
     writeBytes(sink, SEQUENCE_DELIMITER);
     return;
@@ -143,6 +143,7 @@ export function copyElement(sink: Sink, dataSet: DataSet, element: DataElement):
   writeElement(sink, element.tag, element.vr, littleEndianValue(dataSet, element));
 }
 
+const UNDEFINED_LENGTH = 0xffffffff;
 const SEQUENCE_DELIMITER = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
 
 export function copyElements(sink: Sink, dataSet: DataSet): void {
@@ -168,14 +169,31 @@ export function swapWords(bytes: Buffer, wordBytes: 1 | 2 | 4 | 8): Buffer {
   return bytes;
 }
 
-/** True when the bytes of the element, nested ones included, may stand as they lie in an Explicit VR LE data set. */
-function isVerbatim(encoding: Encoding, element: DataElement): boolean {
-  if (encoding !== 'explicit-le' || element.retyped || ((element.valueEnd - element.valueStart) & 1) === 1)
-    return false;
-  if (element.items === undefined) return true;
-  return element.items.every(
-    (item) =>
-      item.encoding === 'explicit-le' &&
-      item.elements.every((inner) => (inner.tag & 0xffff) !== 0 && isVerbatim(item.encoding, inner)),
-  );
+/**
+ * True when the bytes of the element, nested ones included, may stand as they lie in an Explicit VR LE data set: even, in order, without
+ * group lengths, and nothing in them but what the reader has seen, since what it has not seen nobody has judged.
+ */
+function isVerbatim({ bytes, encoding }: DataSet, element: DataElement): boolean {
+  const { valueStart, valueEnd, items, undefinedLength } = element;
+  if (encoding !== 'explicit-le' || element.retyped || ((valueEnd - valueStart) & 1) === 1) return false;
+  if (undefinedLength && bytes.readUInt32LE(valueEnd + 4) !== 0) return false;
+  if (items === undefined) return true;
+  let at = valueStart;
+  for (const item of items) {
+    if (item.start !== at + 8 || item.encoding !== 'explicit-le' || !isGapless(item)) return false;
+    at = item.end;
+    if (bytes.readUInt32LE(item.start - 4) !== UNDEFINED_LENGTH) continue;
+    if (bytes.readUInt32LE(at + 4) !== 0) return false;
+    at += 8;
+  }
+  return at === valueEnd;
+}
+
+function isGapless(item: DataSet): boolean {
+  let at = item.start;
+  for (const element of item.elements) {
+    if (element.start !== at || (element.tag & 0xffff) === 0 || !isVerbatim(item, element)) return false;
+    at = element.end;
+  }
+  return at === item.end;
 }

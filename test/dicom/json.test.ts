@@ -533,7 +533,10 @@ test(
   'the JSON of the sample files is what pydicom makes of them, and comes back from our bytes',
   { skip: skipWithoutSamples || skipWithoutPydicom },
   async () => {
-    const files = sampleFiles(['dicom', 'oddities', 'phi'], 12).filter((path) => !path.includes('/hostile/'));
+    // In no_preamble_dicm_in_data pydicom takes four letters of a value for the prefix after a preamble.
+    const files = sampleFiles(['dicom', 'oddities', 'phi'], 12).filter(
+      (path) => !path.includes('/hostile/') && !path.endsWith('no_preamble_dicm_in_data'),
+    );
     const answers = askPydicom('json', files);
     const result: Compared = { elements: 0, differences: [] };
     let compared = 0;
