@@ -4,5 +4,7 @@ import { readConfig } from './config.ts';
 const { http } = readConfig();
 const host = http.host === '0.0.0.0' || http.host === '::' ? 'localhost' : http.host;
 const scheme = http.tls === undefined ? 'http' : 'https';
-const answer = await fetch(`${scheme}://${host}:${http.port}/readyz`, { signal: AbortSignal.timeout(4000) }).catch(() => undefined);
+const answer = await fetch(`${scheme}://${host}:${http.port}/readyz`, { signal: AbortSignal.timeout(4000) }).catch(
+  () => undefined,
+);
 process.exit(answer?.status === 200 ? 0 : 1);
