@@ -2,6 +2,7 @@
  * Connection, transactions and migrations of the gateway's one database: index, work items, crosswalk and ledger commit together.
  * SQLite in WAL mode with synchronous=FULL: a transaction that returned survives a power cut.
  */
+import { open, type FileHandle } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
 
 export type SqlValue = string | number | bigint | Buffer | null;
@@ -15,6 +16,10 @@ export interface Database {
   iterate(sql: string, ...values: SqlValue[]): IterableIterator<Row>;
   /** Runs `work` as one transaction: all of it or nothing. Inside another transaction it becomes part of that one. */
   transaction<T>(work: () => T): T;
+  /** The same without waiting for the disk: it survives a power cut only when `synchronise` has resolved. */
+  transactionUnsynced<T>(work: () => T): T;
+  /** Resolves when everything committed so far is durable; the thread is free while the disk works. */
+  synchronise(): Promise<void>;
   close(): void;
 }
 
@@ -34,6 +39,8 @@ export function openDatabase(file: string): Database {
     statements.set(sql, statement);
     return statement;
   };
+  // Read-only is enough for fdatasync; the WAL file lives as long as its connection.
+  let wal: Promise<FileHandle> | undefined;
   return {
     run(sql, ...values) {
       const { changes, lastInsertRowid } = prepare(sql).run(...values);
@@ -46,8 +53,24 @@ export function openDatabase(file: string): Database {
       if (connection.inTransaction) return work();
       return connection.transaction(work).immediate();
     },
+    transactionUnsynced(work) {
+      if (connection.inTransaction) throw new Error('a transaction inside another is synchronised with that one');
+      // NORMAL leaves out just the synchronisation of the WAL at commit (sqlite.org/pragma.html#pragma_synchronous).
+      connection.pragma('synchronous = NORMAL');
+      try {
+        return connection.transaction(work).immediate();
+      } finally {
+        connection.pragma('synchronous = FULL');
+      }
+    },
+    async synchronise() {
+      if (connection.memory) return;
+      wal ??= open(`${file}-wal`, 'r');
+      await (await wal).datasync();
+    },
     close() {
       connection.close();
+      void wal?.then((handle) => handle.close());
     },
   };
 }

@@ -162,20 +162,24 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
     const storedAt = archive.options.now();
     const placed = place(archive, planned, storedAt);
     const packs = [...new Set(placed.map(({ pack }) => pack))];
+    let keys: number[];
     try {
       await writePacks(archive, packs, placed);
       await syncNewFolders(archive, packs);
-      const keys = index(archive, placed, packs, storedAt);
-      placed.forEach(({ planned: { resolve, replaces } }, at) =>
-        resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
-      );
-      return;
+      keys = index(archive, placed, packs, storedAt);
     } catch (error) {
       await undo(archive, packs);
       if (!(error instanceof Unindexed)) throw error;
       error.planned.reject(error.cause);
       planned = planned.filter((one) => one !== error.planned);
+      continue;
     }
+    // The rows stand: should this fail, the bytes stay too, and the sender who is told so finds them there when it comes again.
+    await archive.database.synchronise();
+    placed.forEach(({ planned: { resolve, replaces } }, at) =>
+      resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
+    );
+    return;
   }
 }
 
@@ -368,7 +372,7 @@ class Unindexed extends Error {
 function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): number[] {
   const { database } = archive;
   const storedAt = Math.floor(at.getTime() / 1000);
-  return database.transaction(() => {
+  return database.transactionUnsynced(() => {
     for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
     return placed.map(({ planned, sequence, pack, offset }) => {
       const { described, headBytes, lengthBytes, crc, derived, alongside } = planned.arrival;
