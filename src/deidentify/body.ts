@@ -121,7 +121,21 @@ function* offsetTable(header: Buffer, table: Buffer): Generator<Buffer> {
   if (isOffsetTable(table, 4)) {
     yield Buffer.from(header);
     yield table;
-  } else yield EMPTY_OFFSET_TABLE;
+    return;
+  }
+  // Some writers leave the table out: what would be dropped in its place is a frame.
+  if (beginsFrame(table))
+    throw new Refusal(
+      'Quarantined',
+      'the first item of Pixel Data (7FE0,0010) is a frame, no offset table (PS3.5 A.4)',
+    );
+  yield EMPTY_OFFSET_TABLE;
+}
+
+/** A marker of JPEG, JPEG-LS or JPEG 2000, or the header of an RLE frame with its first segment at byte 64 (PS3.5 G.5). */
+function beginsFrame(item: Buffer): boolean {
+  if (item[0] === 0xff && (item[1] === 0xd8 || item[1] === 0x4f)) return true;
+  return item.length >= 64 && item.readUInt32LE(0) >= 1 && item.readUInt32LE(0) <= 15 && item.readUInt32LE(4) === 64;
 }
 
 export function isOffsetTable(table: Buffer, bytesPerOffset: 4 | 8): boolean {
