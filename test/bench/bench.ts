@@ -13,8 +13,8 @@ import { sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.
 import { countByQido, startFloor, startOurs, startPeer, type Server } from './servers.ts';
 import { headline, summarise, table, type Cell } from './report.ts';
 
-/** Instances that each server gets before anything is timed. */
-const WARM_UP = 20;
+/** Instances that each server gets before anything is timed: both run for days, not for seconds. */
+const WARM_UP = 200;
 
 interface Kind {
   readonly name: string;
@@ -160,10 +160,9 @@ function percentile(samples: readonly number[], share: number): number | undefin
   return [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))];
 }
 
-/** Neither server is judged by its first requests. */
 async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void> {
   const objects = maker.study(WARM_UP);
-  for (const server of servers) await sendByStow(server, objects, { clients: 1, perRequest: 1 });
+  for (const server of servers) await sendByStow(server, objects, { clients: 2, perRequest: 1 });
 }
 
 /** What was acknowledged must be shown, or the figures mean nothing. */

@@ -1,0 +1,241 @@
+/**
+ * Objects full of identifying values go into a real gateway by both doors, one study through a pipeline; then everything that is on disk or
+ * can be fetched is searched for them. Left out: what is sealed (quarantine) and the keys.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { openDatabase } from '../../src/database.ts';
+import { asciiValue } from '../../src/dicom/data-set.ts';
+import { readObject } from '../../src/dicom/part10.ts';
+import { openAssociation, release, store } from '../../src/dimse/scu.ts';
+import { startGateway, type GatewayProcess } from '../peers/gateway.ts';
+import { until } from '../peers/ports.ts';
+import { canaryObject } from '../phantom/canaries.ts';
+import { ctStudy } from '../phantom/studies.ts';
+import { retrieveParts, searchAll, stow, type DicomJson } from './clients.ts';
+
+const PROFILES = ['basic', 'hipaa-safe-harbor'] as const;
+type ProfileName = (typeof PROFILES)[number];
+
+async function open(t: TestContext, profile: ProfileName): Promise<{ folder: string; gateway: GatewayProcess }> {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-canaries-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const gateway = await startGateway({
+    folder: join(folder, 'gateway'),
+    log: 'file',
+    gateway: 'completion: { quietSeconds: 1 }\nlog: info\n',
+    nodes: 'nodes: {}\n',
+    rules: `admission:
+  - { name: all, when: { callingAE: '*' }, project: trial, profile: ${profile} }
+processing:
+  - { name: quieter CT, when: { modality: CT, minInstances: 4 }, run: ct-denoise }
+`,
+  });
+  t.after(() => gateway.stop());
+  return { folder, gateway };
+}
+
+/** Every second object by C-STORE, the others by STOW-RS. */
+async function send(gateway: GatewayProcess, objects: readonly Buffer[]): Promise<{ stored: number; held: number }> {
+  const counts = { stored: 0, held: 0 };
+  for (const [n, object] of objects.entries()) {
+    if (n % 2 === 0) {
+      const { json } = await stow(gateway.base, [object]);
+      for (const item of (json['00081199']?.Value ?? []) as DicomJson[]) {
+        if (item['00081196'] === undefined) counts.stored++;
+        else counts.held++;
+      }
+    } else {
+      const status = await sendByCStore(gateway, object);
+      if (status === 0) counts.stored++;
+      if (status === 0xb000) counts.held++;
+    }
+  }
+  return counts;
+}
+
+async function sendByCStore(gateway: GatewayProcess, bytes: Buffer): Promise<number> {
+  const { head, body } = await readObject(bytes);
+  for await (const _chunk of body);
+  const text = (tag: number): string => asciiValue(head.fileMeta ?? head.dataSet, tag) ?? '';
+  const sopClassUID = text(0x00020002);
+  const transferSyntaxUID = text(0x00020010);
+  const association = await openAssociation({
+    host: '127.0.0.1',
+    port: gateway.dimsePort,
+    callingAE: 'CANARY',
+    calledAE: 'ISTHMUS',
+    contexts: [{ sopClassUID, transferSyntaxUIDs: [transferSyntaxUID] }],
+  });
+  const status = await store(association, {
+    sopClassUID,
+    sopInstanceUID: text(0x00020003),
+    transferSyntaxUID,
+    dataSet: bytes.subarray(144 + bytes.readUInt32LE(140)),
+  });
+  await release(association);
+  return status;
+}
+
+/** A CT study that the pipeline runs on, named with these words. */
+async function derive(gateway: GatewayProcess, name: string, id: string): Promise<string[]> {
+  const study = ctStudy({ patient: { name, id, birthDate: '19410706', sex: 'F' }, slices: 5, size: 64 });
+  const { stored } = await send(gateway, study.objects);
+  assert.equal(stored, study.objects.length);
+  await until(
+    'the denoised series',
+    async () => {
+      const items = (await (await fetch(`${gateway.base}/api/work-items`)).json()) as { state: string }[];
+      return items.length > 0 && items.every(({ state }) => state === 'COMPLETED' || state === 'CANCELED');
+    },
+    90_000,
+    250,
+  );
+  return [study.studyInstanceUID, study.accessionNumber, 'Klinikum Musterstadt', 'berweiser^J', '19410706'];
+}
+
+/** Writes everything that can be fetched, and a copy of everything on disk that is not sealed, to one folder. */
+async function collect(folder: string, gateway: GatewayProcess, words: readonly string[]): Promise<string> {
+  const out = join(folder, 'out');
+  mkdirSync(out);
+  let answers = 0;
+  const keep = (what: Buffer | string, kind = 'txt'): void =>
+    writeFileSync(join(out, `${String(answers++).padStart(5, '0')}.${kind}`), what);
+  const ask = async (path: string, init: RequestInit = {}): Promise<void> => {
+    const reply = await fetch(`${gateway.base}${path}`, init);
+    keep(JSON.stringify([reply.status, ...reply.headers]));
+    keep(Buffer.from(await reply.arrayBuffer()));
+  };
+  const studies = await searchAll(gateway.base, 'studies?includefield=all');
+  assert.ok(studies.length > 0);
+  keep(JSON.stringify(studies));
+  keep(JSON.stringify(await searchAll(gateway.base, 'series?includefield=all')));
+  keep(JSON.stringify(await searchAll(gateway.base, 'instances?includefield=all')));
+  for (const study of studies) {
+    const uid = String(study['0020000D']?.Value?.[0]);
+    await ask(`/dicom-web/studies/${uid}/metadata`, { headers: { Accept: 'application/dicom+json' } });
+    for (const part of await retrieveParts(gateway.base, `studies/${uid}`)) keep(part, 'dcm');
+    await ask(`/api/ledger/${uid}`);
+  }
+  for (const path of ['/api/status', '/api/work-items', '/api/quarantine', '/metrics', '/healthz', '/readyz'])
+    await ask(path);
+  // The gateway's log must not hold what a caller types either; its answers are not searched for the caller's own words.
+  const before = answers;
+  for (const word of words.slice(0, 5)) {
+    const typed = encodeURIComponent(word);
+    await ask(`/dicom-web/studies?PatientName=${typed}&PatientID=${typed}`);
+    await ask(`/dicom-web/studies?limit=${typed}`);
+    // What has the form of a keyword is named in the answer, to whom typed it; a value in a key's place is not.
+    await ask(`/dicom-web/studies?${typed}%5EErika=1`);
+    await ask(`/dicom-web/studies/${typed}/metadata`);
+    await ask(`/dicom-web/studies`, { method: 'POST', body: word, headers: { 'Content-Type': `text/${typed}` } });
+    await ask(`/dicom-web/studies`, { method: 'POST', body: word, headers: { 'Content-Type': 'application/dicom' } });
+    await ask(`/api/ledger/${typed}`);
+    await ask(`/api/${typed}`);
+  }
+  assert.ok(answers > before);
+  assert.equal(await gateway.stop(), 0);
+  for (const name of readdirSync(gateway.dataFolder)) {
+    if (name === 'quarantine' || name === 'keys') continue;
+    cpSync(join(gateway.dataFolder, name), join(out, 'data', name), { recursive: true });
+  }
+  cpSync(gateway.logFile, join(out, 'log.txt'));
+  const database = openDatabase(join(gateway.dataFolder, 'isthmus.sqlite'));
+  database.run(`VACUUM INTO '${join(out, 'vacuumed.sqlite')}'`);
+  database.close();
+  return out;
+}
+
+/** While it runs the database's newest pages lie in its write-ahead log. */
+function copyLive(folder: string, { dataFolder }: GatewayProcess): void {
+  mkdirSync(join(folder, 'live'));
+  for (const suffix of ['', '-wal']) {
+    const file = join(dataFolder, `isthmus.sqlite${suffix}`);
+    if (existsSync(file)) cpSync(file, join(folder, 'live', `isthmus.sqlite${suffix}`));
+  }
+}
+
+/** Files below the folder, and the places in them, that hold one of the words; in any case, as bytes or as UTF-16. */
+function findWords(folder: string, words: readonly string[]): string[] {
+  const found: string[] = [];
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const bytes = readFileSync(path);
+    // Copies of even length: Node 24 writes past its own memory when text in UTF-16 begins and ends at an odd byte.
+    const wide = [bytes, bytes.subarray(1)].map((view) => Buffer.from(view.subarray(0, view.length & ~1)));
+    const views = [bytes.toString('latin1'), ...wide.map((view) => view.toString('utf16le'))];
+    views.push(entry.name);
+    for (const view of views.map((text) => text.toUpperCase())) {
+      for (const [n, word] of words.entries()) {
+        if (view.includes(word.toUpperCase()))
+          found.push(`${path.slice(folder.length)}: word ${n} (${word.length} letters)`);
+      }
+    }
+  }
+  return found;
+}
+
+for (const profile of PROFILES) {
+  test(`no planted value is on disk, in the log or in any answer: ${profile}`, { timeout: 240_000 }, async (t) => {
+    const { folder, gateway } = await open(t, profile);
+    const canaries = Array.from({ length: 8 }, (_, n) => canaryObject(`${profile} ${n}`));
+    const { stored } = await send(
+      gateway,
+      canaries.map(({ bytes }) => bytes),
+    );
+    assert.equal(stored, canaries.length);
+    const words = [...canaries.flatMap(({ needles }) => needles), 'XQJZDERIVED', 'XQJZ-4711'];
+    words.push(...(await derive(gateway, 'XQJZDERIVED^Erika', 'XQJZ-4711')));
+    copyLive(folder, gateway);
+    const out = await collect(folder, gateway, words);
+    assert.deepEqual(findWords(out, words), []);
+    assert.deepEqual(findWords(join(folder, 'live'), words), []);
+    // The search itself finds what is there.
+    writeFileSync(join(out, 'planted'), Buffer.from(`..${words[3] ?? ''}`, 'utf16le'));
+    assert.equal(findWords(out, words).length, 1);
+  });
+}
+
+const shared = process.env['ISTHMUS_SHARED'] ?? '';
+const tools = join(shared, 'data', 'tools');
+const skip =
+  shared === '' || !existsSync(join(tools, 'canary_make.py'))
+    ? 'ISTHMUS_SHARED does not lead to canary_make.py'
+    : spawnSync('/usr/bin/python3', ['-c', 'import pydicom'], { stdio: 'ignore' }).status !== 0
+      ? 'python3 with pydicom is not installed'
+      : false;
+
+for (const profile of PROFILES) {
+  test(`the foreign generator and checker find no leak: ${profile}`, { skip, timeout: 300_000 }, async (t) => {
+    const { folder, gateway } = await open(t, profile);
+    execFileSync('/usr/bin/python3', [
+      join(tools, 'canary_make.py'),
+      ...['--out', folder, '--count', '36', '--size', '32', '--seed', profile === 'basic' ? '501' : '502'],
+    ]);
+    const names = readdirSync(join(folder, 'in')).sort();
+    const { stored, held } = await send(
+      gateway,
+      names.map((name) => readFileSync(join(folder, 'in', name))),
+    );
+    assert.equal(stored + held, names.length);
+    assert.ok(stored > 0);
+    const list = JSON.parse(readFileSync(join(folder, 'canaries.json'), 'utf8')) as {
+      canaries: { needle: string; kind: string }[];
+    };
+    const texts = list.canaries.filter(({ kind }) => kind === 'text' || kind === 'ascii').map(({ needle }) => needle);
+    copyLive(folder, gateway);
+    const out = await collect(folder, gateway, texts);
+    cpSync(join(folder, 'live'), join(out, 'live'), { recursive: true });
+    const checked = spawnSync(
+      '/usr/bin/python3',
+      [join(tools, 'canary_check.py'), '--list', join(folder, 'canaries.json'), '--allow-missing', out],
+      { encoding: 'utf8', maxBuffer: 2 ** 28 },
+    );
+    assert.equal(checked.status, 0, `${checked.stdout.slice(-4000)}${checked.stderr.slice(-1000)}`);
+  });
+}
