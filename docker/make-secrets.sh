@@ -17,12 +17,16 @@ if [ ! -f "$secrets/token" ]; then
       -out "$secrets/$name.pem" 2>/dev/null
     rm "$secrets/$name.csr"
   done
-  openssl rand -hex 32 >"$secrets/token"
+  # The authority signs these two and nobody ever after: what the volume does not hold cannot be taken from it.
+  rm -f "$secrets/authority.key" "$secrets/authority.srl"
   chmod 0755 "$secrets"
   chmod 0644 "$secrets"/*.pem
   # Orthanc's image reads its key as another user; the volume is seen by these two services alone.
   chmod 0644 "$secrets/orthanc.key"
   chown "$owner" "$secrets/gateway.key" 2>/dev/null || true
+  # Last: a run that broke off before this begins anew.
+  openssl rand -hex 32 >"$secrets/token.part"
+  mv "$secrets/token.part" "$secrets/token"
 fi
 
 digest=$(tr -d '\n' <"$secrets/token" | openssl dgst -sha256 -r | cut -d' ' -f1)

@@ -1,5 +1,6 @@
 /**
- * Append-only trail of what was done with whose data, each row holding the hash of the one before (a changed or missing row shows).
+ * Append-only trail of what was done with whose data, each row holding the hash of the one before: a changed, inserted or missing row
+ * shows. Rows cut off at the end, or a trail written anew, show only against a copy of the last hash that is kept elsewhere.
  * Event names after PS3.15 A.5.3. Rows hold pseudonyms, ids and counts, never a patient's value.
  */
 import { createHash } from 'node:crypto';

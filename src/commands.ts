@@ -1,19 +1,23 @@
 /** What each command of the command line does; they print for a person and answer the exit status. */
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reindex, verify } from './archive/reindex.ts';
 import { firstBrokenRow } from './audit.ts';
 import { readConfig } from './config.ts';
 import { openDatabase } from './database.ts';
+import type { Wall } from './deidentify/crosswalk.ts';
 import { deidentify } from './deidentify/deidentify.ts';
+import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { asciiValue } from './dicom/data-set.ts';
-import { readObject } from './dicom/part10.ts';
+import { readObject, receiveObject } from './dicom/part10.ts';
 import { Refusal } from './dicom/refusal.ts';
 import { swapWords } from './dicom/writer.ts';
 import { readVolume, type SeriesInstance } from './dicom/volume.ts';
 import { startScp, type Scp } from './dimse/scp.ts';
-import { closeGateway, openGateway, profileOf, type Gateway } from './gateway.ts';
+import { closeGateway, lockDataFolder, openCrosswalk, openGateway } from './gateway.ts';
 import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
@@ -27,8 +31,8 @@ const USAGE = `usage:
   isthmus deidentify IN OUT --profile NAME [--project NAME]      de-identified copies of every object in IN, and report.json
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
   isthmus run ct-denoise --input DIR --output DIR
-  isthmus verify                                                 reads every stored object and the audit trail
-  isthmus reindex                                                makes the index anew from the packs
+  isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
+  isthmus reindex                                                makes the index anew from the packs; the gateway must be down
 Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
 `;
 
@@ -48,8 +52,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       case 'reindex':
         return await reindexAll();
       default:
-        process.stderr.write(USAGE);
-        return command === undefined || command === '--help' || command === 'help' ? 0 : 2;
+        return usage(command);
     }
   } catch (error) {
     if (error instanceof Refusal) {
@@ -60,8 +63,27 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       process.stderr.write(`${error.message}\n${USAGE}`);
       return 2;
     }
+    if (
+      error instanceof Error &&
+      'syscall' in error &&
+      error.syscall === 'listen' &&
+      'port' in error &&
+      'code' in error
+    ) {
+      process.stderr.write(
+        `BadConfiguration: port ${String(error.port)} cannot be listened on: ${String(error.code)}\n`,
+      );
+      return 1;
+    }
     throw error;
   }
+}
+
+function usage(command: string | undefined): number {
+  const asked = command === '--help' || command === '-h' || command === 'help';
+  if (command !== undefined && !asked) process.stderr.write(`${command} is no command\n`);
+  (asked ? process.stdout : process.stderr).write(USAGE);
+  return asked ? 0 : 2;
 }
 
 async function serve(): Promise<number> {
@@ -70,11 +92,9 @@ async function serve(): Promise<number> {
   const gateway = await openGateway(config, log);
   const { dimse } = config;
   let scp: Scp | undefined;
+  let server: Server | undefined;
   try {
-    const server = await listen(
-      buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() }),
-      config.http,
-    );
+    server = await listen(buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() }), config.http);
     scp = await startScp(
       {
         host: dimse.host,
@@ -106,17 +126,21 @@ async function serve(): Promise<number> {
     const signal = await untilSignal();
     log.info('closing', { signal });
     await timetable.stop();
-    await scp.close();
-    await new Promise<void>((resolve) => {
-      server.close(() => resolve());
-      server.closeIdleConnections();
-      setTimeout(() => server.closeAllConnections(), 10_000).unref();
-    });
     return 0;
   } finally {
     await scp?.close();
+    if (server !== undefined) await closeServer(server);
     await closeGateway(gateway);
   }
+}
+
+/** No request begins any more; those that run have ten seconds. */
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 10_000).unref();
+  });
 }
 
 function untilSignal(): Promise<string> {
@@ -137,54 +161,83 @@ async function deidentifyFolder(args: string[]): Promise<number> {
     process.stderr.write(USAGE);
     return 2;
   }
-  const gateway = await openGateway(readConfig(), openLog('silent'));
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(values.project))
+    throw new Refusal('BadRequest', 'a project is named by a letter, then letters, digits and hyphens, all lower case');
+  const config = readConfig();
+  const file = config.profiles.get(values.profile);
+  if (file === undefined)
+    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
+  const files = await filesOf(from);
+  const { database, wall } = openCrosswalk(config);
   try {
-    return await deidentifyFiles(gateway, { from, to, profile: values.profile, project: values.project });
+    const settings = { project: values.project, profile: compileProfile(file as ProfileFile) };
+    const reports: FileReport[] = [];
+    for (const [index, name] of files.entries()) {
+      reports.push({ file: index + 1, ...(await deidentifyFile(wall, name, to, settings)) });
+    }
+    return await writeReport(to, { profile: values.profile, project: values.project }, reports);
   } finally {
-    await closeGateway(gateway);
+    database.close();
   }
 }
 
-interface FileReport {
-  /** Position of the file in the sorted folder, from 1: its name could name a person. */
-  readonly file: number;
+interface FileOutcome {
+  /** Path in the output folder. */
   readonly written?: string;
   readonly reason?: string;
   readonly found?: string;
   readonly counts?: unknown;
 }
 
-async function deidentifyFiles(
-  gateway: Gateway,
-  { from, to, profile: profileName, project }: { from: string; to: string; profile: string; project: string },
-): Promise<number> {
-  const profile = profileOf(gateway, profileName);
-  const files: FileReport[] = [];
-  for (const [index, name] of (await filesOf(from)).entries()) {
-    const file = index + 1;
-    try {
-      const { object, remember, counts } = await deidentify(gateway.wall, await readObject(await readFile(name)), {
-        project,
-        profile,
-      });
-      const written = join(object.studyInstanceUID, object.seriesInstanceUID, `${object.sopInstanceUID}.dcm`);
-      const chunks: Buffer[] = [object.head];
-      for await (const chunk of object.body) chunks.push(chunk);
-      gateway.database.transaction(remember);
-      await mkdir(join(to, object.studyInstanceUID, object.seriesInstanceUID), { recursive: true });
-      await writeFile(join(to, written), chunks);
-      files.push({ file, written, counts });
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      files.push({ file, reason: error.reason, found: error.message });
-    }
+interface FileReport extends FileOutcome {
+  /** Position of the file in the sorted folder, from 1: its name could name a person. */
+  readonly file: number;
+}
+
+/** Streams: no object is in memory as a whole, and a file is there under its name only when it is complete. */
+async function deidentifyFile(
+  wall: Wall,
+  name: string,
+  to: string,
+  settings: { project: string; profile: CompiledProfile },
+): Promise<FileOutcome> {
+  const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+  let partial: string | undefined;
+  try {
+    const { object, remember, counts } = await deidentify(wall, await receiveObject(source), settings);
+    const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
+    const written = join(folder, `${object.sopInstanceUID}.dcm`);
+    await mkdir(join(to, folder), { recursive: true });
+    partial = join(to, `${written}.part`);
+    await writeFile(partial, chunksOf(object));
+    wall.database.transaction(remember);
+    await rename(partial, join(to, written));
+    return { written, counts };
+  } catch (error) {
+    if (partial !== undefined) await rm(partial, { force: true });
+    if (!(error instanceof Refusal)) throw error;
+    return { reason: error.reason, found: error.message };
+  } finally {
+    source.destroy();
   }
+}
+
+const READ_CHUNK_BYTES = 2 ** 20;
+
+async function* chunksOf({ head, body }: { head: Buffer; body: AsyncIterable<Buffer> }): AsyncGenerator<Buffer> {
+  yield head;
+  yield* body;
+}
+
+async function writeReport(
+  to: string,
+  asked: { readonly profile: string; readonly project: string },
+  files: readonly FileReport[],
+): Promise<number> {
   const written = files.filter((file) => file.written !== undefined).length;
+  const report = { ...asked, objects: files.length, written, refused: files.length - written, files };
   await mkdir(to, { recursive: true });
-  await writeFile(
-    join(to, 'report.json'),
-    `${JSON.stringify({ profile: profileName, project, objects: files.length, written, refused: files.length - written, files }, null, 2)}\n`,
-  );
+  await writeFile(join(to, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   process.stdout.write(`${written} of ${files.length} objects de-identified; report.json tells of each\n`);
   return written === files.length ? 0 : 1;
 }
@@ -197,7 +250,7 @@ async function runPipeline(args: string[]): Promise<number> {
   });
   const [pipeline] = positionals;
   const { input, fixed, output } = values;
-  const known = pipeline === 'register' ? fixed !== undefined : pipeline === 'ct-denoise';
+  const known = pipeline === 'register' ? fixed !== undefined : pipeline === 'ct-denoise' && fixed === undefined;
   if (!known || input === undefined || output === undefined) {
     process.stderr.write(USAGE);
     return 2;
@@ -249,12 +302,15 @@ async function verifyAll(): Promise<number> {
 
 async function reindexAll(): Promise<number> {
   const { dataFolder } = readConfig();
+  const lock = lockDataFolder(dataFolder);
   const database = openDatabase(join(dataFolder, 'isthmus.sqlite'));
   try {
-    process.stdout.write(`${JSON.stringify(await reindex(database, join(dataFolder, 'packs')), null, 2)}\n`);
-    return 0;
+    const report = await reindex(database, join(dataFolder, 'packs'));
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    return report.damaged.length === 0 ? 0 : 1;
   } finally {
     database.close();
+    lock.release();
   }
 }
 

@@ -5,10 +5,11 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { LineCounter, parseDocument, type Document } from 'yaml';
-import type { AccessToken } from './access.ts';
+import { isLoopback, type AccessToken } from './access.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { LogLevel } from './log.ts';
 import { checkRules, type Rules } from './routing/rules.ts';
@@ -51,6 +52,8 @@ export interface Node {
         readonly port: number;
         readonly tls: boolean;
         readonly authorities: string | undefined;
+        /** C-STORE side by side, at most. */
+        readonly associations: number;
       }
     | undefined;
   readonly dicomweb:
@@ -93,15 +96,19 @@ const PROJECT_FOLDER = fileURLToPath(new URL('..', import.meta.url));
 const MB = 2 ** 20;
 
 /** @throws Refusal BadConfiguration */
-export function readConfig(environment: Environment = process.env): Config {
+export function readConfig(given: Environment = process.env): Config {
+  // A variable that is set to nothing is one that is not set.
+  const environment = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
   const folder = resolve(environment['ISTHMUS_CONFIG'] ?? join(PROJECT_FOLDER, 'config'));
-  const gateway = readYamlFile(join(folder, 'gateway.yaml'), 'gateway') as GatewayFile;
+  const located = readLocatedYaml(join(folder, 'gateway.yaml'), 'gateway');
+  const gateway = located.value as GatewayFile;
   const base = resolve(folder, '..');
   const http = httpConfig(gateway, environment, folder);
   const dimse = dimseConfig(gateway, environment, folder, http.host);
   const tokens = gateway.access?.tokens ?? [];
+  refuseEqualTokens(tokens, located);
   refuseOpenDoors(http, dimse, tokens);
-  const nodes = nodesOf(readYamlFile(join(folder, 'nodes.yaml'), 'nodes') as NodesFile, folder);
+  const nodes = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
   const profiles = readProfiles(folder);
   const crosswalkKeyHex = environment['ISTHMUS_CROSSWALK_KEY'];
   if (crosswalkKeyHex !== undefined && !/^[0-9a-fA-F]{64}$/.test(crosswalkKeyHex)) {
@@ -213,6 +220,7 @@ interface NodesFile {
           readonly port: number;
           readonly tls?: boolean;
           readonly authorities?: string;
+          readonly associations?: number;
         };
         readonly dicomweb?: { readonly url: string; readonly authorization?: string; readonly timeoutSeconds?: number };
         readonly deliverBy: 'dimse' | 'dicomweb';
@@ -252,22 +260,36 @@ function dimseConfig(gateway: GatewayFile, environment: Environment, folder: str
 
 function portFrom(environment: Environment, name: string): number | undefined {
   const text = environment[name];
-  if (text === undefined || text === '') return undefined;
+  if (text === undefined) return undefined;
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new Refusal('BadConfiguration', `${name} is no port: 0 to 65535 is needed`);
   return port;
 }
 
-/** Secure by default (DESIGN decision 13): what can be reached from elsewhere is encrypted and knows its callers. */
+/** A name tells one holder from another in the audit trail, and a token leads to one name. */
+function refuseEqualTokens(tokens: readonly AccessToken[], { lineOf }: LocatedYaml): void {
+  for (const key of ['name', 'sha256'] as const) {
+    const seen = new Set<string>();
+    for (const [index, token] of tokens.entries()) {
+      if (seen.has(token[key])) {
+        const line = lineOf(['access', 'tokens', index, key]);
+        throw new Refusal('BadConfiguration', `gateway.yaml line ${line}: access.tokens.${index}.${key} stands twice`);
+      }
+      seen.add(token[key]);
+    }
+  }
+}
+
+/** Secure by default: what can be reached from elsewhere is encrypted and knows its callers. */
 function refuseOpenDoors(http: HttpConfig, dimse: DimseConfig, tokens: readonly AccessToken[]): void {
-  if (!isLoopback(http.host)) {
+  if (!isLocal(http.host)) {
     if (http.tls === undefined)
       throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: http.tls is needed`);
     if (tokens.length === 0)
       throw new Refusal('BadConfiguration', `http.host ${http.host} is not loopback: access.tokens is needed`);
   }
-  if (!isLoopback(dimse.host)) {
+  if (!isLocal(dimse.host)) {
     if (dimse.tls?.authorities === undefined) {
       throw new Refusal(
         'BadConfiguration',
@@ -279,25 +301,23 @@ function refuseOpenDoors(http: HttpConfig, dimse: DimseConfig, tokens: readonly 
   }
 }
 
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+function isLocal(host: string): boolean {
+  return host === 'localhost' || isLoopback(host);
 }
 
-function nodesOf(file: NodesFile, folder: string): Map<string, Node> {
+function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Map<string, Node> {
   const nodes = new Map<string, Node>();
-  for (const [name, node] of Object.entries(file.nodes)) {
-    if (node[node.deliverBy] === undefined) {
+  for (const [name, node] of Object.entries((value as NodesFile).nodes)) {
+    const refuse = (key: string, sentence: string): never => {
       throw new Refusal(
         'BadConfiguration',
-        `nodes.yaml: node ${name} delivers by ${node.deliverBy} but has no ${node.deliverBy} section`,
+        `nodes.yaml line ${lineOf(['nodes', name, key])}: node ${name} ${sentence}`,
       );
-    }
-    if (node.proof === 'read-back' && node.dicomweb === undefined) {
-      throw new Refusal(
-        'BadConfiguration',
-        `nodes.yaml: node ${name} has proof read-back, which needs a dicomweb section`,
-      );
-    }
+    };
+    if (node[node.deliverBy] === undefined)
+      refuse('deliverBy', `delivers by ${node.deliverBy} but has no ${node.deliverBy} section`);
+    if (node.proof === 'read-back' && node.dicomweb === undefined)
+      refuse('proof', 'has proof read-back, which needs a dicomweb section');
     nodes.set(name, {
       name,
       dimse: node.dimse && {
@@ -306,6 +326,7 @@ function nodesOf(file: NodesFile, folder: string): Map<string, Node> {
         port: node.dimse.port,
         tls: node.dimse.tls ?? false,
         authorities: node.dimse.authorities === undefined ? undefined : readPem(node.dimse.authorities, folder),
+        associations: node.dimse.associations ?? 4,
       },
       dicomweb: node.dicomweb && {
         url: node.dicomweb.url.replace(/\/$/, ''),
@@ -322,19 +343,36 @@ function nodesOf(file: NodesFile, folder: string): Map<string, Node> {
 function readProfiles(folder: string): Map<string, unknown> {
   const profiles = new Map<string, unknown>();
   const profileFolder = join(folder, 'profiles');
-  for (const name of readdirSync(profileFolder).sort()) {
+  for (const name of namesIn(profileFolder)) {
     if (name.endsWith('.yaml'))
       profiles.set(basename(name, '.yaml'), readYamlFile(join(profileFolder, name), 'profile'));
   }
   return profiles;
 }
 
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    throw new Refusal('BadConfiguration', `${folder} is no folder that can be read`);
+  }
+}
+
 function readTls(names: TlsNames, folder: string): TlsFiles {
-  return {
+  const files = {
     key: readPem(names.key, folder),
     certificate: readPem(names.certificate, folder),
     authorities: names.authorities === undefined ? undefined : readPem(names.authorities, folder),
   };
+  try {
+    createSecureContext({ key: files.key, cert: files.certificate, ca: files.authorities });
+  } catch {
+    throw new Refusal(
+      'BadConfiguration',
+      `${names.key}, ${names.certificate}${names.authorities === undefined ? '' : ` and ${names.authorities}`} are no PEM files that belong together`,
+    );
+  }
+  return files;
 }
 
 function readPem(name: string, folder: string): string {
@@ -379,13 +417,21 @@ function readLocatedYaml(file: string, schema: string): LocatedYaml {
       `${basename(file)} line ${line}: ${syntaxError.message.split('\n')[0] ?? 'not YAML'}`,
     );
   }
-  const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
+  const value = plainValue(document, file);
   const validate = validator(schema);
   if (!validate(value)) {
     const { path, sentence } = describe(validate.errors ?? []);
     throw new Refusal('BadConfiguration', `${basename(file)} line ${lineOf(path)}: ${sentence}`);
   }
   return { value, lineOf };
+}
+
+function plainValue(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch {
+    throw new Refusal('BadConfiguration', `${basename(file)}: its aliases do not resolve, or to too much`);
+  }
 }
 
 /** The line of the node at `path`, or of the nearest one above it. */

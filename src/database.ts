@@ -75,6 +75,24 @@ export function openDatabase(file: string): Database {
   };
 }
 
+export interface FolderLock {
+  release(): void;
+}
+
+/** Holds a file for this process alone until it is released or the process ends, however it ends; undefined when another one holds it. */
+export function lockFile(file: string): FolderLock | undefined {
+  const connection = new Sqlite(file, { timeout: 0 });
+  try {
+    connection.pragma('locking_mode = EXCLUSIVE');
+    connection.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    connection.close();
+    if (error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY')) return undefined;
+    throw error;
+  }
+  return { release: () => void connection.close() };
+}
+
 /** Brings the tables of one room up to date: each step runs once, in order, ever. */
 export function migrate(database: Database, room: string, steps: readonly string[]): void {
   database.transaction(() => {

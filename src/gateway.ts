@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import { closeArchive, openArchive, type Archive } from './archive/archive.ts';
 import { MIGRATE_AUDIT, type Audit } from './audit.ts';
 import type { Config } from './config.ts';
-import { migrate, openDatabase, type Database } from './database.ts';
+import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
 import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { MIGRATE_LEDGER } from './delivery/ledger.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { Log } from './log.ts';
 import { closePool, openPool, type Pool } from './pipelines/pool.ts';
-import { MIGRATE_QUARANTINE, type Quarantine } from './quarantine.ts';
+import { MIGRATE_QUARANTINE, sweepQuarantine, type Quarantine } from './quarantine.ts';
+import type { Rules } from './routing/rules.ts';
 import { MIGRATE_WORK_ITEMS, releaseLeases, type WorkItems } from './workitems.ts';
 
 export interface Gateway {
@@ -27,6 +28,11 @@ export interface Gateway {
   readonly workItems: WorkItems;
   readonly pool: Pool;
   readonly arrivals: Arrivals;
+  /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
+  rules: Rules;
+  /** What the rules file looked like at the last look. */
+  readonly rulebook: { seen: string };
+  readonly lock: FolderLock;
   readonly now: () => number;
 }
 
@@ -44,19 +50,17 @@ const MIGRATE_CLOCK = {
      ) WITHOUT ROWID;
      CREATE INDEX study_clock_open ON study_clock (last_arrival) WHERE state = 'open';
      CREATE INDEX study_clock_age ON study_clock (last_arrival)`,
+    // Keyed fingerprints of what has gone out, see workflow/returning.
+    'CREATE TABLE sent_out (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID',
   ],
 } as const;
 
 /** @throws Refusal BadConfiguration when a profile, key or model cannot be used */
 export async function openGateway(config: Config, log: Log, now: () => number = Date.now): Promise<Gateway> {
-  mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
   const profiles = compileProfiles(config);
-  const database = openDatabase(join(config.dataFolder, 'isthmus.sqlite'));
+  const lock = lockDataFolder(config.dataFolder);
+  const { database, wall } = openCrosswalk(config);
   try {
-    const wall = openWall(database, {
-      keyFile: join(config.dataFolder, 'keys', 'crosswalk.key'),
-      ...(config.crosswalkKeyHex === undefined ? {} : { keyHex: config.crosswalkKeyHex }),
-    });
     for (const { room, steps } of [
       MIGRATE_AUDIT,
       MIGRATE_LEDGER,
@@ -79,7 +83,14 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       maxMemoryMb: config.pipelines.maxMemoryMb,
       modelsFolder: config.modelsFolder,
     });
-    const quarantine = { database, folder: join(config.dataFolder, 'quarantine'), key: quarantineKey(wall), now };
+    const quarantine = {
+      database,
+      folder: join(config.dataFolder, 'quarantine'),
+      key: quarantineKey(wall),
+      reserveBytes: config.archive.reserveBytes,
+      now,
+    };
+    await sweepQuarantine(quarantine);
     return {
       config,
       log,
@@ -92,8 +103,40 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       workItems,
       pool,
       arrivals: new Map(),
+      rules: config.rules,
+      rulebook: { seen: '' },
+      lock,
       now,
     };
+  } catch (error) {
+    database.close();
+    lock.release();
+    throw error;
+  }
+}
+
+/**
+ * One process at a time works on packs and queue: what the next one would take for the leavings of a crash is what the first one is
+ * writing. @throws Refusal BadConfiguration when another one does
+ */
+export function lockDataFolder(dataFolder: string): FolderLock {
+  mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
+  const lock = lockFile(join(dataFolder, 'isthmus.lock'));
+  if (lock === undefined)
+    throw new Refusal('BadConfiguration', `another process of Isthmus works on ${dataFolder}: end it first`);
+  return lock;
+}
+
+/** Database and wall alone: what de-identifying needs, beside a running gateway too. @throws Refusal BadConfiguration */
+export function openCrosswalk(config: Config): { database: Database; wall: Wall } {
+  mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
+  const database = openDatabase(join(config.dataFolder, 'isthmus.sqlite'));
+  try {
+    const wall = openWall(database, {
+      keyFile: join(config.dataFolder, 'keys', 'crosswalk.key'),
+      ...(config.crosswalkKeyHex === undefined ? {} : { keyHex: config.crosswalkKeyHex }),
+    });
+    return { database, wall };
   } catch (error) {
     database.close();
     throw error;
@@ -105,6 +148,7 @@ export async function closeGateway(gateway: Gateway): Promise<void> {
   await closePool(gateway.pool);
   await closeArchive(gateway.archive);
   gateway.database.close();
+  gateway.lock.release();
 }
 
 function compileProfiles(config: Config): Map<string, CompiledProfile> {

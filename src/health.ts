@@ -2,7 +2,8 @@
 import { readConfig } from './config.ts';
 
 const { http } = readConfig();
-const host = http.host === '0.0.0.0' || http.host === '::' ? 'localhost' : http.host;
+const everywhere = http.host === '0.0.0.0' || http.host === '::';
+const host = everywhere ? 'localhost' : http.host.includes(':') ? `[${http.host}]` : http.host;
 const scheme = http.tls === undefined ? 'http' : 'https';
 const answer = await fetch(`${scheme}://${host}:${http.port}/readyz`, { signal: AbortSignal.timeout(4000) }).catch(
   () => undefined,

@@ -3,7 +3,8 @@
  * A file: 12 bytes of nonce, ciphertext, 16 bytes of tag. Its row holds no identity: a keyed fingerprint tells a re-send.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Database, Row } from './database.ts';
 import { Refusal } from './dicom/refusal.ts';
@@ -13,6 +14,8 @@ export interface Quarantine {
   readonly folder: string;
   /** 32 bytes. */
   readonly key: Buffer;
+  /** Less free disk than this holds nothing any more: what nobody wants never takes the room of what is wanted. */
+  readonly reserveBytes: number;
   readonly now: () => number;
 }
 
@@ -58,28 +61,25 @@ export interface HoldFacts {
   readonly transferSyntaxUID: string;
 }
 
-/** Seals the bytes; resolves when file and row are durable. The same bytes again only count up. */
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+/** Bytes written between two looks at the disk. */
+const LOOK_EVERY_BYTES = 64 * 2 ** 20;
+
+/**
+ * Seals the bytes; resolves when file and row are durable. The same bytes again only count up.
+ * @throws Refusal OutOfResources when the disk is short; whatever the source throws. Then nothing is left behind.
+ */
 export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Array>, facts: HoldFacts): Promise<Held> {
   await mkdir(quarantine.folder, { recursive: true, mode: 0o700 });
   const id = randomUUID();
   const file = join(quarantine.folder, `${id}.sealed`);
   const partial = `${file}.part`;
-  const fingerprint = createHmac('sha256', quarantine.key);
-  let bytes = 0;
+  let sealed: { bytes: number; fingerprint: string };
   try {
     const handle = await open(partial, 'wx', 0o600);
     try {
-      const nonce = randomBytes(12);
-      const cipher = createCipheriv('aes-256-gcm', quarantine.key, nonce);
-      cipher.setAAD(Buffer.from(id));
-      await handle.write(nonce);
-      for await (const chunk of source) {
-        fingerprint.update(chunk);
-        bytes += chunk.length;
-        await handle.write(cipher.update(chunk));
-      }
-      await handle.write(cipher.final());
-      await handle.write(cipher.getAuthTag());
+      sealed = await seal(quarantine, id, source, handle);
       await handle.datasync();
     } finally {
       await handle.close();
@@ -87,28 +87,63 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
     await rename(partial, file);
   } catch (error) {
     await rm(partial, { force: true });
+    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') throw diskIsShort(quarantine);
     throw error;
   }
   await syncFolder(quarantine.folder);
-  const print = fingerprint.digest('hex');
   const row = quarantine.database.get(
     `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (fingerprint) DO UPDATE SET arrivals = arrivals + 1, reason = excluded.reason, sentence = excluded.sentence
      RETURNING *`,
     id,
-    print,
+    sealed.fingerprint,
     quarantine.now(),
     facts.reason,
     facts.sentence,
     facts.door,
     facts.callingAE,
-    bytes,
+    sealed.bytes,
     facts.transferSyntaxUID,
   );
   if (row === undefined) throw new Error('the quarantine row was not written');
   if (row['id'] !== id) await rm(file, { force: true });
   return held(row);
+}
+
+async function seal(
+  quarantine: Quarantine,
+  id: string,
+  source: AsyncIterable<Uint8Array>,
+  handle: FileHandle,
+): Promise<{ bytes: number; fingerprint: string }> {
+  const fingerprint = createHmac('sha256', quarantine.key);
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', quarantine.key, nonce);
+  cipher.setAAD(Buffer.from(id));
+  let bytes = 0;
+  let lookAt = 0;
+  await handle.writeFile(nonce);
+  for await (const chunk of source) {
+    if (bytes >= lookAt) {
+      await refuseOnShortDisk(quarantine);
+      lookAt = bytes + LOOK_EVERY_BYTES;
+    }
+    fingerprint.update(chunk);
+    bytes += chunk.length;
+    await handle.writeFile(cipher.update(chunk));
+  }
+  await handle.writeFile(Buffer.concat([cipher.final(), cipher.getAuthTag()]));
+  return { bytes, fingerprint: fingerprint.digest('hex') };
+}
+
+async function refuseOnShortDisk(quarantine: Quarantine): Promise<void> {
+  const { bavail, bsize } = await statfs(quarantine.folder);
+  if (bavail * bsize < quarantine.reserveBytes) throw diskIsShort(quarantine);
+}
+
+function diskIsShort({ reserveBytes }: Quarantine): Refusal {
+  return new Refusal('OutOfResources', `less than ${reserveBytes} bytes are free on the quarantine's disk`);
 }
 
 async function syncFolder(folder: string): Promise<void> {
@@ -134,25 +169,76 @@ export function heldById(quarantine: Quarantine, id: string): Held | undefined {
   return row === undefined ? undefined : held(row);
 }
 
-/** Opens the seal; for release after review. @throws Refusal NotFound; CannotUnderstand when the file was tampered with */
-export async function unseal(quarantine: Quarantine, id: string): Promise<Buffer> {
+/**
+ * Opens the seal, for release after review. The file is read twice, so that not one byte of a damaged one comes out and a large one is
+ * never in memory. @throws Refusal NotFound; CannotUnderstand when the file is damaged, was tampered with or is gone
+ */
+export async function unseal(quarantine: Quarantine, id: string): Promise<AsyncIterable<Buffer>> {
   if (heldById(quarantine, id) === undefined) throw new Refusal('NotFound', 'nothing is held under this id');
-  const sealed = await readFile(join(quarantine.folder, `${id}.sealed`));
+  for await (const _clear of clearBytes(quarantine, id));
+  return clearBytes(quarantine, id);
+}
+
+async function* clearBytes(quarantine: Quarantine, id: string): AsyncGenerator<Buffer> {
   try {
-    const decipher = createDecipheriv('aes-256-gcm', quarantine.key, sealed.subarray(0, 12));
+    const path = join(quarantine.folder, `${id}.sealed`);
+    const { nonce, tag, lengthBytes } = await readSeal(path);
+    const decipher = createDecipheriv('aes-256-gcm', quarantine.key, nonce);
     decipher.setAAD(Buffer.from(id));
-    decipher.setAuthTag(sealed.subarray(sealed.length - 16));
-    return Buffer.concat([decipher.update(sealed.subarray(12, sealed.length - 16)), decipher.final()]);
+    decipher.setAuthTag(tag);
+    if (lengthBytes > 0) {
+      const stream = createReadStream(path, { start: NONCE_BYTES, end: NONCE_BYTES + lengthBytes - 1 });
+      for await (const chunk of stream as AsyncIterable<Buffer>) yield decipher.update(chunk);
+    }
+    decipher.final();
   } catch {
-    throw new Refusal('CannotUnderstand', 'the sealed file is damaged or was sealed with another key');
+    throw new Refusal('CannotUnderstand', 'the sealed file is damaged, gone or was sealed with another key');
   }
 }
 
-/** Deletes row and file. */
-export async function discard(quarantine: Quarantine, id: string): Promise<boolean> {
-  const { changes } = quarantine.database.run('DELETE FROM quarantine WHERE id = ?', id);
-  await rm(join(quarantine.folder, `${id}.sealed`), { force: true });
-  return changes > 0;
+async function readSeal(path: string): Promise<{ nonce: Buffer; tag: Buffer; lengthBytes: number }> {
+  const handle = await open(path, 'r');
+  try {
+    const { size } = await handle.stat();
+    const lengthBytes = size - NONCE_BYTES - TAG_BYTES;
+    if (lengthBytes < 0) throw new Error('too short');
+    const nonce = Buffer.alloc(NONCE_BYTES);
+    const tag = Buffer.alloc(TAG_BYTES);
+    await handle.read(nonce, 0, NONCE_BYTES, 0);
+    await handle.read(tag, 0, TAG_BYTES, NONCE_BYTES + lengthBytes);
+    return { nonce, tag, lengthBytes };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Deletes row and file; `alongside` runs in the row's transaction. False, and nothing touched, when nothing is held under this id. */
+export async function discard(
+  quarantine: Quarantine,
+  id: string,
+  options: { readonly alongside?: () => void } = {},
+): Promise<boolean> {
+  const deleted = quarantine.database.transaction(() => {
+    const { changes } = quarantine.database.run('DELETE FROM quarantine WHERE id = ?', id);
+    if (changes > 0) options.alongside?.();
+    return changes > 0;
+  });
+  // Only an id that was in the table is part of a path.
+  if (deleted) await rm(join(quarantine.folder, `${id}.sealed`), { force: true });
+  return deleted;
+}
+
+/** Deletes files that a crash left without a row: their senders were never told that they are in safe hands. For the start, before doors open. */
+export async function sweepQuarantine(quarantine: Quarantine): Promise<number> {
+  const names = await readdir(quarantine.folder).catch(() => []);
+  let swept = 0;
+  for (const name of names) {
+    const sealed = /^([0-9a-f-]{36})\.sealed$/.exec(name)?.[1];
+    if (sealed !== undefined ? heldById(quarantine, sealed) !== undefined : !name.endsWith('.sealed.part')) continue;
+    await rm(join(quarantine.folder, name), { force: true });
+    swept++;
+  }
+  return swept;
 }
 
 /** Deletes what was held before this time (milliseconds since 1970); answers how many. */

@@ -85,9 +85,20 @@ export function scheduleWork(items: WorkItems, item: NewWorkItem): boolean {
   return changes > 0;
 }
 
-/** Takes the item that has waited longest, for `leaseMs`; undefined when nothing is due. */
+/**
+ * Takes the item that has waited longest, for `leaseMs`; undefined when nothing is due. An item whose last attempt ended without a word
+ * (its process died) is CANCELED, so that work which kills its process cannot do so for ever.
+ */
 export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): WorkItem | undefined {
   const now = items.now();
+  items.database.run(
+    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = 'ProcessingFailure: the process ended during the last attempt', updated_at = ?
+     WHERE kind = ? AND state = 'IN PROGRESS' AND next_attempt_at <= ? AND lease_until <= ? AND attempts >= max_attempts`,
+    now,
+    kind,
+    now,
+    now,
+  );
   const row = items.database.get(
     `UPDATE work_item SET state = 'IN PROGRESS', attempts = attempts + 1, lease_until = ?, updated_at = ?
      WHERE uid = (
@@ -117,12 +128,25 @@ export function renewLease(items: WorkItems, item: WorkItem, leaseMs: number): b
   return changes > 0;
 }
 
-export function finishWork(items: WorkItems, item: WorkItem, result: Readonly<Record<string, unknown>>): void {
-  items.database.run(
-    "UPDATE work_item SET state = 'COMPLETED', lease_until = 0, last_error = NULL, result = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS'",
+/** False: the lease ran out and somebody else has the item now; nothing has been changed. */
+export function finishWork(items: WorkItems, item: WorkItem, result: Readonly<Record<string, unknown>>): boolean {
+  const { changes } = items.database.run(
+    "UPDATE work_item SET state = 'COMPLETED', lease_until = 0, last_error = NULL, result = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?",
     JSON.stringify(result),
     items.now(),
     item.uid,
+    item.attempts,
+  );
+  return changes > 0;
+}
+
+/** Gives an item back that was interrupted through no fault of its own: it can be claimed at once, and the attempt does not count. */
+export function handBackWork(items: WorkItems, item: WorkItem): void {
+  items.database.run(
+    "UPDATE work_item SET lease_until = 0, attempts = attempts - 1, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?",
+    items.now(),
+    item.uid,
+    item.attempts,
   );
 }
 
@@ -132,23 +156,29 @@ export function backOffMs(attempts: number, random: () => number = Math.random):
   return Math.round(whole * (0.5 + random() / 2));
 }
 
-/** Ends an attempt that failed: later again, or CANCELED when it was the last or `final`. `error` holds no patient's value. */
+/**
+ * Ends an attempt that failed: later again, or CANCELED when it was the last or `final`. `error` holds no patient's value. Changes nothing
+ * and answers undefined when somebody else has the item now.
+ */
 export function failWork(
   items: WorkItems,
   item: WorkItem,
   error: string,
   options: { readonly final: boolean },
-): WorkItemState {
+): WorkItemState | undefined {
   const over = options.final || item.attempts >= item.maxAttempts;
   const now = items.now();
-  items.database.run(
-    `UPDATE work_item SET state = ?, lease_until = 0, last_error = ?, next_attempt_at = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS'`,
+  const { changes } = items.database.run(
+    `UPDATE work_item SET state = ?, lease_until = 0, last_error = ?, next_attempt_at = ?, updated_at = ?
+     WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?`,
     over ? 'CANCELED' : 'IN PROGRESS',
     error,
     over ? now : now + backOffMs(item.attempts),
     now,
     item.uid,
+    item.attempts,
   );
+  if (changes === 0) return undefined;
   return over ? 'CANCELED' : 'IN PROGRESS';
 }
 

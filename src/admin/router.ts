@@ -5,10 +5,10 @@ import { authenticate, credentialsOf, requireRole, type Caller, type Role } from
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
-import { discardHeld, releaseHeld } from '../workflow/review.ts';
+import { discardHeld, releaseHeld, retryCanceled } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
 import { listHeld } from '../quarantine.ts';
-import { listWork, retryWork, type WorkItemState } from '../workitems.ts';
+import { listWork, type WorkItemState } from '../workitems.ts';
 
 const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
 const MOST_ROWS = 1000;
@@ -27,6 +27,7 @@ export function adminRouter(gateway: Gateway): Router {
         const caller = callerOf(gateway, request, response);
         if (caller === undefined) return;
         requireRole(caller, ...roles);
+        refuseOtherSites(request);
         sendJson(response, 200, (await answer(request, caller)) ?? {});
       } catch (error) {
         next(error);
@@ -38,10 +39,8 @@ export function adminRouter(gateway: Gateway): Router {
     const { state, limit } = pageOf(request);
     return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit });
   });
-  route('post', '/work-items/:uid/retry', ['radiology-it'], (request) => {
-    if (!retryWork(gateway.workItems, parameter(request, 'uid'))) {
-      throw new Refusal('NotFound', 'no canceled work item has this uid');
-    }
+  route('post', '/work-items/:uid/retry', ['radiology-it'], (request, caller) => {
+    retryCanceled(gateway, parameter(request, 'uid'), caller.name);
     return undefined;
   });
   route('get', '/ledger/:study', ['radiology-it', 'privacy-officer'], (request) => {
@@ -79,6 +78,13 @@ function callerOf(gateway: Gateway, request: Request, response: Response): Calle
     sendJson(response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
   }
   return caller;
+}
+
+/** Without tokens a page of any site could let the browser of somebody at this machine press our buttons. */
+function refuseOtherSites({ method, headers }: Request): void {
+  const site = headers['sec-fetch-site'];
+  if (method !== 'GET' && site !== undefined && site !== 'same-origin' && site !== 'none')
+    throw new Refusal('NotAuthorized', 'a page of another site may change nothing here');
 }
 
 function parameter(request: Request, name: string): string {

@@ -54,6 +54,12 @@ export function writeLedger(database: Database, rows: readonly LedgerRow[]): voi
   });
 }
 
+/** Undefined: never sent there. */
+export function ledgerState(database: Database, node: string, sopInstanceUID: string): LedgerState | undefined {
+  const row = database.get('SELECT state FROM ledger WHERE node = ? AND sop_uid = ?', node, sopInstanceUID);
+  return row === undefined ? undefined : (String(row['state']) as LedgerState);
+}
+
 export function readLedger(database: Database, studyInstanceUID: string): LedgerRow[] {
   return database
     .all('SELECT * FROM ledger WHERE study_uid = ? ORDER BY node, series_uid, sop_uid', studyInstanceUID)

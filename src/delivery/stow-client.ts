@@ -11,6 +11,10 @@ const REFERENCED_SOP_SEQUENCE = '00081199';
 const REFERENCED_SOP_INSTANCE_UID = '00081155';
 const FAILURE_REASON = '00081197';
 const WARNING_REASON = '00081196';
+/** What a node may say of 50 objects, or list of a page of 500, many times over. */
+const MOST_ANSWER_BYTES = 32 * 2 ** 20;
+/** PS3.7 C.4.2: the reason of a failure that names none. */
+const PROCESSING_FAILURE = 0x0110;
 
 export interface HttpAnswer {
   readonly status: number;
@@ -38,12 +42,24 @@ export async function exchange({ method, url, headers, body, timeoutMs }: HttpQu
         ? {}
         : { body: Buffer.isBuffer(body) ? body : Readable.from(body, { objectMode: false }) }),
     });
-    return { status: answer.statusCode, headers: answer.headers, body: Buffer.from(await answer.body.arrayBuffer()) };
+    return { status: answer.statusCode, headers: answer.headers, body: await gather(answer.body) };
   } catch (error) {
     if (error instanceof Refusal) throw error;
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
     throw new Refusal('DeliveryFailed', `the node did not answer: ${code}`);
   }
+}
+
+async function gather(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > MOST_ANSWER_BYTES)
+      throw new Refusal('DeliveryFailed', `the node's answer is longer than ${MOST_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 /**
@@ -87,39 +103,41 @@ async function* multipart(objects: readonly Outgoing[], boundary: string): Async
   yield Buffer.from(`\r\n--${boundary}--\r\n`, 'latin1');
 }
 
-type JsonItem = Readonly<Record<string, { readonly Value?: readonly unknown[] } | undefined>>;
-
 /** An object that the answer does not name as stored counts as not taken. */
 function readAnswer(body: Buffer, objects: readonly Outgoing[]): Delivered[] {
-  let answer: JsonItem;
+  let answer: unknown;
   try {
-    answer = JSON.parse(body.toString('utf8')) as JsonItem;
+    answer = JSON.parse(body.toString('utf8'));
   } catch {
     throw new Refusal('DeliveryFailed', `the node answered STOW with ${body.length} bytes that are no DICOM JSON`);
   }
   const statuses = new Map<string, { taken: boolean; status: number }>();
-  for (const item of itemsOf(answer, REFERENCED_SOP_SEQUENCE)) {
-    statuses.set(textOf(item, REFERENCED_SOP_INSTANCE_UID), {
+  for (const item of valuesOf(answer, REFERENCED_SOP_SEQUENCE)) {
+    statuses.set(String(valuesOf(item, REFERENCED_SOP_INSTANCE_UID)[0]), {
       taken: true,
-      status: Number(item[WARNING_REASON]?.Value?.[0] ?? 0),
+      status: statusOf(item, WARNING_REASON, 0),
     });
   }
-  for (const item of itemsOf(answer, FAILED_SOP_SEQUENCE)) {
-    statuses.set(textOf(item, REFERENCED_SOP_INSTANCE_UID), {
+  for (const item of valuesOf(answer, FAILED_SOP_SEQUENCE)) {
+    statuses.set(String(valuesOf(item, REFERENCED_SOP_INSTANCE_UID)[0]), {
       taken: false,
-      status: Number(item[FAILURE_REASON]?.Value?.[0] ?? 0x0110),
+      status: statusOf(item, FAILURE_REASON, PROCESSING_FAILURE),
     });
   }
   return objects.map(({ sopInstanceUID }) => ({
     sopInstanceUID,
-    ...(statuses.get(sopInstanceUID) ?? { taken: false, status: 0x0110 }),
+    ...(statuses.get(sopInstanceUID) ?? { taken: false, status: PROCESSING_FAILURE }),
   }));
 }
 
-function itemsOf(item: JsonItem, key: string): JsonItem[] {
-  return (item[key]?.Value ?? []) as JsonItem[];
+/** Of an element in DICOM JSON; empty where the answer is something else. */
+function valuesOf(item: unknown, key: string): unknown[] {
+  const element = typeof item === 'object' && item !== null ? (item as Record<string, unknown>)[key] : undefined;
+  const values = typeof element === 'object' && element !== null && 'Value' in element ? element.Value : undefined;
+  return Array.isArray(values) ? values : [];
 }
 
-function textOf(item: JsonItem, key: string): string {
-  return String(item[key]?.Value?.[0] ?? '');
+function statusOf(item: unknown, key: string, absent: number): number {
+  const status = Number(valuesOf(item, key)[0] ?? absent);
+  return Number.isInteger(status) && status >= 0 && status <= 0xffff ? status : PROCESSING_FAILURE;
 }

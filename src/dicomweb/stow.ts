@@ -203,8 +203,8 @@ function statusOf(stored: readonly Received[], failed: readonly Received[], fail
 const HELD = 0xb000;
 
 /** Sealed in quarantine: the sender need not keep it, but it cannot be retrieved. */
-function isHeld({ stored }: Received): boolean {
-  return stored === undefined;
+function isHeld({ quarantined }: Received): boolean {
+  return quarantined === true;
 }
 
 function sequence(key: string, items: readonly Json[]): Json {

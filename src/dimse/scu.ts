@@ -1,6 +1,7 @@
 /** Service class user: opens associations, C-ECHO and C-STORE (PS3.7 9.1). Every failure of the far side is a Refusal DeliveryFailed. */
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { Ending, ServiceUser } from './association.ts';
@@ -9,14 +10,7 @@ import { CommandField, DATA_SET_FOLLOWS, NO_DATA_SET, PRIORITY_MEDIUM, RESPONSE_
 import type { Command } from './command.ts';
 import { MessageReader, sendCommand, sendMessage } from './message.ts';
 import type { DataSetSource, Message } from './message.ts';
-import {
-  APPLICATION_CONTEXT,
-  IMPLEMENTATION_CLASS_UID,
-  IMPLEMENTATION_VERSION_NAME,
-  PROTOCOL_VERSION,
-  VERIFICATION,
-  isAeTitle,
-} from './negotiation.ts';
+import { APPLICATION_CONTEXT, PROTOCOL_VERSION, VERIFICATION, isAeTitle } from './negotiation.ts';
 import type { PresentationDataValue } from './pdu.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
 

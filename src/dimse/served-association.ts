@@ -1,6 +1,7 @@
 /** One association that a peer has opened: C-ECHO and C-STORE, PS3.7 9.1, PS3.4 Annexes A and B. */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { AssociationLimits, Ending, ServiceUser } from './association.ts';
@@ -9,15 +10,7 @@ import { CommandField, NO_DATA_SET, RESPONSE_BIT, Status, isStored } from './com
 import type { Command } from './command.ts';
 import { MessageReader, sendCommand } from './message.ts';
 import type { DataSetStream, Message } from './message.ts';
-import {
-  APPLICATION_CONTEXT,
-  IMPLEMENTATION_CLASS_UID,
-  IMPLEMENTATION_VERSION_NAME,
-  PROTOCOL_VERSION,
-  answerContext,
-  answerRoles,
-  isAeTitle,
-} from './negotiation.ts';
+import { APPLICATION_CONTEXT, PROTOCOL_VERSION, answerContext, answerRoles, isAeTitle } from './negotiation.ts';
 import type { AssociateReject, PresentationDataValue } from './pdu.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
 

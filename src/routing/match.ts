@@ -1,4 +1,6 @@
 /** Facts + rules -> decisions. Pure: the same facts and rules always decide the same. */
+import { Refusal } from '../dicom/refusal.ts';
+import type { Expression } from './expression.ts';
 import type { AdmissionRule, Pattern, ProcessingRule, Rules } from './rules.ts';
 
 /** What the door knows of an arriving object; identified, so it never leaves workflow/receive. */
@@ -47,10 +49,13 @@ export interface Decision {
   readonly fixed: { readonly StudyInstanceUID: string; readonly series: SeriesFacts } | undefined;
 }
 
-/** The first admission rule that matches, or undefined: quarantine. */
+/**
+ * The first admission rule that matches, or undefined: quarantine.
+ * @throws Refusal Quarantined when an expression ends in an error on these facts: what a later rule says would be a guess
+ */
 export function matchAdmission(rules: Rules, facts: AdmissionFacts): AdmissionRule | undefined {
   return rules.admission.find(
-    ({ when, expression }) =>
+    ({ name, when, expression }) =>
       fits(when.callingAE, facts.callingAE) &&
       fits(when.calledAE, facts.calledAE) &&
       (when.door === undefined || when.door === facts.door) &&
@@ -59,28 +64,47 @@ export function matchAdmission(rules: Rules, facts: AdmissionFacts): AdmissionRu
       fits(when.studyDescription, facts.studyDescription) &&
       fits(when.seriesDescription, facts.seriesDescription) &&
       fits(when.sopClass, facts.sopClass) &&
-      (expression === undefined ||
-        expression({
-          callingAE: facts.callingAE,
-          calledAE: facts.calledAE,
-          door: facts.door,
-          object: {
-            Modality: facts.modality,
-            BodyPartExamined: facts.bodyPart,
-            StudyDescription: facts.studyDescription,
-            SeriesDescription: facts.seriesDescription,
-            SOPClassUID: facts.sopClass,
-          },
-        })),
+      (expression === undefined || admissionVerdict(name, expression, facts)),
   );
 }
 
+function admissionVerdict(rule: string, expression: Expression, facts: AdmissionFacts): boolean {
+  try {
+    return expression({
+      callingAE: facts.callingAE,
+      calledAE: facts.calledAE,
+      door: facts.door,
+      object: {
+        Modality: facts.modality,
+        BodyPartExamined: facts.bodyPart,
+        StudyDescription: facts.studyDescription,
+        SeriesDescription: facts.seriesDescription,
+        SOPClassUID: facts.sopClass,
+      },
+    });
+  } catch {
+    // CEL's own message may quote a value.
+    throw new Refusal('Quarantined', `the expression of admission rule "${rule}" cannot be evaluated on this object`);
+  }
+}
+
+export interface ProcessingOptions {
+  /** Hears of an expression that ended in an error on these facts: its rule does not match, the others go on. */
+  readonly onFault?: (rule: ProcessingRule, series: SeriesFacts) => void;
+}
+
 /** Every rule that matches a series of a complete study. Derived series start nothing, so that results never feed themselves. */
-export function matchProcessing(rules: Rules, study: StudyFacts): Decision[] {
+export function matchProcessing(rules: Rules, study: StudyFacts, options: ProcessingOptions = {}): Decision[] {
   const decisions: Decision[] = [];
   for (const rule of rules.processing) {
     for (const series of study.series) {
-      if (series.derived || !seriesFits(rule, study, series)) continue;
+      if (series.derived) continue;
+      try {
+        if (!seriesFits(rule, study, series)) continue;
+      } catch {
+        options.onFault?.(rule, series);
+        continue;
+      }
       if (rule.run !== 'register') {
         decisions.push({ rule, series, fixed: undefined });
         continue;

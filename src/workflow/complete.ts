@@ -3,10 +3,12 @@
  * nothing has arrived for the quiet time. A late instance opens the study again; work already done on the same content is not repeated.
  */
 import { studyFacts } from '../archive/studies.ts';
+import type { Row } from '../database.ts';
 import type { Gateway } from '../gateway.ts';
 import { matchProcessing, type Decision } from '../routing/match.ts';
 import type { ProcessingRule } from '../routing/rules.ts';
 import { scheduleWork } from '../workitems.ts';
+import { priorsOf } from './chronology.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
@@ -37,25 +39,52 @@ export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: 
 
 /** Completes every study that is due; answers how many. */
 export function completeStudies(gateway: Gateway): number {
-  const due = gateway.database.all(
-    "SELECT study_uid, project, last_arrival FROM study_clock WHERE state = 'open' AND last_arrival <= ? ORDER BY last_arrival LIMIT ?",
-    gateway.now() - gateway.config.quietSeconds * 1000,
-    STUDIES_A_TICK,
-  );
   let completed = 0;
-  for (const row of due) {
+  for (const row of dueStudies(gateway)) {
     const studyInstanceUID = String(row['study_uid']);
-    if (gateway.arrivals.has(studyInstanceUID)) continue;
-    completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
-    completed++;
+    try {
+      completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
+      completed++;
+    } catch (error) {
+      // It stays open and is tried again; the others do not wait for it.
+      gateway.log.error('study not completed', {
+        study: studyInstanceUID,
+        error: error instanceof Error ? error.name : 'unknown',
+      });
+    }
   }
   return completed;
+}
+
+/** Quiet for long enough and not being sent: those that are being sent take nobody's turn. */
+function dueStudies(gateway: Gateway): Row[] {
+  const due: Row[] = [];
+  const quiet = gateway.database.iterate(
+    "SELECT study_uid, project, last_arrival FROM study_clock WHERE state = 'open' AND last_arrival <= ? ORDER BY last_arrival",
+    gateway.now() - gateway.config.quietSeconds * 1000,
+  );
+  for (const row of quiet) {
+    if (gateway.arrivals.has(String(row['study_uid']))) continue;
+    due.push(row);
+    if (due.length === STUDIES_A_TICK) break;
+  }
+  return due;
 }
 
 /** The verdict and the work that follows from it are one transaction. */
 function completeStudy(gateway: Gateway, studyInstanceUID: string, project: string, lastArrival: number): void {
   const study = studyFacts(gateway.archive, studyInstanceUID);
-  const decisions = study === undefined ? [] : matchProcessing(gateway.config.rules, study);
+  const decisions =
+    study === undefined
+      ? []
+      : matchProcessing(
+          gateway.rules,
+          { ...study, priors: priorsOf(gateway, studyInstanceUID) },
+          {
+            onFault: (rule, series) =>
+              gateway.log.error('rule cannot be evaluated', { rule: rule.name, series: series.SeriesInstanceUID }),
+          },
+        );
   let scheduled = 0;
   gateway.database.transaction(() => {
     gateway.database.run(
@@ -80,7 +109,7 @@ function scheduleDerivation(
 ): boolean {
   const parameters: DeriveParameters = {
     rule: rule.name,
-    ruleRevision: gateway.config.rules.revision,
+    ruleRevision: gateway.rules.revision,
     project,
     pipeline: rule.run,
     settings: settingsOf(rule),

@@ -1,12 +1,13 @@
 /**
  * Derived series go home: re-identified in memory, pushed to a node, searched there as proof, written into the ledger.
- * Every attempt continues where the last one stopped: what the ledger calls proven is not sent again.
+ * Every attempt continues where the last one stopped: what the ledger calls proven is not sent again, and what was pushed without proof is
+ * searched before it is sent a second time.
  */
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
 import type { Node } from '../config.ts';
 import { reidentify } from '../deidentify/reidentify.ts';
-import { readLedger, writeLedger, type LedgerRow, type LedgerState } from '../delivery/ledger.ts';
+import { ledgerState, writeLedger, type LedgerRow, type LedgerState } from '../delivery/ledger.ts';
 import type { Delivered, Outgoing } from '../delivery/outgoing.ts';
 import { push } from '../delivery/push.ts';
 import { searchPatientIDs, searchSeries } from '../delivery/read-back.ts';
@@ -15,6 +16,7 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { scheduleWork, type WorkItem } from '../workitems.ts';
+import { rememberOutgoing } from './returning.ts';
 
 /** About a day with the queue's back-off. */
 const DELIVER_ATTEMPTS = 30;
@@ -57,7 +59,7 @@ interface Travelling {
 }
 
 /** @throws Refusal DeliveryFailed (worth another attempt), Unresolved and others (not) */
-export async function deliver(gateway: Gateway, item: WorkItem): Promise<DeliverResult> {
+export async function deliver(gateway: Gateway, item: WorkItem, signal?: AbortSignal): Promise<DeliverResult> {
   const { project, node: nodeName, seriesInstanceUIDs } = item.parameters as unknown as DeliverParameters;
   const node = gateway.config.nodes.get(nodeName);
   if (node === undefined) throw new Refusal('BadConfiguration', `node ${nodeName} is no longer in nodes.yaml`);
@@ -65,15 +67,18 @@ export async function deliver(gateway: Gateway, item: WorkItem): Promise<Deliver
   const instances = seriesInstanceUIDs.flatMap((seriesInstanceUID) =>
     instancesOf(gateway.archive, { studyInstanceUID, seriesInstanceUID }),
   );
-  const known = new Map(
-    readLedger(gateway.database, studyInstanceUID)
-      .filter((row) => row.node === nodeName)
-      .map((row) => [row.sopInstanceUID, row]),
-  );
-  const open = instances.filter(({ sopInstanceUID }) => known.get(sopInstanceUID)?.state !== 'proven');
-  const producedAt = new Date(item.createdAt);
-  const travelled = await pushAll(gateway, node, project, open, producedAt);
-  await prove(gateway, node, travelled);
+  const delivery: Delivery = {
+    gateway,
+    node,
+    project,
+    producedAt: new Date(item.createdAt),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  await proveEarlierPushes(delivery, inState(delivery, instances, 'pushed'));
+  const open = instances.filter((instance) => stateOf(delivery, instance) !== 'proven');
+  const { taken, refused } = await pushAll(delivery, open);
+  const missing = await prove(delivery, taken);
+  refuseUnlessAll(refused, missing, open.length);
   recordAudit(gateway.audit, 'Export', 'isthmus', {
     study: studyInstanceUID,
     node: nodeName,
@@ -82,55 +87,96 @@ export async function deliver(gateway: Gateway, item: WorkItem): Promise<Deliver
   return { node: nodeName, objects: instances.length, proof: node.proof };
 }
 
-async function pushAll(
-  gateway: Gateway,
-  node: Node,
-  project: string,
-  instances: readonly InstanceRow[],
-  producedAt: Date,
-): Promise<Travelling[]> {
-  const travelled = new Map<string, Travelling>();
-  async function* outgoing(): AsyncGenerator<Outgoing> {
-    for (const instance of instances) {
-      const travelling = await reidentified(gateway, project, instance, producedAt);
-      travelled.set(travelling.outgoing.sopInstanceUID, travelling);
-      yield travelling.outgoing;
-    }
-  }
-  const refused: Delivered[] = [];
-  await push(node, outgoing(), {
-    callingAE: gateway.config.dimse.aeTitle,
-    onPortion(delivered) {
-      refused.push(...delivered.filter(({ taken }) => !taken));
-      const rows = delivered.flatMap((one) => {
-        const travelling = travelled.get(one.sopInstanceUID);
-        return travelling === undefined
-          ? []
-          : [ledgerRow(gateway, node, travelling, one.taken ? 'pushed' : 'refused', one.status)];
-      });
-      writeLedger(gateway.database, rows);
-    },
-  });
+/** One attempt to bring results to a node. */
+interface Delivery {
+  readonly gateway: Gateway;
+  readonly node: Node;
+  readonly project: string;
+  readonly producedAt: Date;
+  readonly signal?: AbortSignal;
+}
+
+function stateOf({ gateway, node }: Delivery, { sopInstanceUID }: InstanceRow): LedgerState | undefined {
+  return ledgerState(gateway.database, node.name, sopInstanceUID);
+}
+
+function inState(delivery: Delivery, instances: readonly InstanceRow[], state: LedgerState): InstanceRow[] {
+  return instances.filter((instance) => stateOf(delivery, instance) === state);
+}
+
+/** Of an attempt that ended between push and proof. */
+async function proveEarlierPushes(delivery: Delivery, instances: readonly InstanceRow[]): Promise<void> {
+  if (instances.length === 0 || delivery.node.proof !== 'read-back') return;
+  const travelled: Travelling[] = [];
+  for (const instance of instances) travelled.push(await reidentified(delivery, instance));
+  await prove(delivery, travelled);
+}
+
+function refuseUnlessAll(refused: readonly Delivered[], missing: number, pushed: number): void {
   const [first] = refused;
   if (first !== undefined) {
     throw new Refusal(
       'DeliveryFailed',
-      `the node refused ${refused.length} of ${instances.length} objects, the first with status ${hex(first.status)}`,
+      `the node refused ${refused.length} of ${pushed} objects, the first with status ${hex(first.status)}`,
     );
   }
-  return [...travelled.values()];
+  if (missing > 0) {
+    throw new Refusal('DeliveryFailed', `${missing} of ${pushed} objects are not found in the node after the push`);
+  }
 }
 
 function hex(status: number): string {
   return `0x${status.toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
-async function reidentified(
-  gateway: Gateway,
-  project: string,
-  instance: InstanceRow,
-  producedAt: Date,
-): Promise<Travelling> {
+async function pushAll(
+  delivery: Delivery,
+  instances: readonly InstanceRow[],
+): Promise<{ taken: Travelling[]; refused: Delivered[] }> {
+  const { gateway, node, signal } = delivery;
+  const underWay = new Map<string, Travelling>();
+  const taken: Travelling[] = [];
+  const refused: Delivered[] = [];
+  async function* outgoing(): AsyncGenerator<Outgoing> {
+    for (const instance of instances) {
+      if (signal?.aborted === true) throw new Refusal('DeliveryFailed', 'the gateway is closing');
+      const travelling = await reidentified(delivery, instance);
+      const { sopInstanceUID } = travelling.outgoing;
+      rememberOutgoing(gateway, [sopInstanceUID]);
+      underWay.set(sopInstanceUID, travelling);
+      yield travelling.outgoing;
+    }
+  }
+  await push(node, outgoing(), {
+    callingAE: gateway.config.dimse.aeTitle,
+    tls: gateway.config.dimse.tls,
+    onPortion(delivered) {
+      const rows: LedgerRow[] = [];
+      for (const one of delivered) {
+        const travelling = underWay.get(one.sopInstanceUID);
+        if (travelling === undefined) continue;
+        underWay.delete(one.sopInstanceUID);
+        if (one.taken) taken.push(withoutHead(travelling));
+        else refused.push(one);
+        rows.push(ledgerRow(delivery, travelling, one.taken ? takenState(node) : 'refused', one.status));
+      }
+      writeLedger(gateway.database, rows);
+    },
+  });
+  return { taken, refused };
+}
+
+/** Where the node's word is proof enough, an object that it has taken is done with. */
+function takenState({ proof }: Node): LedgerState {
+  return proof === 'status' ? 'proven' : 'pushed';
+}
+
+/** What has gone keeps its names for the proof, not its bytes. */
+function withoutHead(travelling: Travelling): Travelling {
+  return { ...travelling, outgoing: { ...travelling.outgoing, head: Buffer.alloc(0) } };
+}
+
+async function reidentified({ gateway, project, producedAt }: Delivery, instance: InstanceRow): Promise<Travelling> {
   const { head } = reidentify(gateway.wall, {
     head: await readInstanceHead(gateway.archive, instance),
     project,
@@ -153,38 +199,40 @@ async function reidentified(
   };
 }
 
-/** A node's word is not proof where the configuration asks for a look: the objects must be found, under this patient alone. */
-async function prove(gateway: Gateway, node: Node, travelled: readonly Travelling[]): Promise<void> {
-  if (node.proof === 'read-back') {
-    for (const [seriesUID, objects] of Map.groupBy(travelled, ({ outwardSeriesUID }) => outwardSeriesUID)) {
-      const [first] = objects;
-      if (first === undefined) continue;
-      const { studyInstanceUID } = first.outgoing;
-      const found = await searchSeries(node, studyInstanceUID, seriesUID);
-      const missing = objects.filter(({ outgoing }) => !found.has(outgoing.sopInstanceUID)).length;
-      if (missing > 0)
-        throw new Refusal(
-          'DeliveryFailed',
-          `${missing} of ${objects.length} objects of a series are not found in the node after the push`,
-        );
-      const patients = await searchPatientIDs(node, studyInstanceUID);
-      if (patients.size !== 1 || !patients.has(first.patientID)) {
-        throw new Refusal(
-          'DeliveryFailed',
-          `the node holds the study under ${patients.size} patient IDs; exactly the original one is expected`,
-        );
-      }
+/**
+ * A node's word is not proof where the configuration asks for a look: the objects must be found, under this patient alone. Writes down what
+ * is proven; answers how many were not found.
+ */
+async function prove(delivery: Delivery, travelled: readonly Travelling[]): Promise<number> {
+  const { gateway, node } = delivery;
+  if (node.proof !== 'read-back') return 0;
+  let missing = 0;
+  for (const [seriesUID, objects] of Map.groupBy(travelled, ({ outwardSeriesUID }) => outwardSeriesUID)) {
+    const [first] = objects;
+    if (first === undefined) continue;
+    const { studyInstanceUID } = first.outgoing;
+    const wanted = new Set(objects.map(({ outgoing }) => outgoing.sopInstanceUID));
+    const found = await searchSeries(node, { studyInstanceUID, seriesInstanceUID: seriesUID, wanted });
+    const proven = objects.filter(({ outgoing }) => found.has(outgoing.sopInstanceUID));
+    missing += objects.length - proven.length;
+    if (proven.length === 0) continue;
+    const patients = await searchPatientIDs(node, studyInstanceUID);
+    if (patients.size !== 1 || !patients.has(first.patientID)) {
+      throw new Refusal(
+        'DeliveryFailed',
+        `the node holds the study under ${patients.size} patient IDs; exactly the original one is expected`,
+      );
     }
+    writeLedger(
+      gateway.database,
+      proven.map((travelling) => ledgerRow(delivery, travelling, 'proven', 0)),
+    );
   }
-  writeLedger(
-    gateway.database,
-    travelled.map((travelling) => ledgerRow(gateway, node, travelling, 'proven', 0)),
-  );
+  return missing;
 }
 
 function ledgerRow(
-  gateway: Gateway,
-  node: Node,
+  { gateway, node }: Delivery,
   { instance }: Travelling,
   state: LedgerState,
   status: number,

@@ -23,6 +23,9 @@ import {
   type Produced,
 } from './produce.ts';
 
+/** Objects being stored at the same time. */
+const PORTION = 32;
+
 export interface SeriesName {
   readonly studyInstanceUID: string;
   readonly seriesInstanceUID: string;
@@ -73,8 +76,11 @@ function poolName(pipeline: PipelineName): 'register' | 'denoise' {
   return pipeline === 'register' ? 'register' : 'denoise';
 }
 
-/** Does the work and, in one transaction, ends the item and schedules what follows. @throws Refusal PipelineRefused and others */
-export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<void> {
+/**
+ * Does the work and, in one transaction, ends the item and schedules what follows; false when somebody else has the item by now.
+ * @throws Refusal PipelineRefused and others
+ */
+export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
   const parameters = item.parameters as unknown as DeriveParameters;
   const made =
     parameters.pipeline === 'register'
@@ -88,8 +94,8 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     quality: made.quality,
     verdict: made.verdict,
   };
-  gateway.database.transaction(() => {
-    finishWork(gateway.workItems, item, { ...result });
+  const finished = gateway.database.transaction(() => {
+    if (!finishWork(gateway.workItems, item, { ...result })) return false;
     for (const node of parameters.deliver) {
       scheduleDelivery(gateway, item.studyInstanceUID, item.uid, {
         project: parameters.project,
@@ -104,6 +110,7 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
       revision: parameters.ruleRevision,
       objects: stored.objects,
     });
+    return true;
   });
   gateway.log.info('series derived', {
     study: item.studyInstanceUID,
@@ -112,6 +119,7 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     objects: stored.objects,
     verdict: made.verdict,
   });
+  return finished;
 }
 
 async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
@@ -156,20 +164,29 @@ async function storeAll(
   objects: Iterable<DerivedObject>,
 ): Promise<{ series: string[]; objects: number }> {
   const series = new Set<string>();
-  const storing: Promise<unknown>[] = [];
-  for (const object of objects) {
-    if (object.studyInstanceUID !== studyInstanceUID)
-      throw new Refusal('DataSetMismatch', 'a derived object names another study than its source');
-    series.add(object.seriesInstanceUID);
-    const { object: certified, remember } = certifyDerived(gateway.wall, {
-      head: object.head,
-      body: object.body,
-      project,
-    });
-    storing.push(storeInstance(gateway.archive, certified, { derived: true, alongside: remember }));
-    // A portion at a time: the archive groups what waits, and memory stays bounded.
-    if (storing.length % 32 === 0) await Promise.all(storing);
+  let stored = 0;
+  let storing: Promise<unknown>[] = [];
+  try {
+    for (const object of objects) {
+      if (object.studyInstanceUID !== studyInstanceUID)
+        throw new Refusal('DataSetMismatch', 'a derived object names another study than its source');
+      series.add(object.seriesInstanceUID);
+      const { object: certified, remember } = certifyDerived(gateway.wall, {
+        head: object.head,
+        body: object.body,
+        project,
+      });
+      storing.push(storeInstance(gateway.archive, certified, { derived: true, alongside: remember }));
+      stored++;
+      // A portion at a time: the archive groups what waits, and memory stays bounded.
+      if (storing.length < PORTION) continue;
+      await Promise.all(storing);
+      storing = [];
+    }
+    await Promise.all(storing);
+  } finally {
+    // What a refused object leaves under way comes to its end before the item does.
+    await Promise.allSettled(storing);
   }
-  await Promise.all(storing);
-  return { series: [...series], objects: storing.length };
+  return { series: [...series], objects: stored };
 }

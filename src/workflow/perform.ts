@@ -1,7 +1,7 @@
 /** Takes due work items one after another and does them: derivations one at a time (they want the whole machine), deliveries side by side. */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { claimWork, failWork, finishWork, renewLease, type WorkItem, type WorkKind } from '../workitems.ts';
+import { claimWork, failWork, finishWork, handBackWork, renewLease, type WorkItem } from '../workitems.ts';
 import { deliver } from './deliver.ts';
 import { derive } from './derive.ts';
 
@@ -11,36 +11,55 @@ const DELIVERIES_AT_ONCE = 3;
 export interface Performer {
   /** Look for due work now. */
   kick(): void;
-  /** Claims nothing more and waits for what is running; running derivations are cancelled. */
+  /** Claims nothing more; running work is cancelled, given back to the queue and waited for. */
   stop(): Promise<void>;
 }
 
 export function startPerformer(gateway: Gateway): Performer {
   const cancel = new AbortController();
-  const running = new Map<WorkKind, number>();
-  const atWork = new Set<Promise<void>>();
-  const kick = (): void => {
+  const running = new Map<WorkItem, Promise<void>>();
+  const renew = (): void => {
+    for (const item of running.keys()) renewLease(gateway.workItems, item, LEASE_MS);
+  };
+  const guarded = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      gateway.log.error('work queue', { error: error instanceof Error ? error.name : 'unknown' });
+    }
+  };
+  const renewal = setInterval(() => guarded(renew), LEASE_MS / 3);
+  const claim = (): void => {
+    // A long pause of this very thread may have let leases run out: own work is never claimed a second time.
+    renew();
     for (const kind of ['derive', 'deliver'] as const) {
       const most = kind === 'derive' ? 1 : DELIVERIES_AT_ONCE;
-      while (!cancel.signal.aborted && (running.get(kind) ?? 0) < most) {
+      while (!cancel.signal.aborted && [...running.keys()].filter((item) => item.kind === kind).length < most) {
         const item = claimWork(gateway.workItems, kind, LEASE_MS);
         if (item === undefined) break;
-        running.set(kind, (running.get(kind) ?? 0) + 1);
-        const work = perform(gateway, item, cancel.signal).finally(() => {
-          running.set(kind, (running.get(kind) ?? 1) - 1);
-          atWork.delete(work);
-          // What ended may have scheduled something.
-          if (!cancel.signal.aborted) kick();
-        });
-        atWork.add(work);
+        const work = perform(gateway, item, cancel.signal)
+          .catch((error: unknown) => {
+            // Not even its failure could be written down: the lease runs out and the item is claimed again.
+            gateway.log.error('work lost', { item: item.uid, error: error instanceof Error ? error.name : 'unknown' });
+          })
+          .then(() => {
+            running.delete(item);
+            // What ended may have scheduled something.
+            kick();
+          });
+        running.set(item, work);
       }
     }
+  };
+  const kick = (): void => {
+    if (!cancel.signal.aborted) guarded(claim);
   };
   return {
     kick,
     async stop() {
       cancel.abort();
-      await Promise.all(atWork);
+      await Promise.all(running.values());
+      clearInterval(renewal);
     },
   };
 }
@@ -49,15 +68,20 @@ export function startPerformer(gateway: Gateway): Performer {
 const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set(['DeliveryFailed', 'OutOfResources', 'ProcessingFailure']);
 
 async function perform(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<void> {
-  const renewal = setInterval(() => renewLease(gateway.workItems, item, LEASE_MS), LEASE_MS / 3);
   const facts = { item: item.uid, kind: item.kind, study: item.studyInstanceUID, attempt: item.attempts };
   gateway.log.info('work begins', facts);
   try {
-    if (item.kind === 'derive') await derive(gateway, item, signal);
-    else finishWork(gateway.workItems, item, { ...(await deliver(gateway, item)) });
-    gateway.log.info('work done', facts);
+    const finished =
+      item.kind === 'derive'
+        ? await derive(gateway, item, signal)
+        : finishWork(gateway.workItems, item, { ...(await deliver(gateway, item, signal)) });
+    gateway.log.info(finished ? 'work done' : 'work done by another', facts);
   } catch (error) {
-    if (signal.aborted) return;
+    if (signal.aborted) {
+      handBackWork(gateway.workItems, item);
+      gateway.log.info('work handed back', facts);
+      return;
+    }
     const refusal = error instanceof Refusal ? error : undefined;
     const sentence = refusal?.message ?? `unexpected ${error instanceof Error ? error.name : 'error'}`;
     const at =
@@ -74,7 +98,5 @@ async function perform(gateway: Gateway, item: WorkItem, signal: AbortSignal): P
       at,
       state,
     });
-  } finally {
-    clearInterval(renewal);
   }
 }

@@ -14,6 +14,7 @@ import { profileOf, type Gateway } from '../gateway.ts';
 import { hold } from '../quarantine.ts';
 import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
 import { beginArrival, endArrival, touchStudy } from './complete.ts';
+import { isReturning } from './returning.ts';
 
 export interface Sender {
   readonly door: 'stow' | 'dimse';
@@ -32,7 +33,7 @@ export interface Received {
   readonly refusal?: Refusal;
   /** Sealed and durable, waiting for a person. */
   readonly quarantined?: boolean;
-  /** Pseudonyms of what was stored (or was there already). */
+  /** Pseudonyms of what was stored (or was there already); absent without refusal for a result of ours that was sent back to us. */
   readonly stored?: {
     readonly studyInstanceUID: string;
     readonly seriesInstanceUID: string;
@@ -88,7 +89,11 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
   if (expectedStudyInstanceUID !== undefined && names.studyInstanceUID !== expectedStudyInstanceUID) {
     throw new Refusal('OtherStudy', 'the instance belongs to another study than the request names (PS3.18 10.5.1)');
   }
-  const rule = matchAdmission(gateway.config.rules, admissionFacts(object.head.dataSet, from));
+  if (names.sopInstanceUID !== undefined && isReturning(gateway, names.sopInstanceUID)) {
+    gateway.log.info('own result came back', { door: from.door, callingAE: from.callingAE });
+    return names;
+  }
+  const rule = matchAdmission(gateway.rules, admissionFacts(object.head.dataSet, from));
   if (rule === undefined) throw new Refusal('Quarantined', 'no admission rule matches');
   const { object: clean, remember } = await deidentify(gateway.wall, object, {
     project: rule.project,

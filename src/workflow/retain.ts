@@ -1,6 +1,7 @@
 /** Deletes what has been kept long enough: pseudonymous studies nobody works on, and sealed objects nobody released. */
 import { deleteStudy } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
+import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { discardHeldBefore } from '../quarantine.ts';
 import { workItemsOf } from '../workitems.ts';
@@ -16,6 +17,8 @@ export async function retain(gateway: Gateway): Promise<{ studies: number; seale
     quarantineDays === undefined
       ? 0
       : await discardHeldBefore(gateway.quarantine, gateway.now() - quarantineDays * DAY_MS);
+  if (sealed > 0)
+    recordAudit(gateway.audit, 'Application Activity', 'timetable', { action: 'discard expired', sealed });
   if (studies + sealed > 0) gateway.log.info('retention', { studies, sealed });
   return { studies, sealed };
 }
@@ -35,10 +38,22 @@ async function deleteOldStudies(gateway: Gateway, before: number): Promise<numbe
       workItemsOf(gateway.workItems, study).some(({ state }) => state === 'SCHEDULED' || state === 'IN PROGRESS')
     )
       continue;
-    await deleteStudy(gateway.archive, study);
-    gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
-    recordAudit(gateway.audit, 'DICOM Study Deleted', 'timetable', { study });
-    deleted++;
+    const expired = (): void => {
+      const { changes } = gateway.database.run(
+        "DELETE FROM study_clock WHERE study_uid = ? AND last_arrival < ? AND state = 'complete'",
+        study,
+        before,
+      );
+      // Something arrived while the deletion waited for its turn: what was acknowledged stays, and with it the study.
+      if (changes === 0) throw new Refusal('NotFound', 'the study is in use again');
+      recordAudit(gateway.audit, 'DICOM Study Deleted', 'timetable', { study });
+    };
+    try {
+      await deleteStudy(gateway.archive, study, { alongside: expired });
+      deleted++;
+    } catch (error) {
+      if (!(error instanceof Refusal && error.reason === 'NotFound')) throw error;
+    }
   }
   return deleted;
 }

@@ -1,12 +1,13 @@
-/** What a person decides about a sealed object: let it in under a profile of their choice, or discard it. */
+/** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
 import { storeInstance } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
 import { deidentify } from '../deidentify/deidentify.ts';
-import { readObject } from '../dicom/part10.ts';
+import { receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { profileOf, type Gateway } from '../gateway.ts';
 import { discard, heldById, unseal } from '../quarantine.ts';
-import { touchStudy } from './complete.ts';
+import { retryWork } from '../workitems.ts';
+import { beginArrival, endArrival, touchStudy } from './complete.ts';
 
 export interface Release {
   readonly project: string;
@@ -22,9 +23,8 @@ export async function releaseHeld(
 ): Promise<{ studyInstanceUID: string }> {
   const held = heldById(gateway.quarantine, id);
   if (held === undefined) throw new Refusal('NotFound', 'nothing is held under this id');
-  const bytes = await unseal(gateway.quarantine, id);
-  const object = await readObject(
-    bytes,
+  const object = await receiveObject(
+    await unseal(gateway.quarantine, id),
     held.transferSyntaxUID === '' ? {} : { transferSyntaxUID: held.transferSyntaxUID },
   );
   const { object: clean, remember } = await deidentify(gateway.wall, object, {
@@ -32,24 +32,42 @@ export async function releaseHeld(
     profile: profileOf(gateway, profile),
   });
   const { studyInstanceUID } = clean;
-  await storeInstance(gateway.archive, clean, {
-    alongside: () => {
-      remember();
-      touchStudy(gateway, project, studyInstanceUID);
+  beginArrival(gateway, studyInstanceUID);
+  try {
+    await storeInstance(gateway.archive, clean, {
+      alongside: () => {
+        remember();
+        touchStudy(gateway, project, studyInstanceUID);
+      },
+    });
+  } finally {
+    endArrival(gateway, studyInstanceUID);
+  }
+  // Also when the archive had it already: what is written down is that the seal was broken, by whom and for what.
+  await discard(gateway.quarantine, id, {
+    alongside: () =>
       recordAudit(gateway.audit, 'Application Activity', actor, {
         action: 'release',
         held: id,
         study: studyInstanceUID,
         profile,
-      });
-    },
+      }),
   });
-  await discard(gateway.quarantine, id);
   return { studyInstanceUID };
 }
 
 /** @throws Refusal NotFound */
 export async function discardHeld(gateway: Gateway, id: string, actor: string): Promise<void> {
-  if (!(await discard(gateway.quarantine, id))) throw new Refusal('NotFound', 'nothing is held under this id');
-  recordAudit(gateway.audit, 'Application Activity', actor, { action: 'discard', held: id });
+  const discarded = await discard(gateway.quarantine, id, {
+    alongside: () => recordAudit(gateway.audit, 'Application Activity', actor, { action: 'discard', held: id }),
+  });
+  if (!discarded) throw new Refusal('NotFound', 'nothing is held under this id');
+}
+
+/** Starts work anew after somebody has mended what made it fail. @throws Refusal NotFound */
+export function retryCanceled(gateway: Gateway, uid: string, actor: string): void {
+  gateway.database.transaction(() => {
+    if (!retryWork(gateway.workItems, uid)) throw new Refusal('NotFound', 'no canceled work item has this uid');
+    recordAudit(gateway.audit, 'Application Activity', actor, { action: 'retry', item: uid });
+  });
 }

@@ -21,7 +21,7 @@ export function readStatus(gateway: Gateway): Status {
     openStudies: count("SELECT count(*) AS n FROM study_clock WHERE state = 'open'"),
     work: countWork(gateway.workItems),
     held: countHeld(gateway.quarantine),
-    ruleRevision: gateway.config.rules.revision,
+    ruleRevision: gateway.rules.revision,
     nodes: [...gateway.config.nodes.keys()],
     profiles: [...gateway.profiles.keys()],
   };

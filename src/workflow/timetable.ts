@@ -1,4 +1,4 @@
-/** What happens by the clock (node-cron): completion, due work, retention, clean-up. */
+/** What happens by the clock (node-cron): rules, completion, due work, retention, clean-up. */
 import { schedule, type ScheduledTask } from 'node-cron';
 import { reclaim } from '../archive/reclaim.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -7,6 +7,7 @@ import { deleteEndedWork } from '../workitems.ts';
 import { completeStudies } from './complete.ts';
 import { startPerformer } from './perform.ts';
 import { retain } from './retain.ts';
+import { followRules } from './rulebook.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -17,28 +18,38 @@ export interface Timetable {
 
 export function startTimetable(gateway: Gateway): Timetable {
   const performer = startPerformer(gateway);
+  const ticking = new Set<Promise<void>>();
+  let stopped = false;
+  const perform = async (name: string, work: () => unknown): Promise<void> => {
+    try {
+      if (!stopped) await work();
+    } catch (error) {
+      gateway.log.error('timetable', {
+        entry: name,
+        reason: error instanceof Refusal ? error.reason : 'unexpected',
+        found: error instanceof Refusal ? error.message : error instanceof Error ? error.name : 'error',
+      });
+    }
+  };
   const tick = (name: string, expression: string, work: () => unknown): ScheduledTask =>
     schedule(
       expression,
       async () => {
-        try {
-          await work();
-        } catch (error) {
-          gateway.log.error('timetable', {
-            entry: name,
-            reason: error instanceof Refusal ? error.reason : 'unexpected',
-            found: error instanceof Refusal ? error.message : error instanceof Error ? error.name : 'error',
-          });
-        }
+        const turn = perform(name, work);
+        ticking.add(turn);
+        await turn;
+        ticking.delete(turn);
       },
       // A tick that comes late is made up by the next one.
       { name, noOverlap: true, suppressMissedWarning: true },
     );
   const tasks = [
-    tick('complete studies and do due work', '* * * * * *', () => {
+    tick('complete studies', '* * * * * *', () => {
+      followRules(gateway);
       completeStudies(gateway);
-      performer.kick();
     }),
+    // Apart from completion: a study that cannot be completed keeps nobody else's work waiting.
+    tick('do due work', '* * * * * *', () => performer.kick()),
     tick('retention', '17 * * * *', () => retain(gateway)),
     tick('reclaim replaced bytes', '47 2 * * *', () => reclaim(gateway.archive)),
     tick('clean up work items', '37 3 * * *', () =>
@@ -47,8 +58,9 @@ export function startTimetable(gateway: Gateway): Timetable {
   ];
   return {
     async stop() {
+      stopped = true;
       for (const task of tasks) await task.destroy();
-      await performer.stop();
+      await Promise.all([...ticking, performer.stop()]);
     },
   };
 }
