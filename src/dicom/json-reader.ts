@@ -200,9 +200,8 @@ function encodeNumber(bytes: Buffer, at: number, tag: number, vr: keyof typeof N
     else bytes.writeDoubleLE(number, at);
     return;
   }
-  if (typeof value === 'number' ? !Number.isSafeInteger(value) : !/^-?\d{1,20}$/.test(String(value))) {
-    throw malformed(tag, 'has a value that is no integer');
-  }
+  const isInteger = typeof value === 'string' ? /^-?\d{1,20}$/.test(value) : Number.isSafeInteger(value);
+  if (!isInteger) throw malformed(tag, 'has a value that is no integer');
   const integer = BigInt(value as number | string);
   const wrapped = range.signed ? BigInt.asIntN(range.bits, integer) : BigInt.asUintN(range.bits, integer);
   if (wrapped !== integer) throw malformed(tag, `has a value outside the range of ${vr}`);

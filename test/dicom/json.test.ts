@@ -356,6 +356,11 @@ test('JSON to bytes to JSON is the identity', () => {
   );
 });
 
+test('an object where an integer should be is refused, whatever it calls its members', () => {
+  const value: unknown = JSON.parse('{"toString":1,"valueOf":1}');
+  assert.throws(() => fromDicomJson({ '00280010': { vr: 'US', Value: [value] } }), Refusal);
+});
+
 test('any JSON value is either read or refused', () => {
   const anything = fc.jsonValue();
   const almost = fc.dictionary(
