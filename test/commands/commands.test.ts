@@ -1,0 +1,245 @@
+/** The command line as a person calls it: real processes, their exit status and what they print. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+  globSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { asciiValue, textValue } from '../../src/dicom/data-set.ts';
+import { readObject } from '../../src/dicom/part10.ts';
+import { startGateway } from '../peers/gateway.ts';
+import { ctStudy } from '../phantom/studies.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(ROOT, 'src', 'main.ts');
+const PATIENT = { name: 'Muster^Erika', id: 'KH-1', birthDate: '19631112', sex: 'F' } as const;
+const GATEWAY = 'log: warn\narchive: { reserveMb: 1 }\n';
+const RULES =
+  "admission:\n  - { name: all, when: { callingAE: '*' }, project: research, profile: basic }\nprocessing: []\n";
+
+function temporary(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-commands-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function configure(folder: string): Record<string, string> {
+  const config = join(folder, 'config');
+  mkdirSync(config, { recursive: true });
+  cpSync(join(ROOT, 'config', 'profiles'), join(config, 'profiles'), { recursive: true });
+  writeFileSync(join(config, 'gateway.yaml'), GATEWAY);
+  writeFileSync(join(config, 'nodes.yaml'), 'nodes: {}\n');
+  writeFileSync(join(config, 'rules.yaml'), RULES);
+  return { ISTHMUS_CONFIG: config, ISTHMUS_DATA: join(folder, 'data') };
+}
+
+interface Ended {
+  readonly status: number | null;
+  readonly out: string;
+  readonly error: string;
+}
+
+function isthmus(args: readonly string[], environment: Record<string, string> = {}): Ended {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, ...environment },
+    encoding: 'utf8',
+  });
+  return { status, out: stdout, error: stderr };
+}
+
+test('what is called wrongly ends with 2 and says how to call it; asked for help it is 0', () => {
+  for (const args of [
+    [],
+    ['frobnicate'],
+    ['deidentify', 'a'],
+    ['run', 'ct-denoise'],
+    ['deidentify', '--no-such-option'],
+  ]) {
+    const { status, out, error } = isthmus(args);
+    assert.deepEqual([status, out], [2, ''], args.join(' '));
+    assert.match(error, /usage:/);
+  }
+  const { status, out } = isthmus(['--help']);
+  assert.equal(status, 0);
+  assert.match(out, /isthmus serve/);
+  assert.equal(isthmus(['run', 'ct-denoise', '--input', 'a', '--fixed', 'b', '--output', 'c']).status, 2);
+  assert.equal(isthmus(['run', 'register', '--input', 'a', '--output', 'c']).status, 2);
+});
+
+test('a configuration that cannot be used ends with 1 and one line that says why', (t) => {
+  const environment = configure(temporary(t));
+  writeFileSync(join(environment['ISTHMUS_CONFIG'] ?? '', 'gateway.yaml'), 'http:\n  prot: 1\n');
+  const { status, error } = isthmus(['serve'], environment);
+  assert.equal(status, 1);
+  assert.match(error, /^BadConfiguration: gateway.yaml line 2: .*\n$/);
+});
+
+test('deidentify: good files are written under pseudonyms, bad ones reported by position, never by name', async (t) => {
+  const folder = temporary(t);
+  const environment = configure(folder);
+  const [from, to] = [join(folder, 'in'), join(folder, 'out')];
+  mkdirSync(join(from, 'deeper'), { recursive: true });
+  const { objects } = ctStudy({ patient: PATIENT, slices: 3, size: 8 });
+  objects.forEach((object, index) => writeFileSync(join(from, 'deeper', `Muster_Erika_${index}.dcm`), object));
+  writeFileSync(join(from, 'Muster_Erika.txt'), 'no DICOM');
+  const [first] = objects;
+  writeFileSync(join(from, 'z-cut.dcm'), first?.subarray(0, -50) ?? '');
+  const args = ['deidentify', from, to, '--profile', 'basic', '--project', 'study-one'];
+  const { status, out } = isthmus(args, environment);
+  assert.equal(status, 1, 'not every file could be written');
+  assert.match(out, /3 of 5 objects/);
+  const text = readFileSync(join(to, 'report.json'), 'utf8');
+  assert.doesNotMatch(text, /Muster|KH-1|Erika/);
+  const report = JSON.parse(text) as { files: { file: number; written?: string; reason?: string }[] };
+  assert.deepEqual(
+    report.files.map(({ reason }) => reason),
+    ['CannotUnderstand', undefined, undefined, undefined, 'CannotUnderstand'],
+  );
+  const written = globSync('**/*', { cwd: to, withFileTypes: true }).filter((entry) => entry.isFile());
+  assert.equal(written.length, 4, 'three objects, the report, and nothing half written');
+  for (const { written: path } of report.files) {
+    if (path === undefined) continue;
+    const { dataSet } = (await readObject(readFileSync(join(to, path)))).head;
+    assert.equal(
+      path,
+      `${asciiValue(dataSet, 0x0020000d)}/${asciiValue(dataSet, 0x0020000e)}/${asciiValue(dataSet, 0x00080018)}.dcm`,
+    );
+    assert.doesNotMatch(textValue(dataSet, 0x00100010) ?? '', /Muster/);
+  }
+  rmSync(join(from, 'Muster_Erika.txt'));
+  rmSync(join(from, 'z-cut.dcm'));
+  assert.equal(isthmus(args, environment).status, 0, 'again, now without the bad ones: the same names');
+  assert.equal(globSync('**/*.dcm', { cwd: to }).length, 3);
+});
+
+test('deidentify refuses an unknown profile, a project that is no name and a folder that is not there', (t) => {
+  const folder = temporary(t);
+  const environment = configure(folder);
+  const said = (...args: string[]): Ended => isthmus(['deidentify', folder, join(folder, 'out'), ...args], environment);
+  assert.match(said('--profile', 'none').error, /^BadRequest: .*basic/);
+  assert.match(said('--profile', 'basic', '--project', 'A B').error, /^BadRequest: a project/);
+  const { status, error } = isthmus(['deidentify', join(folder, 'absent'), folder, '--profile', 'basic'], environment);
+  assert.equal(status, 1);
+  assert.match(error, /^BadRequest: .*no folder/);
+});
+
+test('run ct-denoise writes a derived series beside a summary that can be read by programs', async (t) => {
+  const folder = temporary(t);
+  const environment = configure(folder);
+  const input = join(folder, 'in');
+  const output = join(folder, 'out');
+  mkdirSync(input);
+  ctStudy({ patient: PATIENT, slices: 6, size: 192 }).objects.forEach((object, index) =>
+    writeFileSync(join(input, `${index}`), object),
+  );
+  const { status, out, error } = isthmus(['run', 'ct-denoise', '--input', input, '--output', output], environment);
+  assert.equal(status, 0, error);
+  const summary = JSON.parse(out) as { pipeline: string; objects: number; verdict: string };
+  assert.deepEqual([summary.pipeline, summary.objects], ['ct-denoise', 6]);
+  const names = readdirSync(output);
+  assert.equal(names.length, 6);
+  const { dataSet } = (await readObject(readFileSync(join(output, names[0] ?? '')))).head;
+  assert.match(asciiValue(dataSet, 0x00080008) ?? '', /^DERIVED/);
+});
+
+test('serve, verify and reindex: one at a time, damage is found, the index is made anew as it was', async (t) => {
+  const folder = temporary(t);
+  const environment = configure(folder);
+  const gateway = await startGateway({ folder, gateway: GATEWAY, nodes: 'nodes: {}\n', rules: RULES, log: 'file' });
+  t.after(() => gateway.child.kill('SIGKILL'));
+  const body = Buffer.concat([
+    ...ctStudy({ patient: PATIENT, slices: 3, size: 8 }).objects.flatMap((object) => [
+      Buffer.from('\r\n--b\r\nContent-Type: application/dicom\r\n\r\n'),
+      object,
+    ]),
+    Buffer.from('\r\n--b--\r\n'),
+  ]);
+  const stow = await fetch(`${gateway.base}/dicom-web/studies`, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/related; type="application/dicom"; boundary=b' },
+    body,
+  });
+  assert.equal(stow.status, 200);
+  const search = async (base: string): Promise<unknown> => {
+    const all = [];
+    for (const level of ['studies', 'series', 'instances']) {
+      const answer = await fetch(`${base}/dicom-web/${level}`);
+      const text = (await answer.text()).replaceAll(/http:\/\/127\.0\.0\.1:\d+/g, '');
+      all.push(JSON.parse(text));
+    }
+    return all;
+  };
+  const before = await search(gateway.base);
+  for (const command of ['verify', 'reindex', 'serve']) {
+    const refused = isthmus([command], environment);
+    assert.equal(refused.status, 1, command);
+    assert.match(refused.error, /^BadConfiguration: another process/);
+  }
+  assert.equal(await gateway.stop(), 0);
+  const whole = isthmus(['verify'], environment);
+  assert.equal(whole.status, 0, whole.error);
+  assert.match(whole.out, /"audit": "whole"/);
+  const database = join(folder, 'data', 'isthmus.sqlite');
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${database}${suffix}`, { force: true });
+  assert.equal(
+    isthmus(['serve'], environment).status,
+    1,
+    'packs that the index does not know are not taken for rubbish',
+  );
+  const anew = isthmus(['reindex'], environment);
+  assert.equal(anew.status, 0, anew.error);
+  assert.equal((JSON.parse(anew.out) as { instances: number }).instances, 3);
+  const again = await startGateway({ folder, gateway: GATEWAY, nodes: 'nodes: {}\n', rules: RULES, log: 'file' });
+  t.after(() => again.child.kill('SIGKILL'));
+  assert.deepEqual(await search(again.base), before);
+  await again.stop();
+  flipByte(join(folder, 'data', 'packs'));
+  const damaged = isthmus(['verify'], environment);
+  assert.equal(damaged.status, 1);
+  assert.equal((JSON.parse(damaged.out) as { archive: { damaged: unknown[] } }).archive.damaged.length, 1);
+});
+
+/** One bit in the middle of the only pack. */
+function flipByte(packs: string): void {
+  const [pack] = globSync('*/*.tar', { cwd: packs });
+  assert.ok(pack);
+  const file = openSync(join(packs, pack), 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, 1500);
+  byte[0] = (byte[0] ?? 0) ^ 1;
+  writeSync(file, byte, 0, 1, 1500);
+  closeSync(file);
+}
+
+test('a port that is taken ends serve with 1 and one line', async (t) => {
+  const folder = temporary(t);
+  const environment = configure(folder);
+  const holder = spawn(process.execPath, [
+    '-e',
+    "require('net').createServer().listen(0,'127.0.0.1',function(){console.log(this.address().port)})",
+  ]);
+  t.after(() => holder.kill());
+  const port = await new Promise<string>((resolve) =>
+    holder.stdout.once('data', (text: Buffer) => resolve(text.toString().trim())),
+  );
+  const { status, error } = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: port, ISTHMUS_DIMSE_PORT: '0' });
+  assert.equal(status, 1);
+  assert.match(error, /^BadConfiguration: port \d+ cannot be listened on: EADDRINUSE\n$/);
+  const dimse = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: '0', ISTHMUS_DIMSE_PORT: port });
+  assert.equal(dimse.status, 1);
+  assert.match(dimse.error, /EADDRINUSE\n$/);
+});
