@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { deidentify } from '../deidentify/deidentify.ts';
 import { storeInstance } from '../archive/instances.ts';
+import { outOfSpace } from '../archive/intake.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { receiveObject } from '../dicom/part10.ts';
@@ -79,7 +80,7 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
     names = namesOf(object);
     return await admit(gateway, object, names, tee, from);
   } catch (error) {
-    const refusal = error instanceof Refusal ? error : unexpected(gateway, error);
+    const refusal = refusalOf(gateway, error);
     return { ...names, ...(await refuse(gateway, refusal, source, tee, from)) };
   }
 }
@@ -145,15 +146,26 @@ async function refuse(
     });
   } catch (error) {
     // The sender went away in the middle, or the disk is full: nothing was promised.
-    return { refusal: error instanceof Refusal ? error : policy ? unexpected(gateway, error) : refusal };
+    return { refusal: error instanceof Refusal ? error : policy ? refusalOf(gateway, error) : refusal };
   }
   // Sealed and durable: the object is in safe hands, so the sender need not send it again. Damage it must still hear of.
   return policy ? { quarantined: true } : { refusal, quarantined: true };
 }
 
+/** A full disk is told by name wherever it shows: the crosswalk writes before the archive does. */
+function refusalOf(gateway: Gateway, error: unknown): Refusal {
+  const named = outOfSpace(error);
+  return named instanceof Refusal ? named : unexpected(gateway, error);
+}
+
 function unexpected(gateway: Gateway, error: unknown): Refusal {
   const id = randomUUID();
-  gateway.log.error('unexpected', { id, error: error instanceof Error ? error.name : 'unknown', at: stackLine(error) });
+  gateway.log.error('unexpected', {
+    id,
+    error: error instanceof Error ? error.name : 'unknown',
+    code: String((error as NodeJS.ErrnoException).code ?? ''),
+    at: stackLine(error),
+  });
   return new Refusal('ProcessingFailure', `processing failed; see the log under ${id}`);
 }
 
