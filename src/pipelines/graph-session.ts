@@ -1,5 +1,6 @@
 /** The graphs of a model, opened and held against its card: tensors as declared, the self-test repeated. */
 import { join } from 'node:path';
+import type { Brake } from './brake.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import type { Model } from './manifest.ts';
 import { openSession } from './session.ts';
@@ -7,11 +8,11 @@ import type { Session, Tensor } from './session.ts';
 import { at } from './space.ts';
 
 /** Opens one graph of the model and checks that it takes and gives what the card says. @throws Refusal BadConfiguration */
-export async function openGraph(model: Model, name: string, threads: number): Promise<Session> {
+export async function openGraph(model: Model, name: string, threads: number, brake?: Brake): Promise<Session> {
   const graph = model.card.graphs[name];
   if (graph === undefined) return refuseModel(model.folder, `there is no graph ${name}`);
   const file = join(model.folder, graph.file);
-  const session = await openSession(file, { threads, arena: model.card.runtime.arena }).catch((error: unknown) =>
+  const session = await openSession(file, { threads, arena: model.card.runtime.arena, brake }).catch((error: unknown) =>
     refuseModel(model.folder, `graph ${name}: onnxruntime does not load ${graph.file}: ${String(error)}`),
   );
   for (const tensor of [...graph.inputs, ...graph.outputs]) {

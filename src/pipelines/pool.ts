@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
+import { closeWayIn, newBrake, type Brake } from './brake.ts';
 import { denoiseMemoryMb } from './correction.ts';
 import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
@@ -43,6 +44,7 @@ export interface Pool {
 
 interface PoolWorker {
   readonly thread: Worker;
+  readonly brake: Brake;
   job: Job | undefined;
   jobsDone: number;
   /** Told to end; takes no more jobs. */
@@ -181,13 +183,19 @@ function start(worker: PoolWorker, job: Job): void {
 
 function newWorker(pool: Pool): PoolWorker {
   const { modelsFolder, threads } = pool.options;
-  const workerData: WorkerSettings = { modelsFolder, threads: Math.max(1, Math.floor(threads / pool.workerLimit)) };
+  const brake = newBrake();
+  const workerData: WorkerSettings = {
+    modelsFolder,
+    threads: Math.max(1, Math.floor(threads / pool.workerLimit)),
+    brake,
+  };
   const thread = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: 'pipeline' });
-  const worker: PoolWorker = { thread, job: undefined, jobsDone: 0, ending: false };
+  const worker: PoolWorker = { thread, brake, job: undefined, jobsDone: 0, ending: false };
   pool.workers.add(worker);
   thread.on('message', (message: WorkerMessage) => receive(pool, worker, message));
   // An error event is always followed by exit; it carries no patient's value, only what broke in our code.
   thread.on('error', (error) => {
+    worker.ending = true;
     failJob(
       worker,
       new Refusal(
@@ -251,11 +259,13 @@ function cancel(pool: Pool, job: Job, reason: unknown): void {
   void end(worker);
 }
 
-/** A thread inside onnxruntime ends when that call returns. */
+/** A thread inside onnxruntime is ended when that call has returned. */
 async function end(worker: PoolWorker): Promise<void> {
   worker.ending = true;
   // An unreferenced thread would let the process end before the thread has.
   worker.thread.ref();
+  const gone = new Promise<void>((resolve) => worker.thread.once('exit', () => resolve()));
+  await Promise.race([closeWayIn(worker.brake), gone]);
   await worker.thread.terminate();
 }
 

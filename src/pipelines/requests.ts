@@ -1,4 +1,5 @@
 /** What may be asked of a pipeline worker, what it answers, and the messages between the threads. */
+import type { Brake } from './brake.ts';
 import type { RefusalReason } from '../dicom/refusal.ts';
 import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
@@ -36,6 +37,7 @@ export type WorkerMessage =
 export interface WorkerSettings {
   readonly modelsFolder: string;
   readonly threads: number;
+  readonly brake: Brake;
 }
 
 /** The buffers behind all arrays of a message, each once: they move to the other thread and leave this one. */

@@ -3,6 +3,7 @@
  * (microsoft/onnxruntime#19611), so sessions are opened in worker threads and in tests, never on the main thread.
  */
 import { Tensor as OrtTensor, InferenceSession, env } from 'onnxruntime-node';
+import { callInside, type Brake } from './brake.ts';
 
 /** Row-major values, last dimension fastest. */
 export interface Tensor {
@@ -31,27 +32,32 @@ export interface SessionOptions {
   readonly threads: number;
   /** Keep freed memory for the next run: on for many equal slices, off for volumes of changing shape. */
   readonly arena: boolean;
+  /** Of the thread that opens it, when that thread may be ended in the middle. */
+  readonly brake?: Brake | undefined;
 }
 
 /** Opens a graph file. Errors of the file come as onnxruntime's own Error; its warnings are silenced. */
 export async function openSession(file: string, options: SessionOptions): Promise<Session> {
   env.logLevel = 'error';
-  const session = await InferenceSession.create(file, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-    enableCpuMemArena: options.arena,
-    enableMemPattern: options.arena,
-    logSeverityLevel: 3,
-  });
+  const { brake } = options;
+  const session = await callInside(brake, () =>
+    InferenceSession.create(file, {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: options.threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      graphOptimizationLevel: 'all',
+      enableCpuMemArena: options.arena,
+      enableMemPattern: options.arena,
+      logSeverityLevel: 3,
+    }),
+  );
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
     shapes: [...session.inputMetadata, ...session.outputMetadata].map(shapeOf),
-    run: (feeds, wanted) => run(session, feeds, wanted ?? session.outputNames),
-    release: () => session.release(),
+    run: (feeds, wanted) => callInside(brake, () => run(session, feeds, wanted ?? session.outputNames)),
+    release: () => callInside(brake, () => session.release()),
   };
 }
 

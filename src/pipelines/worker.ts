@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
+import { leave } from './brake.ts';
 import { denoise } from './correction.ts';
 import type { DenoiseModel } from './correction.ts';
 import { openGraph } from './graph-session.ts';
@@ -17,7 +18,7 @@ type Runner<P extends PipelineName> = (request: Requests[P], progress: Progress)
 /** Opens a pipeline's model and gives the function that runs it. */
 const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) => Promise<Runner<P>> } = {
   register: async (model, threads) => {
-    const open = (name: string) => openGraph(model, name, threads);
+    const open = (name: string) => openGraph(model, name, threads, settings.brake);
     const sessions = {
       wide: await open('rigid-wide'),
       step: await open('rigid-step'),
@@ -28,13 +29,17 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
     return (pair, progress) => register(opened, pair, progress);
   },
   denoise: async (model, threads) => {
-    const opened: DenoiseModel = { session: await openGraph(model, 'denoise', threads), gates: model.card.gates };
+    const opened: DenoiseModel = {
+      session: await openGraph(model, 'denoise', threads, settings.brake),
+      gates: model.card.gates,
+    };
     return (input, progress) => denoise(opened, input, progress);
   },
 };
 
 const runners = new Map<PipelineName, Runner<PipelineName>>();
 const settings = workerData as WorkerSettings;
+leave(settings.brake);
 
 parentPort?.on('message', (message: JobMessage) => void answer(message));
 
