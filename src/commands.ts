@@ -63,6 +63,16 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       process.stderr.write(`${error.message}\n${USAGE}`);
       return 2;
     }
+    if (error instanceof Error && 'code' in error && DAMAGED.has(String(error.code))) {
+      process.stderr.write(
+        `BadConfiguration: the database cannot be read (${String(error.code)}): bring it back from its backup\n`,
+      );
+      return 1;
+    }
+    if (error instanceof Error && 'path' in error && 'code' in error && MENDABLE.has(String(error.code))) {
+      process.stderr.write(`BadConfiguration: ${String(error.path)} cannot be used: ${String(error.code)}\n`);
+      return 1;
+    }
     if (
       error instanceof Error &&
       'syscall' in error &&
@@ -78,6 +88,12 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     throw error;
   }
 }
+
+/** With the database the way back to the patients is lost, which no new index replaces. */
+const DAMAGED: ReadonlySet<string> = new Set(['SQLITE_NOTADB', 'SQLITE_CORRUPT', 'SQLITE_CANTOPEN']);
+
+/** What a person can mend about a folder or file of the configuration. */
+const MENDABLE: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'EEXIST']);
 
 function usage(command: string | undefined): number {
   const asked = command === '--help' || command === '-h' || command === 'help';

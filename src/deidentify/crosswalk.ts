@@ -11,7 +11,7 @@ import {
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { migrate, type Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -77,6 +77,7 @@ const MIGRATIONS = [
    CREATE TABLE minted_uid (
      project TEXT NOT NULL, uid TEXT NOT NULL, study TEXT NOT NULL,
      PRIMARY KEY (project, uid)) WITHOUT ROWID`,
+  'CREATE TABLE crosswalk_key (one INTEGER PRIMARY KEY CHECK (one = 1), mark BLOB NOT NULL)',
 ];
 
 export interface KeySource {
@@ -86,15 +87,32 @@ export interface KeySource {
   readonly keyHex?: string | undefined;
 }
 
-/** @throws Refusal BadConfiguration when the key cannot be trusted */
+/** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
 export function openWall(database: Database, source: KeySource): Wall {
-  const master = source.keyHex === undefined ? readOrMakeKey(source.keyFile) : parseKey(source.keyHex, 'the given key');
   migrate(database, 'deidentify', MIGRATIONS);
+  const known = database.get('SELECT mark FROM crosswalk_key')?.['mark'];
+  if (known !== undefined && source.keyHex === undefined && !existsSync(source.keyFile)) {
+    throw new Refusal(
+      'BadConfiguration',
+      `the crosswalk key file ${source.keyFile} is missing, and the database was begun with it: bring it back from its backup`,
+    );
+  }
+  const master = source.keyHex === undefined ? readOrMakeKey(source.keyFile) : parseKey(source.keyHex, 'the given key');
+  // Tells nothing of the key: it hangs on it as the domains' keys do.
+  const mark = hkdf(master, 'mark');
+  if (known === undefined) database.run('INSERT INTO crosswalk_key (one, mark) VALUES (1, ?)', mark);
+  else if (!mark.equals(known as Buffer)) {
+    throw new Refusal(
+      'BadConfiguration',
+      'the crosswalk key is not the one that the database was begun with: nothing in it could be turned back',
+    );
+  }
   return { database, master, domains: new Map() };
 }
 
 function readOrMakeKey(keyFile: string): Buffer {
-  mkdirSync(dirname(keyFile), { recursive: true, mode: 0o700 });
+  const folder = dirname(keyFile);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
     const made = openSync(keyFile, 'wx', 0o600);
     try {
@@ -103,6 +121,9 @@ function readOrMakeKey(keyFile: string): Buffer {
     } finally {
       closeSync(made);
     }
+    // Its name, too, is there after a power cut.
+    syncFolder(folder);
+    syncFolder(dirname(folder));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
@@ -118,6 +139,15 @@ function readOrMakeKey(keyFile: string): Buffer {
     return parseKey(readFileSync(file, 'utf8').trim(), `the crosswalk key file ${keyFile}`);
   } finally {
     closeSync(file);
+  }
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openDatabase } from '../../src/database.ts';
@@ -41,11 +41,23 @@ describe('the key', () => {
     assert.throws(() => openWall(database, { keyFile, keyHex: `${KEY}0` }), refused);
   });
 
+  it('is refused when the database was begun with another, and not made anew when it is gone', () => {
+    const { folder, database } = fileWall();
+    const keyFile = join(folder, 'keys', 'crosswalk.key');
+    const key = readFileSync(keyFile, 'utf8').trim();
+    openWall(database, { keyFile, keyHex: key });
+    const refused = (error: Refusal): boolean => error.reason === 'BadConfiguration' && !error.message.includes(key);
+    assert.throws(() => openWall(database, { keyFile, keyHex: KEY }), refused);
+    rmSync(keyFile);
+    assert.throws(() => openWall(database, { keyFile }), refused);
+    assert.equal(existsSync(keyFile), false);
+  });
+
   it('another key gives other pseudonyms and opens no row', async () => {
     const database = openDatabase(':memory:');
     const wall = openWall(database, { keyFile: '', keyHex: KEY });
     const { dataSet } = await pass(makeFile(), { wall });
-    const other = openWall(database, { keyFile: '', keyHex: KEY.replaceAll('0', '9') });
+    const other = { database, master: Buffer.from(KEY.replaceAll('0', '9'), 'hex'), domains: new Map() };
     const study = asciiValue(dataSet, 0x0020000d) ?? '';
     assert.notEqual(pseudonymOfUid(domainOf(other, 'trial'), UIDS.study), study);
     assert.throws(
