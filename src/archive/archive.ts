@@ -8,8 +8,12 @@ import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled } from './intake.ts';
 import type { Archive, ArchiveOptions } from './handle.ts';
+import { removeInstance } from './index-rows.ts';
+import { instanceOf } from './instance-rows.ts';
 import { closePacks, packFiles } from './pack-files.ts';
+import { faultOf } from './record-bytes.ts';
 import { migrateArchive } from './schema.ts';
+import { BLOCK_BYTES } from './tar.ts';
 
 export type { Archive, ArchiveOptions, DuplicatePolicy } from './handle.ts';
 
@@ -32,7 +36,9 @@ export async function openArchive(database: Database, folder: string, options: A
 
 /** Waits for what is being stored. */
 export async function closeArchive(archive: Archive): Promise<void> {
-  await settled(archive.intake);
+  const { database, intake } = archive;
+  await settled(intake);
+  if (intake.failure === undefined) database.run('UPDATE durable SET sequence = ?', intake.sequence);
   await closePacks(archive.packs);
 }
 
@@ -82,6 +88,30 @@ async function repair(database: Database, folder: string): Promise<void> {
     );
   }
   for (const { path, lengthBytes } of tails) await cutOff(join(folder, path), lengthBytes);
+  await dropTorn(database, folder);
+}
+
+/**
+ * Bytes and rows of a group go to the disk side by side, so a power cut may leave rows whose bytes did not arrive. Their senders were
+ * never answered: the rows go, and a pack with such a record is not appended to again.
+ */
+async function dropTorn(database: Database, folder: string): Promise<void> {
+  const late = database.all(
+    `SELECT instance.sop_uid AS sop_uid, instance.pack AS pack, instance.offset AS offset, instance.length AS length, instance.crc AS crc,
+       pack.path AS path
+     FROM instance JOIN pack ON pack.id = instance.pack WHERE instance.sequence > (SELECT sequence FROM durable)`,
+  );
+  for (const row of late) {
+    const at = Number(row['offset']) - BLOCK_BYTES;
+    const fault = await faultOf(join(folder, String(row['path'])), at, Number(row['length']), Number(row['crc']));
+    const instance = fault === undefined ? undefined : instanceOf({ database }, String(row['sop_uid']));
+    if (instance === undefined) continue;
+    database.transaction(() => {
+      removeInstance(database, instance, instance.version);
+      database.run('UPDATE pack SET whole = 1 WHERE id = ?', instance.packKey);
+    });
+  }
+  database.run('UPDATE durable SET sequence = max(sequence, (SELECT ifnull(max(sequence), 0) FROM instance))');
 }
 
 async function cutOff(path: string, lengthBytes: number): Promise<void> {

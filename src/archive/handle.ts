@@ -55,6 +55,8 @@ export interface Intake {
   sequence: number;
   spools: number;
   running: Promise<void> | undefined;
+  /** Set when the disk did not take what was written: nothing is stored any more until the archive is opened anew. */
+  failure: unknown;
   /** Free bytes at the last look, and how many may still be written before the next. */
   freeBytes: number;
   untilLookBytes: number;

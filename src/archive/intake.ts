@@ -1,9 +1,8 @@
 /**
  * Group commit: what arrives while a group is being written makes the next one. A group costs one fdatasync for each pack it touches
- * and one transaction; only then do its senders hear that it is stored. A pack's row is committed before its file is made,
+ * and one of the index, side by side; only then do its senders hear that it is stored. A pack's row is committed before its file is made,
  * so that whatever file nobody knows is no leftover of a crash.
  */
-import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
@@ -11,7 +10,7 @@ import type { Database } from '../database.ts';
 import type { Archive, Arrival, Intake, Spooled, StoreResult, Waiting } from './handle.ts';
 import { addInstance, removeInstance, type Described } from './index-rows.ts';
 import { instanceOf, readInstance, type InstanceRow } from './instance-rows.ts';
-import { packPath, syncFolder } from './pack-files.ts';
+import { closeIdleGrowing, forgetPack, openGrowing, packPath, syncFolder } from './pack-files.ts';
 import { BLOCK_BYTES, formatComment, formatRecordHeader, paddingBytes, recordBytes } from './tar.ts';
 
 /** What a spooled file leaves free for the comment and the record's header. */
@@ -26,7 +25,12 @@ const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;
 
 export function openIntake(database: Database): Intake {
-  const last = Number(database.get('SELECT max(sequence) AS last FROM instance')?.['last'] ?? 0);
+  // A number is never given twice: the newest instance may have been deleted since.
+  const last = Number(
+    database.get('SELECT max(sequence, (SELECT ifnull(max(sequence), 0) FROM instance)) AS last FROM durable')?.[
+      'last'
+    ] ?? 0,
+  );
   return {
     waiting: [],
     queue: [],
@@ -34,6 +38,7 @@ export function openIntake(database: Database): Intake {
     sequence: last,
     spools: 0,
     running: undefined,
+    failure: undefined,
     freeBytes: 0,
     untilLookBytes: 0,
   };
@@ -67,8 +72,12 @@ export async function checkSpace(archive: Archive, bytes: number): Promise<void>
 }
 
 /** Resolves when the arrival is durable. */
-export function commit(archive: Archive, arrival: Arrival): Promise<StoreResult> {
+export async function commit(archive: Archive, arrival: Arrival): Promise<StoreResult> {
   const { intake } = archive;
+  if (intake.failure !== undefined) {
+    // What fdatasync failed on may look written while it is not: only reading it anew after a start tells.
+    throw new Refusal('OutOfResources', "the archive's disk failed while storing; nothing is taken until a restart");
+  }
   return new Promise((resolve, reject) => {
     intake.waiting.push({ arrival, resolve, reject });
     intake.running ??= run(archive);
@@ -162,10 +171,12 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
     const storedAt = archive.options.now();
     const placed = place(archive, planned, storedAt);
     const packs = [...new Set(placed.map(({ pack }) => pack))];
+    // Who replaces somebody must be safe before the other leaves the index.
+    const inOrder = planned.some(({ replaces }) => replaces !== undefined);
     let keys: number[];
     try {
       await writePacks(archive, packs, placed);
-      await syncNewFolders(archive, packs);
+      if (inOrder) await syncPacks(archive, packs);
       keys = index(archive, placed, packs, storedAt);
     } catch (error) {
       await undo(archive, packs);
@@ -174,8 +185,14 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
       planned = planned.filter((one) => one !== error.planned);
       continue;
     }
-    // The rows stand: should this fail, the bytes stay too, and the sender who is told so finds them there when it comes again.
-    await archive.database.synchronise();
+    // Otherwise bytes and rows reach the disk side by side; `openArchive` mends what a power cut leaves of that.
+    try {
+      await Promise.all([inOrder ? undefined : syncPacks(archive, packs), archive.database.synchronise()]);
+    } catch (error) {
+      archive.intake.failure = error;
+      throw error;
+    }
+    await closeIdleGrowing(archive.packs);
     placed.forEach(({ planned: { resolve, replaces } }, at) =>
       resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
     );
@@ -309,13 +326,8 @@ async function writePack(archive: Archive, pack: Pack, placed: readonly Placed[]
     if (content.kind === 'memory')
       buffers.push(header, ...content.chunks, PADDING.subarray(0, paddingBytes(lengthBytes)));
   }
-  const handle = await open(path, constants.O_WRONLY | (pack.isNew ? constants.O_CREAT | constants.O_TRUNC : 0), 0o640);
-  try {
-    await writeAll(handle, buffers, pack.start);
-    await handle.datasync();
-  } finally {
-    await handle.close();
-  }
+  const handle = await openGrowing(archive.packs, pack.path, pack.isNew);
+  await writeAll(handle, buffers, pack.start);
 }
 
 const PADDING = Buffer.alloc(BLOCK_BYTES);
@@ -329,8 +341,19 @@ async function adoptSpool(path: string, spooled: Spooled, pack: Pack, records: r
   const { lengthBytes } = record.planned.arrival;
   await writeAll(spooled.handle, [pack.comment, record.header], 0);
   await writeAll(spooled.handle, [PADDING.subarray(0, paddingBytes(lengthBytes))], SPOOL_OFFSET + lengthBytes);
-  await spooled.handle.datasync();
   await rename(spooled.path, path);
+}
+
+/** The bytes of the packs, and the names of new ones. */
+async function syncPacks(archive: Archive, packs: readonly Pack[]): Promise<void> {
+  for (let at = 0; at < packs.length; at += PACKS_AT_ONCE) {
+    const some = packs.slice(at, at + PACKS_AT_ONCE).map(async ({ path, spooled }) => {
+      const handle = spooled?.handle ?? (await openGrowing(archive.packs, path, false));
+      await handle.datasync();
+    });
+    for (const synced of await Promise.allSettled(some)) if (synced.status === 'rejected') throw synced.reason;
+  }
+  await syncNewFolders(archive, packs);
 }
 
 /** Every byte, however few the system takes at a time. */
@@ -373,6 +396,8 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
   const { database } = archive;
   const storedAt = Math.floor(at.getTime() / 1000);
   return database.transactionUnsynced(() => {
+    // All groups before this one have been synchronised.
+    database.run('UPDATE durable SET sequence = max(sequence, ?)', (placed[0]?.sequence ?? 1) - 1);
     for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
     return placed.map(({ planned, sequence, pack, offset }) => {
       const { described, headBytes, lengthBytes, crc, derived, alongside } = planned.arrival;
@@ -394,8 +419,10 @@ async function undo(archive: Archive, packs: readonly Pack[]): Promise<void> {
   for (const pack of packs) {
     const path = join(archive.folder, pack.path);
     if (pack.spooled !== undefined) await rename(path, pack.spooled.path).catch(() => undefined);
-    else if (pack.isNew) await rm(path, { force: true });
-    else {
+    else if (pack.isNew) {
+      await forgetPack(archive.packs, pack.path);
+      await rm(path, { force: true });
+    } else {
       const handle = await open(path, 'r+');
       await handle.truncate(pack.start).finally(() => handle.close());
     }

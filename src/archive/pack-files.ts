@@ -5,10 +5,12 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
 
-/** Handles of the packs read last. */
+/** Handles of the packs read last, and of those appended to last. */
 export interface PackFiles {
   readonly folder: string;
   readonly open: Map<string, OpenPack>;
+  /** Only the group that is being stored uses them, so nobody has to be counted. */
+  readonly growing: Map<string, FileHandle>;
 }
 
 interface OpenPack {
@@ -19,11 +21,12 @@ interface OpenPack {
 }
 
 const MOST_OPEN = 128;
+const MOST_GROWING = 32;
 /** Whole up to here, in chunks of this size above: measured to cost half of what the default chunks of a stream do. */
 const READ_BYTES = 2 ** 20;
 
 export function packFiles(folder: string): PackFiles {
-  return { folder, open: new Map() };
+  return { folder, open: new Map(), growing: new Map() };
 }
 
 /** `<shard>/<study>-<number>.tar`, relative to the folder; 256 shards keep folders small. */
@@ -68,8 +71,34 @@ export async function* streamPack(files: PackFiles, path: string, start: number,
   }
 }
 
+/**
+ * The pack opened for appending; kept open, since opening and closing cost as much as the write itself. `create` empties what a crash
+ * may have left under the name.
+ */
+export async function openGrowing(files: PackFiles, path: string, create: boolean): Promise<FileHandle> {
+  const known = create ? undefined : files.growing.get(path);
+  const flags = constants.O_WRONLY | (create ? constants.O_CREAT | constants.O_TRUNC : 0);
+  const handle = known ?? (await open(join(files.folder, path), flags, 0o640));
+  // Last used, last in the map.
+  files.growing.delete(path);
+  files.growing.set(path, handle);
+  return handle;
+}
+
+/** Closes the packs not appended to lately; to be called when no group is being stored. */
+export async function closeIdleGrowing(files: PackFiles, most = MOST_GROWING): Promise<void> {
+  for (const [path, handle] of files.growing) {
+    if (files.growing.size <= most) return;
+    files.growing.delete(path);
+    await handle.close();
+  }
+}
+
 /** Lets go of a pack that is about to be deleted. */
 export async function forgetPack(files: PackFiles, path: string): Promise<void> {
+  const growing = files.growing.get(path);
+  files.growing.delete(path);
+  await growing?.close();
   const pack = files.open.get(path);
   if (pack === undefined) return;
   files.open.delete(path);
@@ -78,6 +107,7 @@ export async function forgetPack(files: PackFiles, path: string): Promise<void> 
 }
 
 export async function closePacks(files: PackFiles): Promise<void> {
+  await closeIdleGrowing(files, 0);
   await Promise.all([...files.open.keys()].map((path) => forgetPack(files, path)));
 }
 

@@ -12,6 +12,7 @@ import { listPacks } from './archive.ts';
 import type { Archive } from './handle.ts';
 import { addInstance, describe, type ReadDescription } from './index-rows.ts';
 import { frameExtents } from './instances.ts';
+import { CHUNK_BYTES, faultOf, readAt } from './record-bytes.ts';
 import { INDEX_TABLES, migrateArchive } from './schema.ts';
 import { BLOCK_BYTES, parseComment, parseHeader, recordBytes, type TarRecord } from './tar.ts';
 
@@ -57,6 +58,7 @@ export async function reindex(database: Database, folder: string): Promise<Reind
   for (const path of packs) await listRecords(database, folder, path, damaged);
   const { instances, superseded } = await indexRecords(database, folder, studyKeys, damaged);
   database.run('DROP TABLE temp.found');
+  database.run('UPDATE durable SET sequence = (SELECT ifnull(max(sequence), 0) FROM instance)');
   return { packs: packs.length, instances, superseded, damaged };
 }
 
@@ -135,12 +137,6 @@ async function walkPack(handle: FileHandle, size: number): Promise<Walked> {
   return walked;
 }
 
-async function readAt(handle: FileHandle, position: number, lengthBytes: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(lengthBytes);
-  const { bytesRead } = await handle.read(bytes, 0, lengthBytes, position);
-  return bytes.subarray(0, bytesRead);
-}
-
 /** In the order they were stored, so that what the first instance said of its study stands again. */
 async function indexRecords(
   database: Database,
@@ -213,8 +209,6 @@ interface ReadRecord {
   readonly read: ReadDescription;
   readonly headBytes: number;
 }
-
-const CHUNK_BYTES = 2 ** 20;
 
 /** Reads a record to its end, checking the CRC on the way. @throws Refusal CannotUnderstand */
 async function readRecord(folder: string, path: string, at: number, project: string): Promise<ReadRecord> {
@@ -302,25 +296,5 @@ export async function verify(archive: Pick<Archive, 'database' | 'folder'>): Pro
       const sentence = await faultOf(join(folder, path), at, Number(row['length']), Number(row['crc']));
       if (sentence !== undefined) damaged.push({ pack: path, at, sentence });
     }
-  }
-}
-
-async function faultOf(file: string, at: number, lengthBytes: number, crc: number): Promise<string | undefined> {
-  const handle = await open(file, 'r').catch(() => undefined);
-  if (handle === undefined) return 'the pack cannot be opened';
-  try {
-    const entry = parseHeader(await readAt(handle, at, BLOCK_BYTES));
-    if (entry?.kind !== 'record') return 'no record begins where the index says';
-    if (entry.record.lengthBytes !== lengthBytes) return 'the record is not as long as the index says';
-    let found = 0;
-    for (let done = 0; done < lengthBytes; done += CHUNK_BYTES) {
-      const wanted = Math.min(CHUNK_BYTES, lengthBytes - done);
-      const chunk = await readAt(handle, at + BLOCK_BYTES + done, wanted);
-      if (chunk.length < wanted) return 'the pack ends inside the record';
-      found = crc32(chunk, found);
-    }
-    return found === crc ? undefined : 'the bytes do not have the CRC-32 that they were stored with';
-  } finally {
-    await handle.close();
   }
 }

@@ -110,4 +110,9 @@ CREATE TABLE tombstone (
 ) WITHOUT ROWID;
 `,
   'CREATE INDEX series_order ON series (study, number, series_uid)',
+  // Up to which sequence bytes and rows are known to have reached the disk; what is later is looked at when the archive is opened.
+  `
+CREATE TABLE durable (sequence INTEGER NOT NULL);
+INSERT INTO durable (sequence) SELECT ifnull(max(sequence), 0) FROM instance
+`,
 ];
