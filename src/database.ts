@@ -56,11 +56,11 @@ export function openDatabase(file: string): Database {
     transactionUnsynced(work) {
       if (connection.inTransaction) throw new Error('a transaction inside another is synchronised with that one');
       // NORMAL leaves out just the synchronisation of the WAL at commit (sqlite.org/pragma.html#pragma_synchronous).
-      connection.pragma('synchronous = NORMAL');
+      prepare('PRAGMA synchronous = NORMAL').run();
       try {
         return connection.transaction(work).immediate();
       } finally {
-        connection.pragma('synchronous = FULL');
+        prepare('PRAGMA synchronous = FULL').run();
       }
     },
     async synchronise() {

@@ -4,6 +4,7 @@
  */
 import { asciiValue, characterSetOf, itemsOf, textValue, type DataElement, type DataSet } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
+import { MANUFACTURER } from '../dicom/implementation.ts';
 import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
 import { copyFrom, copyNamed, put, type Attributes, type Item } from './attributes.ts';
 import type { Reference } from './references.ts';
@@ -74,7 +75,6 @@ export function codeItem(code: Code): Item {
   return { CodeValue: code.value, CodingSchemeDesignator: code.scheme, CodeMeaning: code.meaning };
 }
 
-const MANUFACTURER = 'Isthmus';
 const MODEL_NAME = 'Isthmus gateway';
 
 /** Patient, Clinical Trial, General Study and Patient Study modules (PS3.3 C.7.1, C.7.2), and the stamps of de-identification. */

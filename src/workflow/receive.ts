@@ -15,7 +15,7 @@ import { profileOf, type Gateway } from '../gateway.ts';
 import { hold } from '../quarantine.ts';
 import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
 import { beginArrival, endArrival, touchStudy } from './complete.ts';
-import { isReturning } from './returning.ts';
+import { bearsOurName, isReturning } from './returning.ts';
 
 export interface Sender {
   readonly door: 'stow' | 'dimse';
@@ -90,11 +90,12 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
   if (expectedStudyInstanceUID !== undefined && names.studyInstanceUID !== expectedStudyInstanceUID) {
     throw new Refusal('OtherStudy', 'the instance belongs to another study than the request names (PS3.18 10.5.1)');
   }
-  if (names.sopInstanceUID !== undefined && isReturning(gateway, names.sopInstanceUID)) {
+  const { dataSet } = object.head;
+  if (names.sopInstanceUID !== undefined && bearsOurName(dataSet) && isReturning(gateway, names.sopInstanceUID)) {
     gateway.log.info('own result came back', { door: from.door, callingAE: from.callingAE });
     return names;
   }
-  const rule = matchAdmission(gateway.rules, admissionFacts(object.head.dataSet, from));
+  const rule = matchAdmission(gateway.rules, admissionFacts(dataSet, from));
   if (rule === undefined) throw new Refusal('Quarantined', 'no admission rule matches');
   const { object: clean, remember } = await deidentify(gateway.wall, object, {
     project: rule.project,

@@ -3,6 +3,8 @@
  * be derived from once more, and so on for ever. Holds keyed fingerprints only, so that the database links no result to its outward name.
  */
 import { createHmac } from 'node:crypto';
+import { asciiValue, type DataSet } from '../dicom/data-set.ts';
+import { MANUFACTURER } from '../dicom/implementation.ts';
 import type { Gateway } from '../gateway.ts';
 
 /** Before the objects go out: a PACS may forward the first while the second is still on its way. */
@@ -12,6 +14,11 @@ export function rememberOutgoing(gateway: Gateway, sopInstanceUIDs: readonly str
       gateway.database.run('INSERT OR IGNORE INTO sent_out (fingerprint) VALUES (?)', fingerprint(gateway, uid));
     }
   });
+}
+
+/** Whether an object bears our name as its maker: what does not, nearly everything that comes, need not be looked up. */
+export function bearsOurName(dataSet: DataSet): boolean {
+  return asciiValue(dataSet, 0x00080070) === MANUFACTURER;
 }
 
 /** Whether we sent an object of this SOP Instance UID out ourselves. */
