@@ -2,6 +2,7 @@
  * Connection, transactions and migrations of the gateway's one database: index, work items, crosswalk and ledger commit together.
  * SQLite in WAL mode with synchronous=FULL: a transaction that returned survives a power cut.
  */
+import { closeSync, openSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
 
@@ -25,6 +26,8 @@ export interface Database {
 
 /** Opens or creates the database. `file` may be ':memory:' for a throw-away one. */
 export function openDatabase(file: string): Database {
+  // SQLite gives its WAL the mode of the database: made here, for this user alone.
+  if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600));
   const connection = new Sqlite(file);
   connection.pragma('journal_mode = WAL');
   connection.pragma('synchronous = FULL');

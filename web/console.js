@@ -13,7 +13,6 @@ async function get(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
   const reply = await fetch(path, { ...options, headers });
-  if (reply.status === 401 || reply.status === 403) form.hidden = false;
   if (reply.status === 204) return [];
   if (!reply.ok) throw new Error(`${path.split('?')[0]}: ${reply.status}`);
   return reply.json();
@@ -60,52 +59,75 @@ function describeResult(item) {
 
 const first = (study, key) => study[key]?.Value?.map((value) => value?.Alphabetic ?? value).join(', ') ?? '';
 
+/** Undefined where the caller's role may not look: the other tables are shown all the same. */
+function read(path) {
+  return get(path).catch(() => undefined);
+}
+
 async function refresh() {
-  try {
-    const [status, work, held, studies] = await Promise.all([
-      get('/api/status'),
-      get('/api/work-items?limit=100'),
-      get('/api/quarantine?limit=100'),
-      get('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208'),
+  const [status, work, held, studies] = await Promise.all([
+    read('/api/status'),
+    read('/api/work-items?limit=100'),
+    read('/api/quarantine?limit=100'),
+    read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208'),
+  ]);
+  form.hidden = [status, work, held, studies].some((answer) => answer !== undefined);
+  showSummary(status);
+  showWork(work);
+  showHeld(held);
+  showStudies(studies);
+}
+
+const NOT_YOURS = 'not for this role, or not readable';
+
+function showSummary(status) {
+  if (status === undefined) {
+    summary.textContent = NOT_YOURS;
+    return;
+  }
+  const open = status.work.SCHEDULED + status.work['IN PROGRESS'];
+  summary.textContent = `${status.studies} studies, ${status.openStudies} arriving; ${open} work items open, ${status.work.CANCELED} failed; ${status.held} objects sealed; rules ${status.ruleRevision}`;
+}
+
+function showWork(work) {
+  const rows = fill('work', work ?? [], work === undefined ? NOT_YOURS : 'nothing yet');
+  for (const item of work ?? []) {
+    const what =
+      item.kind === 'derive' ? `${item.parameters.pipeline} (${item.parameters.rule})` : `to ${item.parameters.node}`;
+    const line = row(rows, [
+      item.kind,
+      what,
+      item.studyInstanceUID,
+      item.state,
+      `${item.attempts} of ${item.maxAttempts}`,
+      describeResult(item),
+      retryButton(item),
     ]);
-    form.hidden = true;
-    const open = status.work.SCHEDULED + status.work['IN PROGRESS'];
-    summary.textContent = `${status.studies} studies, ${status.openStudies} arriving; ${open} work items open, ${status.work.CANCELED} failed; ${status.held} objects sealed; rules ${status.ruleRevision}`;
-    const workRows = fill('work', work, 'nothing yet');
-    for (const item of work) {
-      const what =
-        item.kind === 'derive' ? `${item.parameters.pipeline} (${item.parameters.rule})` : `to ${item.parameters.node}`;
-      const line = row(workRows, [
-        item.kind,
-        what,
-        item.studyInstanceUID,
-        item.state,
-        `${item.attempts} of ${item.maxAttempts}`,
-        describeResult(item),
-        retryButton(item),
-      ]);
-      line.children[3].className = `state-${item.state}`;
-    }
-    const heldRows = fill('held', held, 'nothing is sealed');
-    for (const one of held) {
-      row(heldRows, [
-        new Date(one.heldAt).toLocaleString(),
-        `${one.callingAE} (${one.door})`,
-        one.reason,
-        one.sentence,
-        `${(one.bytes / 1024).toFixed(0)} KB`,
-        one.arrivals,
-      ]);
-    }
-    const studyRows = fill('studies', studies, 'nothing yet');
-    for (const study of studies) {
-      row(
-        studyRows,
-        ['00100020', '00080020', '00080061', '00201206', '00201208', '0020000D'].map((key) => first(study, key)),
-      );
-    }
-  } catch (error) {
-    summary.textContent = `not readable: ${error.message}`;
+    line.children[3].className = `state-${item.state}`;
+  }
+}
+
+function showHeld(held) {
+  const rows = fill('held', held ?? [], held === undefined ? NOT_YOURS : 'nothing is sealed');
+  for (const one of held ?? []) {
+    row(rows, [
+      new Date(one.heldAt).toLocaleString(),
+      `${one.callingAE} (${one.door})`,
+      one.reason,
+      one.sentence,
+      `${(one.bytes / 1024).toFixed(0)} KB`,
+      one.arrivals,
+    ]);
+  }
+}
+
+function showStudies(studies) {
+  const rows = fill('studies', studies ?? [], studies === undefined ? NOT_YOURS : 'nothing yet');
+  for (const study of studies ?? []) {
+    row(
+      rows,
+      ['00100020', '00080020', '00080061', '00201206', '00201208', '0020000D'].map((key) => first(study, key)),
+    );
   }
 }
 
