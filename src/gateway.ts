@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeArchive, openArchive, type Archive } from './archive/archive.ts';
 import { MIGRATE_AUDIT, type Audit } from './audit.ts';
+import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import type { Config } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
@@ -27,6 +28,7 @@ export interface Gateway {
   readonly audit: Audit;
   readonly workItems: WorkItems;
   readonly pool: Pool;
+  readonly codecs: CodecPool;
   readonly arrivals: Arrivals;
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
   rules: Rules;
@@ -102,6 +104,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       audit: { database, now },
       workItems,
       pool,
+      codecs: openCodecs(),
       arrivals: new Map(),
       rules: config.rules,
       rulebook: { seen: '' },
@@ -146,6 +149,7 @@ export function openCrosswalk(config: Config): { database: Database; wall: Wall 
 /** Lets running writes end, then closes everything. */
 export async function closeGateway(gateway: Gateway): Promise<void> {
   await closePool(gateway.pool);
+  await closeCodecs(gateway.codecs);
   await closeArchive(gateway.archive);
   gateway.database.close();
   gateway.lock.release();

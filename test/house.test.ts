@@ -15,7 +15,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['dicom'],
   ['log', 'database', 'routing', 'access'],
   ['config'],
-  ['derived', 'pipelines', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
+  ['derived', 'pipelines', 'codecs', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
   ['delivery'],
   ['gateway'],
   ['workflow'],

@@ -1,0 +1,116 @@
+/** Pictures for eyes: JPEG, PNG and GIF of 8-bit samples, cut and scaled; by libvips. Only ever fed with raw samples of known length. */
+import sharp, { type Sharp } from 'sharp';
+import { unusable, type ImageLayout } from './image.ts';
+
+// One picture a thread: the pool decides how many threads there are; what is read once is not kept.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/** 8-bit samples, pixel after pixel: 1 grey, 3 RGB. */
+export interface Picture {
+  readonly bytes: Buffer;
+  readonly columns: number;
+  readonly rows: number;
+  readonly channels: 1 | 3;
+}
+
+export type PictureType = 'image/jpeg' | 'image/png' | 'image/gif';
+
+/** `width` x `height`: the box that is filled, keeping the shape of the pixels (PS3.18 8.3.5.1.3); a negative source extent flips. */
+export interface Viewport {
+  readonly width: number;
+  readonly height: number;
+  readonly source?: { readonly left: number; readonly top: number; readonly width: number; readonly height: number };
+  readonly flipHorizontal?: boolean;
+  readonly flipVertical?: boolean;
+}
+
+export interface PictureForm {
+  readonly type: PictureType;
+  /** 1 to 100, of JPEG. */
+  readonly quality: number;
+  /** Puts an sRGB profile in. */
+  readonly iccProfile: boolean;
+  readonly viewport?: Viewport;
+  /** Height of a pixel as a part of its width. */
+  readonly pixelAspect: number;
+  /** GIF: time of each picture. */
+  readonly frameTimeMs?: number;
+}
+
+/** Process 1 of PS3.5 A.4.1, for frames of 8 bits: grey, or RGB made to YBR_FULL. */
+export async function encodeBaseline(frame: Buffer, layout: ImageLayout): Promise<Buffer> {
+  const { bitsAllocated, samplesPerPixel: channels, columns, rows, photometricInterpretation } = layout;
+  const colours = channels === 1 || photometricInterpretation === 'RGB';
+  if (bitsAllocated !== 8 || layout.signed || (channels !== 1 && channels !== 3) || !colours)
+    throw unusable('JPEG Baseline takes unsigned 8 bits a sample, grey or RGB');
+  return await raw({ bytes: frame, columns, rows, channels })
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .jpeg({ quality: 90, chromaSubsampling: '4:4:4' })
+    .toBuffer();
+}
+
+/** Several pictures of one size make a GIF that moves; of any other type there is one. */
+export async function encodePictures(pictures: readonly Picture[], form: PictureForm): Promise<Buffer> {
+  const [first] = pictures;
+  if (first === undefined) throw new Error('no picture');
+  if (pictures.length === 1) return encodePicture(first, form);
+  const shaped: Buffer[] = [];
+  let size = { width: 0, height: 0 };
+  for (const picture of pictures) {
+    const { data, info } = await shape(picture, form).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
+    size = { width: info.width, height: info.height };
+    shaped.push(info.channels === 1 ? grey(data) : data);
+  }
+  const { width, height } = size;
+  return await sharp(Buffer.concat(shaped), {
+    raw: { width, height: height * shaped.length, channels: 3, pageHeight: height },
+  })
+    .gif({ loop: 0, delay: pictures.map(() => Math.max(20, Math.round(form.frameTimeMs ?? 100))) })
+    .toBuffer();
+}
+
+function grey(data: Buffer): Buffer {
+  const colour = Buffer.allocUnsafe(data.length * 3);
+  for (let at = 0; at < data.length; at++) colour.fill(data[at] ?? 0, 3 * at, 3 * at + 3);
+  return colour;
+}
+
+async function encodePicture(picture: Picture, form: PictureForm): Promise<Buffer> {
+  const shaped = shape(picture, form);
+  // Without this a grey picture would be written in three colours.
+  const toned = picture.channels === 1 && !form.iccProfile ? shaped.toColourspace('b-w') : shaped;
+  const described = form.iccProfile ? toned.withIccProfile('srgb') : toned;
+  switch (form.type) {
+    case 'image/jpeg':
+      return await described.jpeg({ quality: form.quality }).toBuffer();
+    case 'image/png':
+      return await described.png({ compressionLevel: 3 }).toBuffer();
+    case 'image/gif':
+      return await described.gif().toBuffer();
+    default:
+      return form.type satisfies never;
+  }
+}
+
+function raw({ bytes, columns, rows, channels }: Picture): Sharp {
+  return sharp(bytes, { raw: { width: columns, height: rows, channels } });
+}
+
+function shape(picture: Picture, form: PictureForm): Sharp {
+  const { viewport, pixelAspect } = form;
+  let image = raw(picture);
+  const region = viewport?.source ?? { left: 0, top: 0, width: picture.columns, height: picture.rows };
+  if (viewport?.source !== undefined) image = image.extract(viewport.source);
+  if (viewport?.flipHorizontal === true) image = image.flop();
+  if (viewport?.flipVertical === true) image = image.flip();
+  const wide = { width: region.width, height: region.height * pixelAspect };
+  const scale =
+    viewport === undefined
+      ? Math.max(1, 1 / pixelAspect)
+      : Math.min(viewport.width / wide.width, viewport.height / wide.height);
+  const width = Math.max(1, Math.round(wide.width * scale));
+  const height = Math.max(1, Math.round(wide.height * scale));
+  if (width === region.width && height === region.height) return image;
+  return image.resize({ width, height, fit: 'fill' });
+}

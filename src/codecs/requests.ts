@@ -1,0 +1,42 @@
+/** What goes to a worker thread of the codecs and what comes back. */
+import type { RefusalReason } from '../dicom/refusal.ts';
+import type { ImageLayout } from './image.ts';
+import type { PictureForm } from './picture.ts';
+import type { Presentation } from './presentation.ts';
+
+/** One frame into another transfer syntax. */
+export interface ConvertRequest {
+  readonly kind: 'convert';
+  readonly frame: Uint8Array;
+  readonly layout: ImageLayout;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Frames drawn as a picture; several only for a picture that moves. */
+export interface DrawRequest {
+  readonly kind: 'draw';
+  readonly frames: readonly { readonly frame: Uint8Array; readonly presentation: Presentation }[];
+  readonly layout: ImageLayout;
+  readonly from: string;
+  readonly form: PictureForm;
+}
+
+export type CodecRequest = ConvertRequest | DrawRequest;
+
+export interface JobMessage {
+  readonly job: number;
+  readonly request: CodecRequest;
+}
+
+export type WorkerMessage =
+  | { readonly job: number; readonly kind: 'result'; readonly bytes: Uint8Array }
+  /** `spoilt`: the codec failed inside, the thread takes no more work. */
+  | {
+      readonly job: number;
+      readonly kind: 'refusal';
+      readonly reason: RefusalReason;
+      readonly sentence: string;
+      readonly spoilt: boolean;
+    }
+  | { readonly job: number; readonly kind: 'fault'; readonly message: string };

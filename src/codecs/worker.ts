@@ -1,0 +1,50 @@
+/** A worker thread that decodes, encodes and draws, one job after another. */
+import { parentPort } from 'node:worker_threads';
+import { Refusal } from '../dicom/refusal.ts';
+import { drawFrame } from './draw.ts';
+import { CodecFault, decodeFrame, encodeFrame } from './frames.ts';
+import { encodePictures, type Picture } from './picture.ts';
+import type { CodecRequest, JobMessage, WorkerMessage } from './requests.ts';
+
+parentPort?.on('message', (message: JobMessage) => void answer(message));
+
+async function answer({ job, request }: JobMessage): Promise<void> {
+  try {
+    const bytes = await perform(request);
+    // Small buffers share an allocation that others use too.
+    const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes);
+    send({ job, kind: 'result', bytes: own }, [own.buffer as ArrayBuffer]);
+  } catch (error) {
+    if (error instanceof Refusal) {
+      const spoilt = error instanceof CodecFault;
+      send({ job, kind: 'refusal', reason: error.reason, sentence: error.message, spoilt });
+    } else {
+      send({ job, kind: 'fault', message: error instanceof Error ? (error.stack ?? error.message) : 'unknown' });
+    }
+  }
+}
+
+async function perform(request: CodecRequest): Promise<Buffer> {
+  switch (request.kind) {
+    case 'convert': {
+      const native = await decodeFrame(bufferOf(request.frame), request.layout, request.from);
+      return encodeFrame(native, request.to);
+    }
+    case 'draw': {
+      const pictures: Picture[] = [];
+      for (const { frame, presentation } of request.frames)
+        pictures.push(drawFrame(await decodeFrame(bufferOf(frame), request.layout, request.from), presentation));
+      return encodePictures(pictures, request.form);
+    }
+    default:
+      return request satisfies never;
+  }
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function send(message: WorkerMessage, transfer: ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, transfer);
+}
