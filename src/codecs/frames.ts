@@ -6,6 +6,7 @@ import { frameBytes, interleave, unusable, type ImageLayout } from './image.ts';
 import { decodeJpeg2000, encodeJpeg2000 } from './jpeg-2000.ts';
 import { decodeJpegLs, encodeJpegLs } from './jpeg-ls.ts';
 import { decodeJpeg, encodeJpegLossless } from './jpeg.ts';
+import { decodedPhotometric } from './photometric.ts';
 import { encodeBaseline } from './picture.ts';
 import { decodeRle, encodeRle } from './rle.ts';
 import { codingOf, type Coding } from './syntaxes.ts';
@@ -136,32 +137,6 @@ function extendSign(frame: Buffer, layout: ImageLayout, coding: Coding): Buffer 
 
 function nativeLayout(layout: ImageLayout, coding: Coding): ImageLayout {
   return { ...layout, planar: false, photometricInterpretation: decodedPhotometric(layout, coding) };
-}
-
-/** PS3.5 8.2.1 to 8.2.4: what the colours are once the compression is undone. */
-export function decodedPhotometric(
-  { samplesPerPixel, photometricInterpretation }: ImageLayout,
-  coding: Coding,
-): string {
-  if (samplesPerPixel !== 3) return photometricInterpretation;
-  switch (coding) {
-    case 'jpeg baseline':
-    case 'jpeg extended':
-      return 'RGB';
-    case 'jpeg lossless':
-      return photometricInterpretation.startsWith('YBR') ? 'RGB' : photometricInterpretation;
-    case 'jpeg 2000':
-    case 'htj2k':
-      return ['YBR_RCT', 'YBR_ICT'].includes(photometricInterpretation) ? 'RGB' : photometricInterpretation;
-    default:
-      return photometricInterpretation === 'YBR_FULL_422' ? 'YBR_FULL' : photometricInterpretation;
-  }
-}
-
-/** What Photometric Interpretation says once a native frame is written so: the reversible transformation of JPEG 2000 has its own name. */
-export function encodedPhotometric({ photometricInterpretation }: ImageLayout, coding: Coding): string {
-  const transformed = coding === 'jpeg 2000' || coding === 'htj2k';
-  return transformed && photometricInterpretation === 'RGB' ? 'YBR_RCT' : photometricInterpretation;
 }
 
 /**

@@ -11,9 +11,9 @@ parentPort?.on('message', (message: JobMessage) => void answer(message));
 async function answer({ job, request }: JobMessage): Promise<void> {
   try {
     const bytes = await perform(request);
-    // Small buffers share an allocation that others use too.
-    const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes);
-    send({ job, kind: 'result', bytes: own }, [own.buffer as ArrayBuffer]);
+    // What a codec allocated may share its memory, or belong to native code, and cannot move to another thread.
+    const own = Uint8Array.from(bytes);
+    send({ job, kind: 'result', bytes: own }, [own.buffer]);
   } catch (error) {
     if (error instanceof Refusal) {
       const spoilt = error instanceof CodecFault;

@@ -23,6 +23,8 @@ export interface Syntax {
   readonly uid: string;
   /** What else than its own UID and `*` asks for it: `default`, where no syntax is named (PS3.18 8.7.3.4), or other UIDs. */
   readonly answers: readonly string[];
+  /** Has to be made: `*`, as stored, does not ask for it, and at equal weight what is stored goes first. */
+  readonly converted?: boolean;
 }
 
 export interface Choice {
@@ -137,13 +139,25 @@ export function chooseMediaType(request: AcceptRequest, offers: readonly Offer[]
   return choice;
 }
 
-/** Whether what was chosen can be sent in this syntax. A caller who named no type takes what there is. */
-export function takesSyntax({ transferSyntaxes, byWildcard }: Choice, syntax: Syntax): boolean {
-  return transferSyntaxes.some((asked) => answersTo(syntax, asked, byWildcard));
+/** Which of the syntaxes there are is meant; undefined: none. A caller who named no type takes what there is. */
+export function syntaxFor({ transferSyntaxes, byWildcard }: Choice, syntaxes: readonly Syntax[]): Syntax | undefined {
+  for (const asked of transferSyntaxes) {
+    const found =
+      syntaxes.find((syntax) => answersTo(syntax, asked, false)) ??
+      syntaxes.find((syntax) => answersTo(syntax, asked, byWildcard));
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-function answersTo({ uid, answers }: Syntax, asked: string, byWildcard: boolean): boolean {
-  return asked === '*' || asked === uid || answers.includes(asked) || (byWildcard && asked === 'default');
+function answersTo({ uid, answers, converted }: Syntax, asked: string, byWildcard: boolean): boolean {
+  if (asked === '*') return converted !== true;
+  return asked === uid || answers.includes(asked) || (byWildcard && asked === 'default');
+}
+
+/** Whether a range asks for what is there already. */
+function asksForStored({ syntaxes }: Offer, asked: string): boolean {
+  return syntaxes?.some((syntax) => syntax.converted !== true && answersTo(syntax, asked, false)) === true;
 }
 
 function formatOffer({ multipart, type, syntaxes }: Offer): string[] {
@@ -163,10 +177,10 @@ function chooseFrom(ranges: readonly Range[], offers: readonly Offer[]): Choice 
       .filter((match) => match.precision === precision)
       .map((match) => match.range)
       .filter(({ q }) => q > 0)
-      .sort((a, b) => b.q - a.q);
+      .sort((a, b) => b.q - a.q || Number(asksForStored(offer, askedIn(b))) - Number(asksForStored(offer, askedIn(a))));
     const q = decisive[0]?.q ?? 0;
     if (q <= (best?.q ?? 0)) continue;
-    const syntaxes = decisive.map(({ parameters }) => parameters.get('transfer-syntax') ?? 'default');
+    const syntaxes = decisive.map(askedIn);
     best = {
       offer,
       q,
@@ -177,12 +191,16 @@ function chooseFrom(ranges: readonly Range[], offers: readonly Offer[]): Choice 
   return best;
 }
 
+function askedIn({ parameters }: Range): string {
+  return parameters.get('transfer-syntax') ?? 'default';
+}
+
 const EXACT = 4;
 
 /** 0: does not match; 1 to 3: by a wildcard or an absent `type`, the more specific the higher; 4: named. */
 function precisionOf(range: Range, offer: Offer): number {
   const precision = precisionOfType(range, offer);
-  const asked = range.parameters.get('transfer-syntax') ?? 'default';
+  const asked = askedIn(range);
   const served = offer.syntaxes?.some((syntax) => answersTo(syntax, asked, precision < EXACT)) ?? asked === 'default';
   return served ? precision : 0;
 }

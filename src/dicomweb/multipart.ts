@@ -197,7 +197,8 @@ function parseHeaders(text: string): Map<string, string> {
 export interface OutgoingPart {
   readonly contentType: string;
   readonly contentLocation: string;
-  readonly lengthBytes: number;
+  /** Undefined for what is made while it is sent: then the part has no Content-Length (PS3.18 8.6.1.2.1). */
+  readonly lengthBytes: number | undefined;
   readonly body: Uint8Array | AsyncIterable<Uint8Array>;
 }
 
@@ -225,9 +226,9 @@ export async function* multipartBytes(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let separator = '';
   for await (const part of parts) {
+    const length = part.lengthBytes === undefined ? '' : `Content-Length: ${part.lengthBytes}\r\n`;
     yield Buffer.from(
-      `${separator}--${boundary}\r\nContent-Type: ${part.contentType}\r\nContent-Location: ${part.contentLocation}\r\n` +
-        `Content-Length: ${part.lengthBytes}\r\n\r\n`,
+      `${separator}--${boundary}\r\nContent-Type: ${part.contentType}\r\nContent-Location: ${part.contentLocation}\r\n${length}\r\n`,
       'latin1',
     );
     let sent = 0;
@@ -235,7 +236,8 @@ export async function* multipartBytes(
       sent += chunk.length;
       yield chunk;
     }
-    if (sent !== part.lengthBytes) throw new Error(`a part of ${part.lengthBytes} bytes came as ${sent}`);
+    if (part.lengthBytes !== undefined && sent !== part.lengthBytes)
+      throw new Error(`a part of ${part.lengthBytes} bytes came as ${sent}`);
     separator = '\r\n';
   }
   yield Buffer.from(`${separator}--${boundary}--`, 'latin1');

@@ -1,19 +1,20 @@
 /**
- * WADO-RS (PS3.18 10.4): stored bytes, ready-made metadata, frames by stored extents and bulk data. No object is parsed to answer.
- * The transfer syntax is the stored one: what would take another is 406 with a list of what there is.
+ * WADO-RS (PS3.18 10.4): stored bytes, ready-made metadata, frames by stored extents and bulk data. No object is parsed to answer
+ * but what is asked for in another transfer syntax than the stored one.
  */
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { readBulkData, readFrame } from '../archive/frames.ts';
+import { readBulkData } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
 import { metadataOf, withBase } from '../archive/metadata.ts';
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import { DICOM_JSON, negotiate, sendStream, takesGzip, uidParameter, type Exchange } from './exchange.ts';
-import { takesSyntax, type Choice, type Offer, type Syntax } from './media-type.ts';
+import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
+import { frameIn, frameOffers, objectIn, objectSyntaxes, type Served } from './transcode.ts';
 
 export function retrieveStudy(exchange: Exchange): Promise<void> {
   return sendInstances(exchange, instancesIn(exchange));
@@ -25,19 +26,14 @@ export function retrieveSeries(exchange: Exchange): Promise<void> {
 
 export async function retrieveInstance(exchange: Exchange): Promise<void> {
   const instance = theInstance(exchange);
-  const syntaxes = [dicomSyntax(instance.transferSyntaxUID)];
+  const syntaxes = objectSyntaxes(instance);
   const choice = negotiate(exchange, [
     { multipart: true, type: 'application/dicom', syntaxes },
     { multipart: false, type: 'application/dicom', syntaxes },
   ]);
   if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
-  if (isUnchanged(exchange, fingerprintOf([instance], 'single'))) return;
-  return sendSingle(exchange, {
-    contentType: `application/dicom; transfer-syntax=${instance.transferSyntaxUID}`,
-    contentLocation: instanceUrl(exchange, instance),
-    lengthBytes: instance.lengthBytes,
-    body: readInstance(exchange.gateway.archive, instance),
-  });
+  if (isUnchanged(exchange, fingerprintOf([instance], `single ${targetOf(choice, instance)}`))) return;
+  return sendSingle(exchange, await instancePart(exchange, choice, instance));
 }
 
 /** Metadata of a study, a series or an instance: an array that begins before its end is known. */
@@ -77,24 +73,47 @@ const MAX_FRAMES = 10_000;
 export async function retrieveFrames(exchange: Exchange): Promise<void> {
   const numbers = frameNumbers(String(exchange.request.params['frames']));
   const instance = theInstance(exchange);
-  const { archive } = exchange.gateway;
   if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
     throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
-  // Read before anything is sent, so that what cannot be read is told by the status.
-  const first = await readFrame(archive, instance, numbers[0] ?? 1);
-  const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, numbers.length === 1));
-  const tag = fingerprintOf([instance], `frames ${numbers.join()} ${representation(choice)}`);
+  const choice = negotiate(exchange, frameOffers(instance, numbers.length === 1));
+  const form = `frames ${numbers.join()} ${representation(choice)} ${choice.transferSyntaxes.join()}`;
+  await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));
+}
+
+/** The first frame is made before anything is sent, so that what cannot be is told by the status. */
+async function sendFrames(
+  exchange: Exchange,
+  asked: Choice,
+  instance: InstanceRow,
+  numbers: readonly number[],
+  tag: string,
+): Promise<void> {
+  const { gateway } = exchange;
+  let choice = asked;
+  let to = syntaxFor(choice, choice.offer.syntaxes ?? [])?.uid ?? instance.transferSyntaxUID;
+  const [firstNumber = 1] = numbers;
+  let first: Served;
+  try {
+    first = await frameIn(gateway, instance, firstNumber, to);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.reason !== 'NotAcceptable' || !choice.byWildcard)
+      throw told(error, instance);
+    // Who names no type takes the frame as it is.
+    to = instance.transferSyntaxUID;
+    choice = { ...choice, offer: { ...choice.offer, type: transferSyntax(to)?.mediaType || choice.offer.type } };
+    first = await frameIn(gateway, instance, firstNumber, to);
+  }
   if (isUnchanged(exchange, tag)) return;
-  const partOf = ({ bytes, lengthBytes }: typeof first, number: number): OutgoingPart => ({
-    contentType: `${choice.offer.type}; transfer-syntax=${instance.transferSyntaxUID}`,
+  const partOf = ({ body, lengthBytes }: Served, number: number): OutgoingPart => ({
+    contentType: `${choice.offer.type}; transfer-syntax=${to}`,
     contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
     lengthBytes,
-    body: bytes,
+    body,
   });
-  if (!choice.offer.multipart) return sendSingle(exchange, partOf(first, numbers[0] ?? 1));
+  if (!choice.offer.multipart) return sendSingle(exchange, partOf(first, firstNumber));
   const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (const [index, number] of numbers.entries())
-      yield partOf(index === 0 ? first : await readFrame(archive, instance, number), number);
+      yield partOf(index === 0 ? first : await frameIn(gateway, instance, number, to), number);
   };
   await sendMultipart(exchange, choice.offer.type, tag, parts());
 }
@@ -160,22 +179,10 @@ async function sendFramesOfValue(
   count: number,
   path: string,
 ): Promise<void> {
-  const { archive } = exchange.gateway;
-  const choice = negotiate(exchange, frameOffers(instance.transferSyntaxUID, false));
-  const tag = fingerprintOf([instance], `bulk ${path} ${representation(choice)}`);
-  if (isUnchanged(exchange, tag)) return;
-  const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
-    for (let number = 1; number <= count; number++) {
-      const { bytes, lengthBytes } = await readFrame(archive, instance, number);
-      yield {
-        contentType: `${choice.offer.type}; transfer-syntax=${instance.transferSyntaxUID}`,
-        contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
-        lengthBytes,
-        body: bytes,
-      };
-    }
-  };
-  await sendMultipart(exchange, choice.offer.type, tag, parts());
+  const choice = negotiate(exchange, frameOffers(instance, false));
+  const numbers = Array.from({ length: count }, (_, index) => index + 1);
+  const form = `bulk ${path} ${representation(choice)} ${choice.transferSyntaxes.join()}`;
+  await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));
 }
 
 /** One range of bytes (RFC 9110 14.1.2), end exclusive; undefined: send everything, as for several ranges or an unknown unit. */
@@ -258,42 +265,22 @@ function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
   return `${baseUrl}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
 }
 
-/**
- * A whole object in the syntax it is stored in. Where none is named Explicit VR Little Endian is meant; of an object that there is
- * only lossily compressed, that (PS3.18 8.7.3.4).
- */
-function dicomSyntax(uid: string): Syntax {
-  if (uid === EXPLICIT_VR_LITTLE_ENDIAN) return { uid, answers: ['default'] };
-  return { uid, answers: transferSyntax(uid)?.compression === 'lossy' ? ['default', EXPLICIT_VR_LITTLE_ENDIAN] : [] };
-}
-
-/** The syntax that a type of image means by itself, PS3.18 table 8.7.3-5. */
-const DEFAULT_SYNTAXES: Readonly<Record<string, string>> = {
-  'image/jpeg': '1.2.840.10008.1.2.4.70',
-  'image/dicom-rle': '1.2.840.10008.1.2.5',
-  'image/jls': '1.2.840.10008.1.2.4.80',
-  'image/jp2': '1.2.840.10008.1.2.4.90',
-  'image/jpx': '1.2.840.10008.1.2.4.92',
-  'image/jphc': '1.2.840.10008.1.2.4.201',
-};
-
-/** Pixels as they are, or in the image type of their compression, which may also be had as mere bytes by who names the syntax. */
-function frameOffers(uid: string, single: boolean): Offer[] {
-  const syntax = transferSyntax(uid);
-  const native = syntax?.encapsulated !== true;
-  const octets = { type: 'application/octet-stream', syntaxes: [{ uid, answers: native ? ['default'] : [] }] };
-  const type = native ? undefined : syntax.mediaType;
-  const image = type && { type, syntaxes: [{ uid, answers: DEFAULT_SYNTAXES[type] === uid ? ['default'] : [] }] };
-  const forms = image === undefined || image === '' ? [octets] : [image, octets];
-  return [true, ...(single ? [false] : [])].flatMap((multipart) => forms.map((form) => ({ multipart, ...form })));
-}
-
 async function sendInstances(exchange: Exchange, instances: readonly InstanceRow[]): Promise<void> {
-  const stored = [...new Set(instances.map(({ transferSyntaxUID }) => transferSyntaxUID))].map(dicomSyntax);
-  const choice = negotiate(exchange, [{ multipart: true, type: 'application/dicom', syntaxes: stored }]);
-  const served = instances.filter(({ transferSyntaxUID }) => takesSyntax(choice, dicomSyntax(transferSyntaxUID)));
+  const choice = negotiate(exchange, [
+    { multipart: true, type: 'application/dicom', syntaxes: allSyntaxes(instances) },
+  ]);
+  const served = instances.filter((instance) => syntaxFor(choice, objectSyntaxes(instance)) !== undefined);
   // 206: the rest is there, but not in a syntax that was asked for (PS3.18 table 10.4.3-1).
   return sendParts(exchange, choice, served, served.length === instances.length ? 200 : 206);
+}
+
+/** What any of the instances can be had in; what is stored of one goes before what has to be made of another. */
+function allSyntaxes(instances: readonly InstanceRow[]): Syntax[] {
+  const kinds = new Map(
+    instances.map((instance) => [`${instance.transferSyntaxUID} ${instance.frameCount === 0}`, instance]),
+  );
+  const all = [...kinds.values()].flatMap(objectSyntaxes);
+  return [...all.filter(({ converted }) => converted !== true), ...all.filter(({ converted }) => converted === true)];
 }
 
 async function sendParts(
@@ -302,20 +289,85 @@ async function sendParts(
   instances: readonly InstanceRow[],
   status: number,
 ): Promise<void> {
-  const { archive } = exchange.gateway;
-  const tag = fingerprintOf(instances, 'multipart');
+  const targets = instances.map((instance) => targetOf(choice, instance));
+  const tag = fingerprintOf(instances, `multipart ${[...new Set(targets)].join()} ${choice.transferSyntaxes.join()}`);
   if (status === 200 && isUnchanged(exchange, tag)) return;
-  const parts = function* (): Generator<OutgoingPart, void, undefined> {
-    for (const instance of instances) {
-      yield {
-        contentType: `application/dicom; transfer-syntax=${instance.transferSyntaxUID}`,
-        contentLocation: instanceUrl(exchange, instance),
-        lengthBytes: instance.lengthBytes,
-        body: readInstance(archive, instance),
-      };
-    }
+  const [only] = instances;
+  // Of one instance what cannot be made is told by the status; of several it goes out as it is stored, and says so.
+  const whole = instances.length === 1 && only !== undefined ? await instancePart(exchange, choice, only) : undefined;
+  const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
+    if (whole !== undefined) yield whole;
+    else yield* instanceParts(exchange, choice, instances);
   };
   await sendMultipart(exchange, choice.offer.type, tag, parts(), status);
+}
+
+function targetOf(choice: Choice, instance: InstanceRow): string {
+  return syntaxFor(choice, objectSyntaxes(instance))?.uid ?? instance.transferSyntaxUID;
+}
+
+/** While one is sent the next is made. */
+async function* instanceParts(
+  exchange: Exchange,
+  choice: Choice,
+  instances: readonly InstanceRow[],
+): AsyncGenerator<OutgoingPart, void, undefined> {
+  const made = (instance: InstanceRow): Promise<OutgoingPart> => {
+    const part = instancePart(exchange, choice, instance).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.reason !== 'NotAcceptable') throw error;
+      exchange.gateway.log.warn('sent as stored', { instance: instance.sopInstanceUID, reason: error.message });
+      return storedPart(exchange, instance);
+    });
+    // Its failure is met when its turn comes.
+    part.catch(() => undefined);
+    return part;
+  };
+  let next: Promise<OutgoingPart> | undefined;
+  for (const [index, instance] of instances.entries()) {
+    const part = await (next ?? made(instance));
+    const following = instances[index + 1];
+    // What is stored costs nothing to begin, and holds a file open.
+    const convert = following !== undefined && targetOf(choice, following) !== following.transferSyntaxUID;
+    next = convert ? made(following) : undefined;
+    yield part;
+  }
+}
+
+/** @throws Refusal NotAcceptable when its pixels have no form in the syntax; who names no type takes what is stored */
+async function instancePart(exchange: Exchange, choice: Choice, instance: InstanceRow): Promise<OutgoingPart> {
+  const { gateway } = exchange;
+  try {
+    const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, targetOf(choice, instance));
+    return {
+      contentType: dicomType(transferSyntaxUID),
+      contentLocation: instanceUrl(exchange, instance),
+      lengthBytes,
+      body,
+    };
+  } catch (error) {
+    if (choice.byWildcard && error instanceof Refusal && error.reason === 'NotAcceptable')
+      return storedPart(exchange, instance);
+    throw told(error, instance);
+  }
+}
+
+function storedPart(exchange: Exchange, instance: InstanceRow): OutgoingPart {
+  return {
+    contentType: dicomType(instance.transferSyntaxUID),
+    contentLocation: instanceUrl(exchange, instance),
+    lengthBytes: instance.lengthBytes,
+    body: readInstance(exchange.gateway.archive, instance),
+  };
+}
+
+function dicomType(transferSyntaxUID: string): string {
+  return `application/dicom; transfer-syntax=${transferSyntaxUID}`;
+}
+
+/** With what there is instead. */
+function told(error: unknown, { transferSyntaxUID }: InstanceRow): unknown {
+  if (!(error instanceof Refusal) || error.reason !== 'NotAcceptable') return error;
+  return new Refusal('NotAcceptable', `${error.message}; available: as stored, transfer-syntax=${transferSyntaxUID}`);
 }
 
 async function sendMultipart(
@@ -337,7 +389,7 @@ async function sendSingle({ request, response }: Exchange, part: OutgoingPart, s
   response.statusCode = status;
   response.setHeader('Content-Type', part.contentType);
   response.setHeader('Content-Location', part.contentLocation);
-  response.setHeader('Content-Length', part.lengthBytes);
+  if (part.lengthBytes !== undefined) response.setHeader('Content-Length', part.lengthBytes);
   if (request.method === 'HEAD') response.end();
   else if (part.body instanceof Uint8Array) response.end(part.body);
   else await pipeline(part.body, response);

@@ -1,0 +1,224 @@
+/** WADO-RS in another transfer syntax than the stored one (PS3.18 8.7.3), over a real socket. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { encodeFrame } from '../../src/codecs/frames.ts';
+import { decodeFrame } from '../../src/codecs/frames.ts';
+import { imageLayout } from '../../src/codecs/image.ts';
+import { LOSSLESS_TARGETS } from '../../src/codecs/syntaxes.ts';
+import { asciiValue, findElement, numberValue } from '../../src/dicom/data-set.ts';
+import { readHead } from '../../src/dicom/part10.ts';
+import { encapsulatedExtents, pixelLayout, scanFragments } from '../../src/dicom/pixel-data.ts';
+import { fill, openDoor, partsOf, type Door, type PartRead } from './door.ts';
+
+const EXPLICIT_LE = '1.2.840.10008.1.2.1';
+const RLE = '1.2.840.10008.1.2.5';
+const JPEG_BASELINE = '1.2.840.10008.1.2.4.50';
+const JPEG_LS = '1.2.840.10008.1.2.4.80';
+const JPEG_2000 = '1.2.840.10008.1.2.4.90';
+const HTJ2K = '1.2.840.10008.1.2.4.201';
+const NATIVE = '/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1';
+const PACKED = '/studies/2.25.2/series/2.25.2.1/instances/2.25.2.1.1';
+const COLOUR = '/studies/2.25.3/series/2.25.3.1/instances/2.25.3.1.1';
+const LOSSY = '/studies/2.25.4/series/2.25.4.1/instances/2.25.4.1.1';
+const BROKEN = '/studies/2.25.5/series/2.25.5.1/instances/2.25.5.1.1';
+
+const LAYOUT = {
+  rows: 20,
+  columns: 30,
+  samplesPerPixel: 1,
+  bitsAllocated: 16,
+  bitsStored: 16,
+  highBit: 15,
+  signed: false,
+  planar: false,
+  photometricInterpretation: 'MONOCHROME2',
+};
+const BYTES = { ...LAYOUT, bitsAllocated: 8, bitsStored: 8, highBit: 7 };
+const RGB = { ...BYTES, samplesPerPixel: 3, photometricInterpretation: 'RGB' };
+const FRAMES = [3, 5].map((step) => {
+  const frame = Buffer.alloc(1200);
+  for (let at = 0; at < 600; at++) frame.writeUInt16LE((at * step * 37) % 65_536, 2 * at);
+  return frame;
+});
+const PIXELS = Buffer.concat(FRAMES);
+const RGB_PIXELS = Buffer.from(Array.from({ length: 1800 }, (_, at) => (at * 5) % 256));
+
+let door: Door;
+before(async () => {
+  door = await openDoor();
+  const size = { rows: 20, columns: 30 };
+  const ids = (n: number): object => ({
+    studyInstanceUID: `2.25.${n}`,
+    seriesInstanceUID: `2.25.${n}.1`,
+    sopInstanceUID: `2.25.${n}.1.1`,
+  });
+  const fragments = await Promise.all(FRAMES.map((bytes) => encodeFrame({ bytes, layout: LAYOUT }, JPEG_LS)));
+  const lossy = await encodeFrame({ bytes: RGB_PIXELS, layout: RGB }, JPEG_BASELINE);
+  const colour = { bitsAllocated: 8, samplesPerPixel: 3, photometricInterpretation: 'RGB' } as const;
+  await fill(
+    door,
+    { ...ids(1), ...size, numberOfFrames: 2, pixels: PIXELS },
+    { ...ids(2), ...size, numberOfFrames: 2, transferSyntaxUID: JPEG_LS, fragments },
+    { ...ids(3), ...size, ...colour, pixels: RGB_PIXELS },
+    {
+      ...ids(4),
+      ...size,
+      ...colour,
+      photometricInterpretation: 'YBR_FULL_422',
+      transferSyntaxUID: JPEG_BASELINE,
+      fragments: [lossy],
+    },
+    { ...ids(5), ...size, transferSyntaxUID: JPEG_LS, fragments: [(fragments[0] ?? Buffer.alloc(0)).subarray(0, 90)] },
+    { ...ids(5), ...size, sopInstanceUID: '2.25.5.1.2', pixels: FRAMES[0] ?? null, instanceNumber: 2 },
+  );
+});
+after(() => door.close());
+
+const get = (path: string, accept: string): Promise<Response> => fetch(`${door.url}${path}`, { headers: { accept } });
+const dicom = (syntax: string): string => `multipart/related; type="application/dicom"; transfer-syntax=${syntax}`;
+
+async function onlyPart(response: Response): Promise<PartRead> {
+  assert.equal(response.status, 200);
+  const [part, ...others] = await partsOf(response);
+  assert.ok(part !== undefined && others.length === 0);
+  return part;
+}
+
+/** Every frame of a Part 10 object, decoded. */
+async function framesOf(bytes: Buffer): Promise<Buffer[]> {
+  const { head, bodyStart } = readHead(bytes);
+  const layout = imageLayout(head.dataSet);
+  const body = bytes.subarray(bodyStart);
+  if (head.pixelData?.lengthBytes !== undefined) return [body.subarray(0, head.pixelData.lengthBytes)];
+  const scan = scanFragments();
+  scan.take(body);
+  const extents = encapsulatedExtents(pixelLayout(head.dataSet, head.transferSyntaxUID), scan);
+  assert.ok(extents.kind === 'encapsulated');
+  const frames = extents.frames.map((parts) => Buffer.concat(parts.map(({ start, end }) => body.subarray(start, end))));
+  const decoded = [];
+  for (const frame of frames) decoded.push((await decodeFrame(frame, layout, head.transferSyntaxUID)).bytes);
+  return decoded;
+}
+
+test('TRANSCODE-1: a native object goes out in every lossless syntax and back, the same pixels and UIDs', async () => {
+  for (const target of LOSSLESS_TARGETS) {
+    for (const [path, pixels] of [
+      [NATIVE, PIXELS],
+      [COLOUR, RGB_PIXELS],
+    ] as const) {
+      const part = await onlyPart(await get(path, dicom(target)));
+      assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${target}`);
+      const { head } = readHead(part.body);
+      assert.equal(head.transferSyntaxUID, target);
+      assert.equal(asciiValue(head.dataSet, 0x00080018), path.split('/').at(-1));
+      assert.ok(Buffer.concat(await framesOf(part.body)).equals(pixels), target);
+    }
+  }
+});
+
+test('TRANSCODE-2: what is compressed without loss goes out native where no syntax is named', async () => {
+  for (const accept of [
+    'application/dicom',
+    dicom(EXPLICIT_LE),
+    'multipart/related; type="application/dicom"',
+    '*/*',
+  ]) {
+    const response = await get(PACKED, accept);
+    assert.equal(response.status, 200);
+    const bytes =
+      accept === 'application/dicom' ? Buffer.from(await response.arrayBuffer()) : (await onlyPart(response)).body;
+    const { head, bodyStart } = readHead(bytes);
+    assert.equal(head.transferSyntaxUID, EXPLICIT_LE);
+    assert.ok(bytes.subarray(bodyStart).equals(PIXELS));
+  }
+  const stored = await onlyPart(await get(PACKED, dicom('*')));
+  assert.equal(readHead(stored.body).head.transferSyntaxUID, JPEG_LS);
+});
+
+test('TRANSCODE-3: of several syntaxes the weightier, at equal weight the stored one; never Implicit LE nor Big Endian', async () => {
+  const syntaxOf = async (accept: string): Promise<string> => {
+    const response = await get(PACKED, accept);
+    if (response.status !== 200) return String(response.status);
+    return readHead((await onlyPart(response)).body).head.transferSyntaxUID;
+  };
+  assert.equal(await syntaxOf(`${dicom(RLE)};q=0.5, ${dicom(JPEG_2000)}`), JPEG_2000);
+  assert.equal(await syntaxOf(`${dicom(RLE)}, ${dicom(JPEG_LS)}`), JPEG_LS);
+  assert.equal(await syntaxOf(`${dicom('1.2.840.10008.1.2')}, ${dicom(HTJ2K)};q=0.1`), HTJ2K);
+  for (const never of ['1.2.840.10008.1.2', '1.2.840.10008.1.2.2', JPEG_BASELINE])
+    assert.equal(await syntaxOf(dicom(never)), '406');
+});
+
+test('TRANSCODE-4: the reversible colour transformation of JPEG 2000 is named, planes and offset tables are told', async () => {
+  for (const [target, name] of [
+    [JPEG_2000, 'YBR_RCT'],
+    [HTJ2K, 'YBR_RCT'],
+    [RLE, 'RGB'],
+    [JPEG_LS, 'RGB'],
+  ] as const) {
+    const { body } = await onlyPart(await get(COLOUR, dicom(target)));
+    const { dataSet } = readHead(body).head;
+    assert.equal(asciiValue(dataSet, 0x00280004), name, target);
+    assert.equal(numberValue(dataSet, 0x00280010), 20);
+    assert.equal(findElement(dataSet, 0x7fe00001), undefined);
+  }
+});
+
+test('TRANSCODE-5: what was compressed with loss goes out as it is, and labelled; its frames are decoded for who asks', async () => {
+  for (const accept of [dicom(EXPLICIT_LE), 'multipart/related; type="application/dicom"']) {
+    const part = await onlyPart(await get(LOSSY, accept));
+    assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${JPEG_BASELINE}`);
+  }
+  assert.equal((await get(LOSSY, dicom(JPEG_2000))).status, 406);
+  const frame = await onlyPart(await get(`${LOSSY}/frames/1`, 'multipart/related; type="application/octet-stream"'));
+  assert.equal(frame.headers['content-type'], `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`);
+  assert.equal(frame.body.length, RGB_PIXELS.length);
+});
+
+test('TRANSCODE-6: frames in the image type of any lossless syntax, JPEG baseline only when named', async () => {
+  for (const [type, syntax] of [
+    ['image/jls', JPEG_LS],
+    ['image/jp2', JPEG_2000],
+    ['image/jphc', HTJ2K],
+    ['image/dicom-rle', RLE],
+    ['image/jpeg', '1.2.840.10008.1.2.4.70'],
+  ] as const) {
+    for (const path of [NATIVE, PACKED]) {
+      const parts = await partsOf(await get(`${path}/frames/2,1`, `multipart/related; type="${type}"`));
+      assert.deepEqual(
+        parts.map(({ headers }) => headers['content-type']),
+        [2, 1].map(() => `${type}; transfer-syntax=${syntax}`),
+      );
+      const decoded = await Promise.all(parts.map(({ body }) => decodeFrame(body, LAYOUT, syntax)));
+      assert.ok(decoded.every(({ bytes }, index) => bytes.equals(FRAMES[1 - index] ?? bytes.subarray(1))));
+    }
+  }
+  const single = await get(`${PACKED}/frames/1`, 'application/octet-stream');
+  assert.deepEqual(Buffer.from(await single.arrayBuffer()), FRAMES[0]);
+  const lossy = await get(`${COLOUR}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
+  assert.equal(lossy.headers.get('content-type'), `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
+  assert.equal((await get(`${NATIVE}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`)).status, 406);
+});
+
+test('TRANSCODE-7: what breaks off is 406 by itself, as it is stored among others, and as it is under *', async () => {
+  const refused = await get(BROKEN, dicom(EXPLICIT_LE));
+  assert.equal(refused.status, 406);
+  assert.match(await refused.text(), /not whole.*1\.2\.840\.10008\.1\.2\.4\.80/);
+  assert.equal((await get(`${BROKEN}/frames/1`, 'multipart/related; type="application/octet-stream"')).status, 406);
+  assert.equal((await get(BROKEN, dicom('*'))).status, 200);
+  const parts = await partsOf(await get('/studies/2.25.5', dicom(EXPLICIT_LE)));
+  assert.deepEqual(
+    parts.map(({ headers }) => headers['content-type']?.split('=')[1]),
+    [JPEG_LS, EXPLICIT_LE],
+  );
+});
+
+test('TRANSCODE-8: entity tags tell the syntaxes apart', async () => {
+  const tags = await Promise.all(
+    [dicom('*'), dicom(EXPLICIT_LE), dicom(RLE)].map(async (accept) => {
+      const response = await get(PACKED, accept);
+      await response.arrayBuffer();
+      return response.headers.get('etag');
+    }),
+  );
+  assert.equal(new Set(tags).size, 3);
+});
