@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeArchive, openArchive, type Archive } from './archive/archive.ts';
 import { MIGRATE_AUDIT, type Audit } from './audit.ts';
+import { openPictureCache, type PictureCache } from './codecs/picture-cache.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import type { Config } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
@@ -29,6 +30,7 @@ export interface Gateway {
   readonly workItems: WorkItems;
   readonly pool: Pool;
   readonly codecs: CodecPool;
+  readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
   rules: Rules;
@@ -105,6 +107,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       workItems,
       pool,
       codecs: openCodecs(),
+      pictures: openPictureCache(),
       arrivals: new Map(),
       rules: config.rules,
       rulebook: { seen: '' },

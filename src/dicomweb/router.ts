@@ -10,7 +10,9 @@ import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
+import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances } from './stow.ts';
+import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
 import {
   retrieveBulkData,
   retrieveFrames,
@@ -65,11 +67,19 @@ export const ROUTES: readonly Route[] = [
 
   retrieve('/studies/:study', retrieveStudy),
   retrieve('/studies/:study/metadata', retrieveMetadata),
+  retrieve('/studies/:study/rendered', renderAll),
+  retrieve('/studies/:study/thumbnail', thumbnailOfMany),
   retrieve('/studies/:study/series/:series', retrieveSeries),
   retrieve('/studies/:study/series/:series/metadata', retrieveMetadata),
+  retrieve('/studies/:study/series/:series/rendered', renderAll),
+  retrieve('/studies/:study/series/:series/thumbnail', thumbnailOfMany),
   retrieve('/studies/:study/series/:series/instances/:instance', retrieveInstance),
   retrieve('/studies/:study/series/:series/instances/:instance/metadata', retrieveMetadata),
+  retrieve('/studies/:study/series/:series/instances/:instance/rendered', renderInstance),
+  retrieve('/studies/:study/series/:series/instances/:instance/thumbnail', thumbnailOfInstance),
   retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames', retrieveFrames),
+  retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames/rendered', renderFrames),
+  retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames/thumbnail', thumbnailOfFrames),
   retrieve('/studies/:study/series/:series/instances/:instance/bulkdata/*path', retrieveBulkData),
 ];
 

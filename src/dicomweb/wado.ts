@@ -119,7 +119,7 @@ async function sendFrames(
 }
 
 /** @throws Refusal BadRequest for anything that is no list of numbers from 1 */
-function frameNumbers(list: string): number[] {
+export function frameNumbers(list: string): number[] {
   const numbers = list.split(',').map((number) => (/^[1-9]\d{0,8}$/.test(number) ? Number(number) : NaN));
   if (numbers.some(Number.isNaN))
     throw new Refusal('BadRequest', 'the frame list has to be numbers from 1, with commas between (PS3.18 10.4.1.1.6)');
@@ -219,7 +219,7 @@ function scopeOf(exchange: Exchange): Scope {
 }
 
 /** @throws Refusal NotFound, Gone when there is none */
-function instancesIn(exchange: Exchange): InstanceRow[] {
+export function instancesIn(exchange: Exchange): InstanceRow[] {
   const scope = scopeOf(exchange);
   const instances = instancesOf(exchange.gateway.archive, scope);
   if (instances.length === 0) throw missing(exchange, scope);
@@ -235,7 +235,7 @@ function versionIn(exchange: Exchange, scope: Scope): string {
   return `${studyInstanceUID} ${seriesInstanceUID ?? ''} ${version}`;
 }
 
-function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {
+export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {
   return `${sopInstanceUID} ${version} ${crc}`;
 }
 
@@ -252,7 +252,7 @@ function missing({ gateway }: Exchange, { studyInstanceUID, seriesInstanceUID, s
     : new Refusal('NotFound', `there is no such ${what}`);
 }
 
-function theInstance(exchange: Exchange): InstanceRow {
+export function theInstance(exchange: Exchange): InstanceRow {
   const scope = scopeOf(exchange);
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID = '' } = scope;
   const instance = instanceOf(exchange.gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
@@ -260,7 +260,7 @@ function theInstance(exchange: Exchange): InstanceRow {
   return instance;
 }
 
-function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
+export function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = instance;
   return `${baseUrl}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
 }
@@ -370,7 +370,7 @@ function told(error: unknown, { transferSyntaxUID }: InstanceRow): unknown {
   return new Refusal('NotAcceptable', `${error.message}; available: as stored, transfer-syntax=${transferSyntaxUID}`);
 }
 
-async function sendMultipart(
+export async function sendMultipart(
   { request, response }: Exchange,
   type: string,
   tag: string,
@@ -385,7 +385,7 @@ async function sendMultipart(
   else await writeMultipart(response, boundary, parts);
 }
 
-async function sendSingle({ request, response }: Exchange, part: OutgoingPart, status = 200): Promise<void> {
+export async function sendSingle({ request, response }: Exchange, part: OutgoingPart, status = 200): Promise<void> {
   response.statusCode = status;
   response.setHeader('Content-Type', part.contentType);
   response.setHeader('Content-Location', part.contentLocation);
@@ -403,7 +403,7 @@ function representation({ offer }: Choice): string {
  * Sets the entity tag of what is about to be sent; answers 304 and says so when the caller has it already (RFC 9110 13.1.2).
  * The URLs inside depend on how the caller reached us.
  */
-function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
+export function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
   const tag = `"${fingerprint([content], baseUrl)}"`;
   response.setHeader('ETag', tag);
   response.setHeader('Cache-Control', 'private, no-cache');
@@ -417,7 +417,7 @@ function isUnchanged({ request, response, baseUrl }: Exchange, content: string):
 }
 
 /** Of every instance's content, so that a change anywhere below changes it. */
-function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
+export function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
   return fingerprint(instances.map(versionOfInstance), form);
 }
 
