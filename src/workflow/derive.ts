@@ -4,32 +4,20 @@
  * doubles nothing.
  */
 import { createHash } from 'node:crypto';
-import { instancesOf, readInstanceBody, readInstanceHead, storeInstance } from '../archive/instances.ts';
+import { instancesOf, storeInstance } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
 import { certifyDerived } from '../deidentify/certify.ts';
 import type { DerivedObject } from '../derived/provenance.ts';
-import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { readVolume, type SeriesInstance } from '../dicom/volume.ts';
 import type { Gateway } from '../gateway.ts';
 import type { PipelineName } from '../routing/rules.ts';
 import { finishWork, type WorkItem } from '../workitems.ts';
 import { scheduleDelivery } from './deliver.ts';
-import {
-  produceDenoised,
-  produceRegistration,
-  type LoadedSeries,
-  type PipelineSettings,
-  type Produced,
-} from './produce.ts';
+import { loadSeries, type SeriesName } from './load-series.ts';
+import { produceDenoised, produceRegistration, type PipelineSettings, type Produced } from './produce.ts';
 
 /** Objects being stored at the same time. */
 const PORTION = 32;
-
-export interface SeriesName {
-  readonly studyInstanceUID: string;
-  readonly seriesInstanceUID: string;
-}
 
 export interface DeriveParameters {
   readonly rule: string;
@@ -138,23 +126,6 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
   const { seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
   const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
   return produceDenoised(gateway.pool, { source, settings }, { signal, timeoutMs: gateway.config.pipelines.timeoutMs });
-}
-
-async function loadSeries(gateway: Gateway, name: SeriesName): Promise<LoadedSeries> {
-  const instances = instancesOf(gateway.archive, name);
-  const series: SeriesInstance[] = [];
-  for (const instance of instances) {
-    const { head } = readHead(await readInstanceHead(gateway.archive, instance));
-    series.push({
-      head,
-      async pixels() {
-        const chunks: Buffer[] = [];
-        for await (const chunk of readInstanceBody(gateway.archive, instance)) chunks.push(chunk);
-        return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
-      },
-    });
-  }
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
 }
 
 async function storeAll(

@@ -1,0 +1,79 @@
+/** A stored series as a volume, in whatever lossless syntax it is stored. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { encodeFrame } from '../../src/codecs/frames.ts';
+import { JPEG_BASELINE, LOSSLESS_TARGETS } from '../../src/codecs/syntaxes.ts';
+import { loadSeries } from '../../src/workflow/load-series.ts';
+import { fill, openDoor, type Door } from '../dicomweb/door.ts';
+
+const SIZE = { rows: 12, columns: 16 };
+const LAYOUT = {
+  ...SIZE,
+  samplesPerPixel: 1,
+  bitsAllocated: 16,
+  bitsStored: 16,
+  highBit: 15,
+  signed: false,
+  planar: false,
+  photometricInterpretation: 'MONOCHROME2',
+};
+const SLICES = [1, 2, 3].map((slice) => {
+  const pixels = Buffer.alloc(384);
+  for (let at = 0; at < 192; at++) pixels.writeUInt16LE((at * slice * 13) % 4096, 2 * at);
+  return pixels;
+});
+
+let door: Door;
+before(async () => {
+  door = await openDoor();
+});
+after(() => door.close());
+
+async function store(
+  study: string,
+  transferSyntaxUID: string,
+  fragments: readonly Buffer[] | undefined,
+): Promise<void> {
+  for (const [index, pixels] of SLICES.entries()) {
+    const fragment = fragments?.[index];
+    await fill(door, {
+      ...SIZE,
+      studyInstanceUID: study,
+      seriesInstanceUID: `${study}.1`,
+      sopInstanceUID: `${study}.1.${index + 1}`,
+      instanceNumber: index + 1,
+      transferSyntaxUID,
+      ...(fragment === undefined ? { pixels } : { fragments: [fragment] }),
+    });
+  }
+}
+
+const load = (study: string): ReturnType<typeof loadSeries> =>
+  loadSeries(door.gateway, { studyInstanceUID: study, seriesInstanceUID: `${study}.1` });
+
+test('DERIVE-CODEC-1: a series in any lossless syntax makes the volume that the native one makes', async () => {
+  await store('2.25.10', '1.2.840.10008.1.2.1', undefined);
+  const native = await load('2.25.10');
+  assert.equal(native.volume.voxels[5], 65 - 1024);
+  for (const [index, target] of LOSSLESS_TARGETS.entries()) {
+    const study = `2.25.2${index}`;
+    const fragments = await Promise.all(SLICES.map((bytes) => encodeFrame({ bytes, layout: LAYOUT }, target)));
+    await store(study, target, fragments);
+    const { volume, heads } = await load(study);
+    assert.deepEqual(volume.voxels, native.volume.voxels, target);
+    assert.ok(heads.every(({ transferSyntaxUID }) => transferSyntaxUID === target));
+  }
+});
+
+test('DERIVE-CODEC-2: what breaks off and what was compressed with loss is refused by name', async () => {
+  const [target = ''] = LOSSLESS_TARGETS;
+  const whole = await Promise.all(SLICES.map((bytes) => encodeFrame({ bytes, layout: LAYOUT }, target)));
+  await store(
+    '2.25.30',
+    target,
+    whole.map((bytes) => bytes.subarray(0, bytes.length - 40)),
+  );
+  await assert.rejects(load('2.25.30'), { reason: 'PipelineRefused', message: /RLE segment/ });
+  await store('2.25.31', JPEG_BASELINE, whole);
+  await assert.rejects(load('2.25.31'), { reason: 'PipelineRefused', message: /compressed/ });
+});
