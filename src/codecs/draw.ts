@@ -74,7 +74,9 @@ function greyTable(
 ): Uint8Array {
   const toGrey = greyFunction(presentation, range);
   const toReal = modalityFunction(presentation);
-  return Uint8Array.from({ length: 2 ** layout.bitsStored }, (_, index) => toGrey(toReal(valueOf(index, layout))));
+  const table = new Uint8Array(2 ** layout.bitsStored);
+  for (let index = 0; index < table.length; index++) table[index] = toGrey(toReal(valueOf(index, layout)));
+  return table;
 }
 
 function modalityFunction({ modalityTable, slope, intercept }: Presentation): (stored: number) => number {
@@ -189,12 +191,14 @@ function throughPalette(
 ): Buffer {
   if (layout.bitsAllocated > 16) throw unusable('a palette takes up to 16 bits');
   const stored = storedIndices(bytes, layout);
-  const tables = palette.map((table) =>
-    Uint8Array.from({ length: 2 ** layout.bitsStored }, (_, index) => {
+  const tables = palette.map((table) => {
+    const colours = new Uint8Array(2 ** layout.bitsStored);
+    for (let index = 0; index < colours.length; index++) {
       const entry = lookUp(table, valueOf(index, layout));
-      return table.bits > 8 ? entry >> (table.bits - 8) : entry;
-    }),
-  );
+      colours[index] = table.bits > 8 ? entry >> (table.bits - 8) : entry;
+    }
+    return colours;
+  });
   const count = layout.rows * layout.columns;
   const picture = Buffer.allocUnsafe(count * 3);
   for (const [channel, table] of tables.entries())
