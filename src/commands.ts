@@ -6,13 +6,16 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reindex, verify } from './archive/reindex.ts';
 import { firstBrokenRow } from './audit.ts';
+import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import { readConfig } from './config.ts';
 import { openDatabase } from './database.ts';
 import type { Wall } from './deidentify/crosswalk.ts';
 import { deidentify } from './deidentify/deidentify.ts';
 import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { asciiValue } from './dicom/data-set.ts';
+import type { Head } from './dicom/object.ts';
 import { readObject, receiveObject } from './dicom/part10.ts';
+import { encapsulatedExtents, pixelLayout, scanFragments } from './dicom/pixel-data.ts';
 import { Refusal } from './dicom/refusal.ts';
 import { swapWords } from './dicom/writer.ts';
 import { readVolume, type SeriesInstance } from './dicom/volume.ts';
@@ -22,6 +25,7 @@ import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { buildApp, listen } from './server.ts';
+import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
 import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
 import { storeHandlers } from './workflow/receive.ts';
 import { startTimetable } from './workflow/timetable.ts';
@@ -277,16 +281,21 @@ async function runPipeline(args: string[]): Promise<number> {
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
   });
+  const codecs = openCodecs();
   try {
     const options = {
       timeoutMs: config.pipelines.timeoutMs,
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
     };
-    const source = await loadFolder(input);
+    const source = await loadFolder(input, codecs);
     const produced =
       fixed === undefined
         ? await produceDenoised(pool, { source, settings: {} }, options)
-        : await produceRegistration(pool, { moving: source, fixed: await loadFolder(fixed), settings: {} }, options);
+        : await produceRegistration(
+            pool,
+            { moving: source, fixed: await loadFolder(fixed, codecs), settings: {} },
+            options,
+          );
     await mkdir(output, { recursive: true });
     let objects = 0;
     for (const object of produced.objects) {
@@ -298,6 +307,7 @@ async function runPipeline(args: string[]): Promise<number> {
     );
     return 0;
   } finally {
+    await closeCodecs(codecs);
     await closePool(pool);
   }
 }
@@ -341,7 +351,8 @@ async function filesOf(folder: string): Promise<string[]> {
 }
 
 /** Every object of a folder as one series; the objects are read as they are, identified or not. */
-async function loadFolder(folder: string): Promise<LoadedSeries> {
+async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeries> {
+  const heads: Head[] = [];
   const series: SeriesInstance[] = [];
   for (const name of await filesOf(folder)) {
     const { head, body } = await readObject(await readFile(name));
@@ -349,9 +360,24 @@ async function loadFolder(folder: string): Promise<LoadedSeries> {
     const chunks: Buffer[] = [];
     for await (const chunk of body) chunks.push(chunk);
     const pixels = Buffer.concat(chunks);
+    heads.push(head);
+    if (isDecoded(head)) {
+      series.push(decodedInstance(codecs, head, framesIn(head, pixels)));
+      continue;
+    }
     const words =
       head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
     series.push({ head, pixels: () => Promise.resolve(words) });
   }
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+  return { heads, volume: await readVolume(series) };
+}
+
+function framesIn(head: Head, pixels: Buffer): FrameSource[] {
+  const scan = scanFragments();
+  scan.take(pixels);
+  const extents = encapsulatedExtents(pixelLayout(head.dataSet, head.transferSyntaxUID), scan);
+  const frames = extents.kind === 'encapsulated' ? extents.frames : [];
+  return frames.map(
+    (parts) => () => Promise.resolve(Buffer.concat(parts.map(({ start, end }) => pixels.subarray(start, end)))),
+  );
 }

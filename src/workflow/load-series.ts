@@ -4,9 +4,10 @@
  */
 import { readFrame } from '../archive/frames.ts';
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
-import { frameBytes, imageLayout, type ImageLayout } from '../codecs/image.ts';
-import { convertFrame } from '../codecs/pool.ts';
+import { frameBytes, imageLayout } from '../codecs/image.ts';
+import { convertFrame, type CodecPool } from '../codecs/pool.ts';
 import { codingOf } from '../codecs/syntaxes.ts';
+import { asciiValue, numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -30,68 +31,72 @@ export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<Lo
     const { head } = readHead(await readInstanceHead(gateway.archive, instance));
     heads.push(head);
     series.push(
-      isDecoded(instance) ? decodedInstance(gateway, instance, head) : storedInstance(gateway, instance, head),
+      isDecoded(head)
+        ? decodedInstance(gateway.codecs, head, framesOf(gateway, instance))
+        : { head, pixels: () => collected(readInstanceBody(gateway.archive, instance)) },
     );
   }
   return { heads, volume: await readVolume(series) };
 }
 
-function isDecoded({ transferSyntaxUID }: InstanceRow): boolean {
+/** Where a syntax allows both, the object says whether something was lost (PS3.3 C.7.6.1.1.5). */
+export function isDecoded({ transferSyntaxUID, dataSet }: Head): boolean {
   const syntax = transferSyntax(transferSyntaxUID);
-  return syntax?.encapsulated === true && syntax.compression !== 'lossy' && codingOf(transferSyntaxUID) !== undefined;
+  if (syntax?.encapsulated !== true || codingOf(transferSyntaxUID) === undefined) return false;
+  if (syntax.compression === 'either') return asciiValue(dataSet, 0x00282110) !== '01';
+  return syntax.compression !== 'lossy';
 }
 
-function storedInstance(gateway: Gateway, instance: InstanceRow, head: Head): SeriesInstance {
-  return { head, pixels: () => collected(readInstanceBody(gateway.archive, instance)) };
+/** Reads one frame as it is stored. */
+export type FrameSource = () => Promise<Buffer>;
+
+function framesOf({ archive }: Gateway, instance: InstanceRow): FrameSource[] {
+  return Array.from({ length: instance.frameCount }, (_, index) => async () => {
+    const { bytes } = await readFrame(archive, instance, index + 1);
+    return Buffer.isBuffer(bytes) ? bytes : collected(bytes);
+  });
 }
 
-/** The head as it would be if the pixels were stored native, and the pixels, decoded when they are asked for. */
-function decodedInstance(gateway: Gateway, instance: InstanceRow, head: Head): SeriesInstance {
-  const { frameCount, numberOfFrames = 1 } = instance;
-  if (head.pixelData === undefined || frameCount !== Math.max(1, numberOfFrames))
-    throw new Refusal('PipelineRefused', `${frameCount} of ${numberOfFrames} frames of an instance are there`);
-  try {
-    const layout = imageLayout(head.dataSet);
-    const lengthBytes = frameBytes(layout) * frameCount;
-    return {
-      head: { ...head, pixelData: { tag: 0x7fe00010, vr: 'OW', lengthBytes } },
-      async pixels() {
-        const decoded: Buffer[] = [];
-        // A few at a time, so that viewers get their turn at the codecs.
-        for (let first = 1; first <= frameCount; first += SIDE_BY_SIDE) {
-          const numbers = Array.from({ length: Math.min(SIDE_BY_SIDE, frameCount - first + 1) }, (_, at) => first + at);
-          const settled = await Promise.allSettled(
-            numbers.map((number) => decodedFrame(gateway, instance, layout, number)),
+/**
+ * The head as it would be if the pixels were stored native, and the pixels, decoded when they are asked for.
+ * @throws Refusal PipelineRefused when frames are missing, and, from the pixels, when one cannot be decoded
+ */
+export function decodedInstance(codecs: CodecPool, head: Head, frames: readonly FrameSource[]): SeriesInstance {
+  const said = Math.max(1, numberValue(head.dataSet, 0x00280008) ?? 1);
+  if (head.pixelData === undefined || frames.length !== said)
+    throw new Refusal('PipelineRefused', `${frames.length} of ${said} frames of an instance are there`);
+  const layout = told(() => imageLayout(head.dataSet));
+  const syntaxes = { from: head.transferSyntaxUID, to: EXPLICIT_VR_LITTLE_ENDIAN };
+  return {
+    head: { ...head, pixelData: { tag: 0x7fe00010, vr: 'OW', lengthBytes: frameBytes(layout) * said } },
+    async pixels() {
+      const decoded: Buffer[] = [];
+      // A few at a time, so that viewers get their turn at the codecs.
+      for (let first = 0; first < frames.length; first += SIDE_BY_SIDE) {
+        const converting = frames
+          .slice(first, first + SIDE_BY_SIDE)
+          .map(async (read) => convertFrame(codecs, await read(), layout, syntaxes));
+        for (const frame of await Promise.allSettled(converting))
+          decoded.push(
+            told(() => {
+              if (frame.status === 'rejected') throw frame.reason;
+              return frame.value;
+            }),
           );
-          for (const frame of settled) {
-            if (frame.status === 'rejected') throw asPipelineRefusal(frame.reason);
-            decoded.push(frame.value);
-          }
-        }
-        return Buffer.concat(decoded);
-      },
-    };
-  } catch (error) {
-    throw asPipelineRefusal(error);
-  }
-}
-
-async function decodedFrame(
-  gateway: Gateway,
-  instance: InstanceRow,
-  layout: ImageLayout,
-  number: number,
-): Promise<Buffer> {
-  const { bytes } = await readFrame(gateway.archive, instance, number);
-  const stored = Buffer.isBuffer(bytes) ? bytes : await collected(bytes);
-  const syntaxes = { from: instance.transferSyntaxUID, to: EXPLICIT_VR_LITTLE_ENDIAN };
-  return convertFrame(gateway.codecs, stored, layout, syntaxes);
+      }
+      return Buffer.concat(decoded);
+    },
+  };
 }
 
 /** What a viewer would be told with 406 is no fault that another attempt would mend. */
-function asPipelineRefusal(error: unknown): unknown {
-  if (!(error instanceof Refusal) || error.reason !== 'NotAcceptable') return error;
-  return new Refusal('PipelineRefused', error.message);
+function told<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.reason !== 'NotAcceptable') throw error;
+    throw new Refusal('PipelineRefused', error.message);
+  }
 }
 
 async function collected(source: AsyncIterable<Buffer>): Promise<Buffer> {

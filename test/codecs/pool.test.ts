@@ -1,5 +1,6 @@
 /** Codecs in worker threads: what fails there fails one frame. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { closeCodecs, convertFrame, openCodecs } from '../../src/codecs/pool.ts';
 import type { ImageLayout } from '../../src/codecs/image.ts';
@@ -57,9 +58,13 @@ test('CODEC-9: a thread that dies or hangs fails its frame only', async () => {
     message: /did not end within 1 ms/,
   });
   await closeCodecs(small);
-  const dying = convertFrame(pool, frame(2), layout, { from: NATIVE, to: RLE });
-  await Promise.all([...pool.workers].map(({ thread }) => thread.terminate()));
+  // Large enough to be under way when the thread ends.
+  const large = { ...layout, rows: 2048, columns: 2048 };
+  const dying = convertFrame(pool, Buffer.alloc(2 ** 22, frame(2)), large, { from: NATIVE, to: JPEG_2000 });
+  const gone = [...pool.workers].map(({ thread }) => once(thread, 'exit'));
+  for (const { thread } of pool.workers) void thread.terminate();
   await assert.rejects(dying, { reason: 'NotAcceptable' });
+  await Promise.all(gone);
   assert.equal((await convertFrame(pool, frame(3), layout, { from: NATIVE, to: NATIVE })).length, 256);
 });
 
