@@ -352,7 +352,6 @@ async function filesOf(folder: string): Promise<string[]> {
 
 /** Every object of a folder as one series; the objects are read as they are, identified or not. */
 async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeries> {
-  const heads: Head[] = [];
   const series: SeriesInstance[] = [];
   for (const name of await filesOf(folder)) {
     const { head, body } = await readObject(await readFile(name));
@@ -360,7 +359,6 @@ async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeri
     const chunks: Buffer[] = [];
     for await (const chunk of body) chunks.push(chunk);
     const pixels = Buffer.concat(chunks);
-    heads.push(head);
     if (isDecoded(head)) {
       series.push(decodedInstance(codecs, head, framesIn(head, pixels)));
       continue;
@@ -369,7 +367,7 @@ async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeri
       head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
     series.push({ head, pixels: () => Promise.resolve(words) });
   }
-  return { heads, volume: await readVolume(series) };
+  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
 }
 
 function framesIn(head: Head, pixels: Buffer): FrameSource[] {

@@ -25,18 +25,16 @@ export interface SeriesName {
 
 /** @throws Refusal PipelineRefused for what makes no volume and for frames that cannot be decoded */
 export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<LoadedSeries> {
-  const heads: Head[] = [];
   const series: SeriesInstance[] = [];
   for (const instance of instancesOf(gateway.archive, name)) {
     const { head } = readHead(await readInstanceHead(gateway.archive, instance));
-    heads.push(head);
     series.push(
       isDecoded(head)
         ? decodedInstance(gateway.codecs, head, framesOf(gateway, instance))
         : { head, pixels: () => collected(readInstanceBody(gateway.archive, instance)) },
     );
   }
-  return { heads, volume: await readVolume(series) };
+  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
 }
 
 /** Where a syntax allows both, the object says whether something was lost (PS3.3 C.7.6.1.1.5). */
