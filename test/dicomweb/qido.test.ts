@@ -211,7 +211,7 @@ test('HTTP-1: HEAD is answered like GET without a body, another method is 405 wi
   assert.equal(await head.text(), '');
   const wrong = await agent(door).delete('/dicom-web/studies');
   assert.equal(wrong.status, 405);
-  assert.equal(wrong.headers['allow'], 'GET, HEAD, POST');
+  assert.equal(wrong.headers['allow'], 'GET, HEAD, POST, OPTIONS');
 });
 
 test('HTTP-2: what is no resource is 404 without repeating the path, a path that does not decode is 400', async () => {
