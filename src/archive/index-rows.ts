@@ -369,6 +369,11 @@ function enterModalities(database: Database, study: number): void {
   database.run('UPDATE study SET modalities = ? WHERE id = ?', modalities.join('\\'), study);
 }
 
+/** No version at or below this one is given again, so that an entity tag never means two contents. Must run inside a transaction. */
+export function raiseHighWater(database: Database, sequence: number): void {
+  database.run('UPDATE high_water SET sequence = max(sequence, ?)', sequence);
+}
+
 /**
  * Takes an instance out; its series and study go with their last one. The bytes stay in the pack as dead ones.
  * Must run inside a transaction. `version`: what the levels above are now.
@@ -388,6 +393,7 @@ export function removeInstance(database: Database, instance: InstanceRow, versio
   if (seriesEmpty) {
     database.run('DELETE FROM request WHERE series = ?', seriesKey);
     forgetKeys(database, 'series', seriesKey);
+    database.run('DELETE FROM series_text WHERE series = ?', seriesKey);
     database.run('DELETE FROM series WHERE id = ?', seriesKey);
     database.run('UPDATE study SET series_count = series_count - 1 WHERE id = ?', studyKey);
   } else describeSeriesAnew(database, studyKey, seriesKey);

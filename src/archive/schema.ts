@@ -17,6 +17,7 @@ export const INDEX_TABLES = [
   'attribute_key',
   'name',
   'name_token',
+  'series_text',
 ] as const;
 
 const STEPS = [
@@ -147,4 +148,21 @@ CREATE INDEX attribute_key_owner ON attribute_key (level, owner);
 CREATE INDEX attribute_key_plain ON attribute_key (value);
 `,
   enterAllKeys,
+  `
+CREATE TABLE series_text (
+  series INTEGER NOT NULL,
+  piece INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  base TEXT NOT NULL,
+  deflated BLOB NOT NULL,
+  crc INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  PRIMARY KEY (series, piece)
+);
+CREATE TABLE high_water (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  sequence INTEGER NOT NULL
+);
+INSERT INTO high_water (id, sequence) SELECT 1, coalesce(max(version), 0) FROM study;
+`,
 ];

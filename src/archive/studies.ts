@@ -5,7 +5,7 @@ import type { Row } from '../database.ts';
 import type { PriorFacts, SeriesFacts, StudyFacts } from '../routing/match.ts';
 import { forgetKeys } from './attribute-keys.ts';
 import type { Archive } from './handle.ts';
-import { forgetStudyKeys } from './index-rows.ts';
+import { forgetStudyKeys, raiseHighWater } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
 import { forgetPack, syncFolder } from './pack-files.ts';
@@ -172,7 +172,7 @@ export async function deleteStudy(
 }
 
 function forgetRows(archive: Archive, studyInstanceUID: string, instances: ReturnType<typeof instancesOf>): void {
-  const { database, options } = archive;
+  const { database, options, intake } = archive;
   const now = Math.floor(options.now().getTime() / 1000);
   const bury = (uid: string): unknown =>
     database.run('INSERT OR REPLACE INTO tombstone (uid, deleted) VALUES (?, ?)', uid, now);
@@ -189,8 +189,11 @@ function forgetRows(archive: Archive, studyInstanceUID: string, instances: Retur
   );
   if (study !== undefined) {
     const id = Number(study['id']);
-    for (const series of database.all('SELECT id FROM series WHERE study = ?', id))
+    for (const series of database.all('SELECT id FROM series WHERE study = ?', id)) {
       forgetKeys(database, 'series', Number(series['id']));
+      database.run('DELETE FROM series_text WHERE series = ?', Number(series['id']));
+    }
+    raiseHighWater(database, intake.sequence);
     database.run('DELETE FROM request WHERE series IN (SELECT id FROM series WHERE study = ?)', id);
     database.run('DELETE FROM series WHERE study = ?', id);
     database.run('DELETE FROM study WHERE id = ?', id);

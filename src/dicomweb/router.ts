@@ -12,15 +12,9 @@ import { retrieveCapabilities } from './capabilities.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
+import { retrieveMetadata } from './metadata.ts';
 import { storeInstances } from './stow.ts';
-import {
-  retrieveBulkData,
-  retrieveFrames,
-  retrieveInstance,
-  retrieveMetadata,
-  retrieveSeries,
-  retrieveStudy,
-} from './wado.ts';
+import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'DELETE';
@@ -37,7 +31,7 @@ export interface Route {
   readonly handle: (exchange: Exchange) => Promise<void>;
 }
 
-const DATA_SETS = ['application/dicom+json'];
+const DATA_SETS = ['application/dicom+json', 'multipart/related; type="application/dicom+xml"'];
 const OBJECTS = ['multipart/related; type="application/dicom"'];
 const OCTETS = ['multipart/related; type="application/octet-stream"'];
 

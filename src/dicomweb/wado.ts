@@ -4,14 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readBulkData, readFrame } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
-import { metadataOf, withBase } from '../archive/metadata.ts';
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import { DICOM_JSON, negotiate, sendStream, takesGzip, uidParameter, type Exchange } from './exchange.ts';
+import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { takesSyntax, type Choice, type Offer, type Syntax } from './media-type.ts';
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
 
@@ -38,37 +36,6 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
     lengthBytes: instance.lengthBytes,
     body: readInstance(exchange.gateway.archive, instance),
   });
-}
-
-/** Metadata of a study, a series or an instance: an array that begins before its end is known. */
-export async function retrieveMetadata(exchange: Exchange): Promise<void> {
-  const choice = negotiate(exchange, [DICOM_JSON]);
-  const scope = scopeOf(exchange);
-  const form = takesGzip(exchange) ? 'metadata gzip' : 'metadata';
-  if (isUnchanged(exchange, fingerprint([versionIn(exchange, scope)], form))) return;
-  await sendStream(
-    exchange,
-    choice.offer.type,
-    jsonArray(metadataOf(exchange.gateway.archive, scope), exchange.baseUrl),
-  );
-}
-
-const FLUSH_CHARACTERS = 65_536;
-
-async function* jsonArray(objects: Iterable<string>, baseUrl: string): AsyncGenerator<Buffer, void, undefined> {
-  let text = '[';
-  let first = true;
-  for (const object of objects) {
-    text += first ? withBase(object, baseUrl) : `,${withBase(object, baseUrl)}`;
-    // The first instance leaves at once; then by the packet, and others get their turn.
-    if (first || text.length >= FLUSH_CHARACTERS) {
-      yield Buffer.from(text);
-      text = '';
-      await nextTurn();
-    }
-    first = false;
-  }
-  yield Buffer.from(`${text}]`);
 }
 
 const MAX_FRAMES = 10_000;
@@ -196,13 +163,13 @@ function rangeOf(
   return { start: Number(first), end: last === '' ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
 }
 
-interface Scope {
+export interface Scope {
   readonly studyInstanceUID: string;
   readonly seriesInstanceUID?: string;
   readonly sopInstanceUID?: string;
 }
 
-function scopeOf(exchange: Exchange): Scope {
+export function scopeOf(exchange: Exchange): Scope {
   const { params } = exchange.request;
   return {
     studyInstanceUID: uidParameter(exchange, 'study'),
@@ -212,7 +179,7 @@ function scopeOf(exchange: Exchange): Scope {
 }
 
 /** @throws Refusal NotFound, Gone when there is none */
-function instancesIn(exchange: Exchange): InstanceRow[] {
+export function instancesIn(exchange: Exchange): InstanceRow[] {
   const scope = scopeOf(exchange);
   const instances = instancesOf(exchange.gateway.archive, scope);
   if (instances.length === 0) throw missing(exchange, scope);
@@ -220,7 +187,7 @@ function instancesIn(exchange: Exchange): InstanceRow[] {
 }
 
 /** What changes with everything inside a study, series or instance. @throws Refusal NotFound, Gone when there is none */
-function versionIn(exchange: Exchange, scope: Scope): string {
+export function versionIn(exchange: Exchange, scope: Scope): string {
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
   if (sopInstanceUID !== undefined) return versionOfInstance(theInstance(exchange));
   const version = versionOf(exchange.gateway.archive, studyInstanceUID, seriesInstanceUID);
@@ -245,7 +212,7 @@ function missing({ gateway }: Exchange, { studyInstanceUID, seriesInstanceUID, s
     : new Refusal('NotFound', `there is no such ${what}`);
 }
 
-function theInstance(exchange: Exchange): InstanceRow {
+export function theInstance(exchange: Exchange): InstanceRow {
   const scope = scopeOf(exchange);
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID = '' } = scope;
   const instance = instanceOf(exchange.gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
@@ -253,7 +220,7 @@ function theInstance(exchange: Exchange): InstanceRow {
   return instance;
 }
 
-function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
+export function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = instance;
   return `${baseUrl}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
 }
@@ -278,7 +245,7 @@ const DEFAULT_SYNTAXES: Readonly<Record<string, string>> = {
 };
 
 /** Pixels as they are, or in the image type of their compression, which may also be had as mere bytes by who names the syntax. */
-function frameOffers(uid: string, single: boolean): Offer[] {
+export function frameOffers(uid: string, single: boolean): Offer[] {
   const syntax = transferSyntax(uid);
   const native = syntax?.encapsulated !== true;
   const octets = { type: 'application/octet-stream', syntaxes: [{ uid, answers: native ? ['default'] : [] }] };
@@ -318,7 +285,7 @@ async function sendParts(
   await sendMultipart(exchange, choice.offer.type, tag, parts(), status);
 }
 
-async function sendMultipart(
+export async function sendMultipart(
   { request, response }: Exchange,
   type: string,
   tag: string,
@@ -333,7 +300,7 @@ async function sendMultipart(
   else await writeMultipart(response, boundary, parts);
 }
 
-async function sendSingle({ request, response }: Exchange, part: OutgoingPart, status = 200): Promise<void> {
+export async function sendSingle({ request, response }: Exchange, part: OutgoingPart, status = 200): Promise<void> {
   response.statusCode = status;
   response.setHeader('Content-Type', part.contentType);
   response.setHeader('Content-Location', part.contentLocation);
@@ -343,7 +310,7 @@ async function sendSingle({ request, response }: Exchange, part: OutgoingPart, s
   else await pipeline(part.body, response);
 }
 
-function representation({ offer }: Choice): string {
+export function representation({ offer }: Choice): string {
   return `${offer.multipart ? 'multipart' : 'single'} ${offer.type}`;
 }
 
@@ -351,7 +318,7 @@ function representation({ offer }: Choice): string {
  * Sets the entity tag of what is about to be sent; answers 304 and says so when the caller has it already (RFC 9110 13.1.2).
  * The URLs inside depend on how the caller reached us.
  */
-function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
+export function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
   const tag = `"${fingerprint([content], baseUrl)}"`;
   response.setHeader('ETag', tag);
   response.setHeader('Cache-Control', 'private, no-cache');
@@ -365,11 +332,11 @@ function isUnchanged({ request, response, baseUrl }: Exchange, content: string):
 }
 
 /** Of every instance's content, so that a change anywhere below changes it. */
-function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
+export function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
   return fingerprint(instances.map(versionOfInstance), form);
 }
 
-function fingerprint(versions: readonly string[], form: string): string {
+export function fingerprint(versions: readonly string[], form: string): string {
   const hash = createHash('sha256').update(form);
   for (const version of versions) hash.update(`\n${version}`);
   return hash.digest('hex').slice(0, 32);
