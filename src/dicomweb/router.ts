@@ -8,13 +8,16 @@ import { authenticate, credentialsOf, requireRole, type Role } from '../access.t
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
+import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
+import { deleteResource } from './delete.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
-import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { retrieveMetadata } from './metadata.ts';
+import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { storeInstances } from './stow.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
+import { orZip } from './zip.ts';
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'DELETE';
@@ -63,6 +66,16 @@ const store = (path: string, handle: Route['handle']): Route => ({
   handle,
 });
 
+const remove = (path: string, handle: Route['handle']): Route => ({
+  method: 'DELETE',
+  path,
+  transaction: 'Delete',
+  roles: ['radiology-it', 'privacy-officer'],
+  representations: [],
+  accepts: [],
+  handle,
+});
+
 const STUDY = '/studies/:study';
 const SERIES = `${STUDY}/series/:series`;
 const INSTANCE = `${SERIES}/instances/:instance`;
@@ -78,14 +91,20 @@ export const ROUTES: readonly Route[] = [
   store('/studies', storeInstances),
   store(STUDY, storeInstances),
 
-  retrieve(STUDY, retrieveStudy, OBJECTS),
+  retrieve(STUDY, orZip(retrieveStudy), [...OBJECTS, 'application/zip']),
   retrieve(`${STUDY}/metadata`, retrieveMetadata, DATA_SETS),
-  retrieve(SERIES, retrieveSeries, OBJECTS),
+  retrieve(SERIES, orZip(retrieveSeries), [...OBJECTS, 'application/zip']),
   retrieve(`${SERIES}/metadata`, retrieveMetadata, DATA_SETS),
-  retrieve(INSTANCE, retrieveInstance, [...OBJECTS, 'application/dicom']),
+  retrieve(INSTANCE, orZip(retrieveInstance), [...OBJECTS, 'application/dicom', 'application/zip']),
   retrieve(`${INSTANCE}/metadata`, retrieveMetadata, DATA_SETS),
   retrieve(`${INSTANCE}/frames/:frames`, retrieveFrames, [...OCTETS, 'application/octet-stream']),
   retrieve(`${INSTANCE}/bulkdata/*path`, retrieveBulkData, [...OCTETS, 'application/octet-stream']),
+
+  ...[STUDY, SERIES, INSTANCE].flatMap((scope) => [
+    retrieve(`${scope}/bulkdata`, retrieveAllBulkData, OCTETS),
+    retrieve(`${scope}/pixeldata`, retrievePixelData, OCTETS),
+    remove(scope, deleteResource),
+  ]),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */

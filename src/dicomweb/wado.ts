@@ -179,7 +179,7 @@ export function scopeOf(exchange: Exchange): Scope {
 }
 
 /** @throws Refusal NotFound, Gone when there is none */
-export function instancesIn(exchange: Exchange): InstanceRow[] {
+function instancesIn(exchange: Exchange): InstanceRow[] {
   const scope = scopeOf(exchange);
   const instances = instancesOf(exchange.gateway.archive, scope);
   if (instances.length === 0) throw missing(exchange, scope);
@@ -218,6 +218,11 @@ export function theInstance(exchange: Exchange): InstanceRow {
   const instance = instanceOf(exchange.gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
   if (instance === undefined) throw missing(exchange, scope);
   return instance;
+}
+
+/** Of whatever level the path names. @throws Refusal NotFound, Gone when there is none */
+export function scopedInstances(exchange: Exchange): InstanceRow[] {
+  return exchange.request.params['instance'] === undefined ? instancesIn(exchange) : [theInstance(exchange)];
 }
 
 export function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {

@@ -102,6 +102,9 @@ ${keys('instance')}
 
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
 - One object by itself may be stored as single-part \`application/dicom\`.
+- \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
+- \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax.
+- The bulkdata and pixeldata resources (CP-2040) give encapsulated pixel data frame by frame in the stored transfer syntax; 206 when some of it is left out because its syntax was not asked for.
 - A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.
 
 ### 1.3 Browsers
