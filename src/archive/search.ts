@@ -44,9 +44,10 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const rows = database.all(statement.page, ...statement.values, query.limit, query.offset);
   const shape = shapeOf(query);
   const results: string[] = [];
+  const known: Known = new Map();
   let characters = 0;
   for (const row of rows) {
-    const result = formatRow(archive, row, query.level, shape);
+    const result = formatRow(archive, row, query.level, shape, known);
     characters += result.length;
     if (characters > (query.mostCharacters ?? Infinity))
       throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
@@ -170,7 +171,10 @@ function shapeOf({ level, scope, matches, includeFields, creators }: Query): Sha
   return { study, series, included, private: secret };
 }
 
-function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape): string {
+/** What a study or series shows, by the text it is made of: many results of one answer share it. */
+type Known = Map<string, DicomJson>;
+
+function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape, known: Known): string {
   if (
     level === 'instance' &&
     !shape.study &&
@@ -184,9 +188,9 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
   const shown: DicomJson = {};
   const base = `${BASE}/studies/${String(row['study_uid'])}`;
   if (level === 'study' || shape.study)
-    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES), studyCounts(row));
+    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES, known), studyCounts(row));
   if (level === 'series' || (level === 'instance' && shape.series)) {
-    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES), seriesCounts(row));
+    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES, known), seriesCounts(row));
   }
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
   const from = available(archive, row, level);
@@ -216,14 +220,18 @@ const KEY = {
 } as const;
 
 /** The attributes that a level always returns, empty ones too. */
-function returned(row: Row, column: string, level: LevelAttributes): DicomJson {
-  const json = JSON.parse(String(row[column])) as DicomJson;
+function returned(row: Row, column: string, level: LevelAttributes, known: Known): DicomJson {
+  const text = String(row[column]);
+  const before = known.get(`${column} ${text}`);
+  if (before !== undefined) return before;
+  const json = JSON.parse(text) as DicomJson;
   const shown: DicomJson = {};
   for (const [at, vr] of Object.entries(level.returned)) {
     const element = json[at];
     if (element !== undefined) shown[at] = element;
     else if (at !== '00400275') shown[at] = { vr } as DicomJsonElement;
   }
+  known.set(`${column} ${text}`, shown);
   return shown;
 }
 
