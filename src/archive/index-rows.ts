@@ -374,6 +374,13 @@ export function raiseHighWater(database: Database, sequence: number): void {
   database.run('UPDATE high_water SET sequence = max(sequence, ?)', sequence);
 }
 
+/** Above every one that was given. Must run inside a transaction. */
+export function nextVersion(database: Database): number {
+  raiseHighWater(database, Number(database.get('SELECT max(sequence) AS last FROM instance')?.['last'] ?? 0));
+  database.run('UPDATE high_water SET sequence = sequence + 1');
+  return Number(database.get('SELECT sequence FROM high_water')?.['sequence']);
+}
+
 /**
  * Takes an instance out; its series and study go with their last one. The bytes stay in the pack as dead ones.
  * Must run inside a transaction. `version`: what the levels above are now.
