@@ -117,8 +117,13 @@ const MATCHING: Readonly<Record<Kind, string>> = {
   timezone: 'tells how dates and times of the query are meant',
 };
 
-/** The keys that a search at this level can match, private ones apart; those of the levels above first. */
-export function matchingKeys(level: Level): MatchingKey[] {
+/** The keys that a search at this level can match, private ones apart, as tag paths. */
+export function matchingKeys(level: Level): (readonly number[])[] {
+  return matchingTable(level).map(({ path }) => path);
+}
+
+/** The same with what can be asked of each; those of the levels above first. */
+export function matchingTable(level: Level): MatchingKey[] {
   const reach = LEVELS.indexOf(level);
   return Object.entries(KEYS)
     .map(([path, key]) => ({

@@ -9,7 +9,7 @@ import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from 
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 import { conditions, matchesStudiesOnly, timezoneOf, type Condition, type Level, type Match } from './matching.ts';
 
-export { matchingKeys, type Level, type Match, type MatchingKey } from './matching.ts';
+export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
 
 export interface Query {
   readonly level: Level;

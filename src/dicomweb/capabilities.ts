@@ -70,7 +70,7 @@ export function levelOf({ path }: Route): Level {
 function searchParameters(level: Level): Parameter[] {
   const text = (name: string, type = 'xsd:string'): Parameter => ({ name, style: 'query', type });
   return [
-    ...matchingKeys(level).map(({ path }) => text(path.map(keywordOf).join('.'))),
+    ...matchingKeys(level).map((path) => text(path.map(keywordOf).join('.'))),
     ...BOOLEAN_PARAMETERS.map((name): Parameter => ({ ...text(name, 'xsd:boolean'), options: ['true', 'false'] })),
     text('includefield'),
     text('limit', 'xsd:nonNegativeInteger'),

@@ -9,7 +9,7 @@ import { storeInstance } from '../../src/archive/instances.ts';
 import { foldName } from '../../src/archive/names.ts';
 import { reindex } from '../../src/archive/reindex.ts';
 import { enterAllKeys } from '../../src/archive/index-rows.ts';
-import { search, searchStatement, type Query } from '../../src/archive/search.ts';
+import { matchingKeys, search, searchStatement, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
 import { tag, vrOf } from '../../src/dicom/dictionary.ts';
 import type { DicomJson } from '../../src/dicom/json.ts';
@@ -304,6 +304,82 @@ test('PS3.18-8.3.4.1-private: a private attribute is matched under its creator, 
   const study = JSON.parse(text) as DicomJson;
   assert.deepEqual(study['00090042'], { vr: 'LO', Value: ['PHANTOM'] });
   assert.deepEqual(study['00094210'], { vr: 'UT', Value: ['secret 7'] });
+});
+
+test('whatever the key, the value and the options, a filter never adds a result; what it cannot use it refuses', () => {
+  const value = fc
+    .array(
+      fc.constantFrom(
+        '"',
+        '""',
+        '*',
+        '?',
+        '\\',
+        '-',
+        '2024',
+        '0110',
+        'CT',
+        'P1',
+        'a',
+        '=',
+        '^',
+        ' ',
+        '山',
+        '+0100',
+        '1',
+        '2.25.1',
+      ),
+      { maxLength: 4 },
+    )
+    .map((parts) => parts.join(''));
+  const level = fc.constantFrom('study' as const, 'series' as const, 'instance' as const);
+  const uids = (asked: Query): Set<unknown> =>
+    new Set(
+      search(one.archive, asked).results.map((text) => {
+        const result = JSON.parse(text) as DicomJson;
+        return JSON.stringify([result['0020000D'], result['0020000E'], result['00080018']]);
+      }),
+    );
+  const options = fc.record({
+    fuzzyMatching: fc.boolean(),
+    emptyValueMatching: fc.boolean(),
+    multipleValueMatching: fc.boolean(),
+  });
+  let answered = 0;
+  fc.assert(
+    fc.property(
+      level,
+      fc.nat(),
+      value,
+      fc.nat(),
+      value,
+      options,
+      (at, first, firstValue, second, secondValue, more) => {
+        const keys = matchingKeys(at);
+        const matchOf = (index: number, given: string): Query['matches'][number] => {
+          const path = keys[index % keys.length] ?? [];
+          return { path, value: given, vr: vrOf(path.at(-1) ?? 0) ?? 'UN' };
+        };
+        const [a, b] = [matchOf(first, firstValue), matchOf(second, secondValue)];
+        // A zone alone is no filter, and with dates it moves them.
+        fc.pre(![a, b].some(({ path }) => path[0] === tag('TimezoneOffsetFromUTC')));
+        fc.pre(a.path.join() !== b.path.join());
+        // Date and time together are one interval, which is another filter than each by itself.
+        fc.pre(![a, b].every(({ vr }) => vr === 'DA' || vr === 'TM'));
+        try {
+          const both = uids(query([], { ...more, level: at, matches: [a, b] }));
+          const alone = uids(query([], { ...more, level: at, matches: [a] }));
+          const all = uids(query([], { level: at }));
+          assert.ok([...both].every((uid) => alone.has(uid)) && [...alone].every((uid) => all.has(uid)));
+          answered++;
+        } catch (error) {
+          assert.ok(error instanceof Refusal && error.reason === 'BadRequest', String(error));
+        }
+      },
+    ),
+    { numRuns: 600 },
+  );
+  assert.ok(answered > 50);
 });
 
 test('an answer longer than the limit is refused as too large', () => {

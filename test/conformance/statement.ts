@@ -9,7 +9,7 @@ import { keywordOf } from '../../src/dicom/dictionary.ts';
 import { REFUSALS } from '../../src/dicom/refusal.ts';
 import { storageSopClasses } from '../../src/dicom/sop-class.ts';
 import { transferSyntaxes } from '../../src/dicom/transfer-syntax.ts';
-import { matchingKeys, type Level } from '../../src/archive/search.ts';
+import { matchingTable, type Level } from '../../src/archive/search.ts';
 import { describeMethod } from '../../src/dicomweb/capabilities.ts';
 import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
@@ -32,7 +32,7 @@ function routes(): string {
 }
 
 function keys(level: Level): string {
-  const rows = matchingKeys(level)
+  const rows = matchingTable(level)
     .filter((key) => key.level === level)
     .map(({ path, matching }) => [path.map(keywordOf).join('.'), path.map(formatTag).join(' > '), matching]);
   return table(['Attribute', 'Tag', 'Matching'], rows);
