@@ -153,7 +153,8 @@ export function timezoneOf(matches: readonly Match[]): number | undefined {
 export function conditions(level: Level, matches: readonly Match[], options: MatchOptions): Condition[] {
   const byPath = new Map<string, Match>();
   const found: Condition[] = [];
-  for (const match of matches) {
+  for (const given of matches) {
+    const match = bounded(given);
     const path = pathName(match.path);
     const key = KEYS[path];
     if (byPath.has(path)) throw new Refusal('BadRequest', `${nameOfKey(match)} is given more than once`);
@@ -197,6 +198,18 @@ function nameOfKey({ path }: Match): string {
 
 function bad(match: Match, expected: string): Refusal {
   return new Refusal('BadRequest', `the value of ${nameOfKey(match)} is not ${expected}`);
+}
+
+const MOST_PATTERN_CHARACTERS = 1024;
+const MOST_STARS = 10;
+
+/** Each `*` multiplies the ways to fit a pattern to a text; several in a row mean one. */
+function bounded(match: Match): Match {
+  if (isUniversal(match.value)) return match;
+  const value = match.value.replace(/\*{2,}/g, '*');
+  if (match.vr !== 'UI' && (value.length > MOST_PATTERN_CHARACTERS || value.split('*').length > MOST_STARS + 1))
+    throw bad(match, `of at most ${MOST_PATTERN_CHARACTERS} characters and ${MOST_STARS} wild cards *`);
+  return { ...match, value };
 }
 
 function isUniversal(value: string): boolean {

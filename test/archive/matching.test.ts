@@ -382,6 +382,16 @@ test('whatever the key, the value and the options, a filter never adds a result;
   assert.ok(answered > 50);
 });
 
+test('a pattern that would take for ever is refused, stars in a row are one', () => {
+  assert.equal(found([['PatientName', `***berg${'*'.repeat(500)}`]]), '7');
+  for (const value of ['a*'.repeat(40), 'x'.repeat(5000)])
+    for (const keyword of ['PatientName', 'PatientID', 'ModalitiesInStudy'])
+      assert.throws(
+        () => found([[keyword, value]]),
+        (error) => error instanceof Refusal && error.reason === 'BadRequest',
+      );
+});
+
 test('an answer longer than the limit is refused as too large', () => {
   assert.throws(
     () => found([], { mostCharacters: 2000 }),

@@ -76,7 +76,7 @@ ${routes()}
 - Nothing found is 204 (\`http.emptySearch: 200\` makes it 200 with an empty array).
 - Order: studies by Study Date and Study Time, newest first, then Study Instance UID; series and instances by number, then UID.
 - \`fuzzymatching\`, \`emptyvaluematching\`, \`multiplevaluematching\`, \`includefield\`, \`limit\` and \`offset\` are supported at every resource.
-- Text is compared as it is written, case and accents included, without blanks at its ends. \`*\` and \`?\` are wild cards in text and names only.
+- Text is compared as it is written, case and accents included, without blanks at its ends. \`*\` and \`?\` are wild cards in text and names only; a value has at most 1024 characters and 10 \`*\`.
 - Person names are compared without case, accents (all combining marks) and width; letters without a decomposition are spelled out (\`ß\` as \`ss\`, \`ø\` as \`o\`, \`æ\` as \`ae\`). A value without \`=\` is matched against each component group, one with \`=\` group by group. Wild cards reach over components, not over groups.
 - Fuzzy matching adds to what literal matching finds: names in which every word of the value begins a word, or has the sound of one (Latin and Cyrillic letters), in any order and component; hyphens, apostrophes and blanks do not count.
 - Multiple values (PS3.4 C.2.2.2.8) are parted by a backslash and all have to be there. Without \`multiplevaluematching\`, values of Modalities in Study parted by a backslash are alternatives.
