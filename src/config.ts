@@ -27,6 +27,8 @@ export interface HttpConfig {
   readonly tls: TlsFiles | undefined;
   readonly publicBaseUrl: string | undefined;
   readonly trustedProxies: readonly string[];
+  /** Origins of web pages that may read answers. */
+  readonly allowedOrigins: readonly string[];
   readonly maxRequestBytes: number;
   readonly emptySearch: 200 | 204;
   readonly strictAccept: boolean;
@@ -173,6 +175,7 @@ interface GatewayFile {
     readonly tls?: TlsNames;
     readonly publicBaseUrl?: string;
     readonly trustedProxies?: readonly string[];
+    readonly allowedOrigins?: readonly string[];
     readonly maxRequestMb?: number;
     readonly emptySearch?: 200 | 204;
     readonly strictAccept?: boolean;
@@ -238,6 +241,7 @@ function httpConfig(gateway: GatewayFile, environment: Environment, folder: stri
     tls: http.tls === undefined ? undefined : readTls(http.tls, folder),
     publicBaseUrl: http.publicBaseUrl?.replace(/\/$/, ''),
     trustedProxies: http.trustedProxies ?? [],
+    allowedOrigins: http.allowedOrigins ?? [],
     maxRequestBytes: (http.maxRequestMb ?? 16384) * MB,
     emptySearch: http.emptySearch ?? 204,
     strictAccept: http.strictAccept ?? false,

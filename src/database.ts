@@ -96,8 +96,11 @@ export function lockFile(file: string): FolderLock | undefined {
   return { release: () => void connection.close() };
 }
 
+/** SQL, statements parted by a semicolon at the end of a line; or what has to be worked out from the rows that are there. */
+export type MigrationStep = string | ((database: Database) => void);
+
 /** Brings the tables of one room up to date: each step runs once, in order, ever. */
-export function migrate(database: Database, room: string, steps: readonly string[]): void {
+export function migrate(database: Database, room: string, steps: readonly MigrationStep[]): void {
   database.transaction(() => {
     database.run(
       'CREATE TABLE IF NOT EXISTS migration (room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step)) WITHOUT ROWID',
@@ -105,7 +108,8 @@ export function migrate(database: Database, room: string, steps: readonly string
     const done = Number(database.get('SELECT count(*) AS steps FROM migration WHERE room = ?', room)?.['steps'] ?? 0);
     for (const [index, step] of steps.entries()) {
       if (index < done) continue;
-      for (const statement of step.split(/;\s*\n/).filter((part) => part.trim() !== '')) database.run(statement);
+      if (typeof step === 'function') step(database);
+      else for (const statement of step.split(/;\s*\n/).filter((part) => part.trim() !== '')) database.run(statement);
       database.run('INSERT INTO migration (room, step) VALUES (?, ?)', room, index);
     }
   });

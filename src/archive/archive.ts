@@ -8,7 +8,7 @@ import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled } from './intake.ts';
 import type { Archive, ArchiveOptions } from './handle.ts';
-import { removeInstance } from './index-rows.ts';
+import { nextVersion, removeInstance } from './index-rows.ts';
 import { instanceOf } from './instance-rows.ts';
 import { closePacks, packFiles } from './pack-files.ts';
 import { faultOf } from './record-bytes.ts';
@@ -107,7 +107,8 @@ async function dropTorn(database: Database, folder: string): Promise<void> {
     const instance = fault === undefined ? undefined : instanceOf({ database }, String(row['sop_uid']));
     if (instance === undefined) continue;
     database.transaction(() => {
-      removeInstance(database, instance, instance.version);
+      // Readers may have seen what goes: what is left has another version.
+      removeInstance(database, instance, nextVersion(database));
       database.run('UPDATE pack SET whole = 1 WHERE id = ?', instance.packKey);
     });
   }

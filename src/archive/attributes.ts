@@ -5,6 +5,10 @@
 import { tag } from '../dicom/dictionary.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { formatDicomJsonObject, type DicomJson, type DicomJsonElement, type PersonName } from '../dicom/json.ts';
+import { timeBounds } from './moments.ts';
+import { foldName } from './names.ts';
+
+export type Level = 'study' | 'series' | 'instance';
 
 /** Stands for the base of every URL until an answer is sent: `withBase` puts it in. */
 export const BASE = '\u0001';
@@ -147,27 +151,14 @@ export function itemsIn(object: DicomJson, keyword: string): DicomJson[] {
 
 /** `family^given` groups with `=` between, folded as `foldName` does. */
 export function nameOf(object: DicomJson, keyword: string): string {
-  const name = firstValue(object, keyword) as PersonName | null | undefined;
-  if (name === null || name === undefined) return '';
-  return foldName([name.Alphabetic ?? '', name.Ideographic ?? '', name.Phonetic ?? ''].join('='));
+  return foldPerson(firstValue(object, keyword));
 }
 
-/** Names compare without case, accents and empty trailing components or groups. */
-export function foldName(name: string): string {
-  const folded = name
-    .normalize('NFKD')
-    .replace(/\p{Mn}/gu, '')
-    .toLowerCase()
-    .split('=')
-    .map((group) => withoutTrailing(group, '^ ').trim())
-    .join('=');
-  return withoutTrailing(folded, '=');
-}
-
-function withoutTrailing(text: string, characters: string): string {
-  let end = text.length;
-  while (end > 0 && characters.includes(text.charAt(end - 1))) end--;
-  return text.slice(0, end);
+/** Of a value of VR PN in the DICOM JSON model; '' for what is none. */
+export function foldPerson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return '';
+  const { Alphabetic = '', Ideographic = '', Phonetic = '' } = value as PersonName;
+  return foldName([Alphabetic, Ideographic, Phonetic].join('='));
 }
 
 /** YYYYMMDD; '' for what is no date. The old form with dots (PS3.5 6.2 note) is understood. */
@@ -179,15 +170,4 @@ export function dateOf(object: DicomJson, keyword: string): string {
 /** HHMMSS.FFFFFF, missing parts being zero; '' for what is no time. */
 export function timeOf(object: DicomJson, keyword: string): string {
   return timeBounds(textOf(object, keyword).replaceAll(':', ''))?.[0] ?? '';
-}
-
-/** The first and the last moment that a time of this precision can mean (PS3.5 6.2); undefined for what is no time. */
-export function timeBounds(text: string): [string, string] | undefined {
-  const parts = /^(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6}))?)?)?$/.exec(text.trim());
-  if (parts === null) return undefined;
-  const [, hours = '', minutes, seconds, fraction] = parts;
-  if (hours > '23' || (minutes ?? '00') > '59' || (seconds ?? '00') > '60') return undefined;
-  const first = `${hours}${minutes ?? '00'}${seconds ?? '00'}.${(fraction ?? '').padEnd(6, '0')}`;
-  const last = `${hours}${minutes ?? '59'}${seconds ?? '59'}.${(fraction ?? '').padEnd(6, '9')}`;
-  return [first, last];
 }

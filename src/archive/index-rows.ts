@@ -20,7 +20,10 @@ import {
   timeOf,
   type LevelAttributes,
 } from './attributes.ts';
+import { enterKeys, forgetKeys } from './attribute-keys.ts';
 import type { InstanceRow } from './instance-rows.ts';
+import { offsetMinutes } from './moments.ts';
+import { enterName, forgetName } from './names.ts';
 
 /** All that the index says of an instance but where it lies. */
 export interface Described {
@@ -116,6 +119,7 @@ export function addInstance(database: Database, described: Described, place: Pla
     place.lengthBytes,
     place.crc,
   );
+  enterKeys(database, 'instance', lastId, object);
   const text = Buffer.from(described.metadata);
   database.run(
     'INSERT INTO metadata (instance, json) VALUES (?, ?)',
@@ -157,10 +161,10 @@ function enterStudy(
   const known = database.get('SELECT id, json FROM study WHERE study_uid = ?', studyInstanceUID);
   const derived = place.derived ? 1 : 0;
   if (known === undefined) {
-    return database.run(
+    const { lastId } = database.run(
       `INSERT INTO study (id, study_uid, project, patient_id, patient_name, birth_date, sex, study_date, study_time, accession_number, study_id,
-         description, referring_physician, modalities, series_count, instance_count, derived_count, last_stored, version, json)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 1, ?, ?, ?, ?)`,
+         description, referring_physician, timezone, modalities, series_count, instance_count, derived_count, last_stored, version, json)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 1, ?, ?, ?, ?)`,
       studyKey,
       studyInstanceUID,
       project,
@@ -169,7 +173,9 @@ function enterStudy(
       place.storedAt,
       place.sequence,
       json,
-    ).lastId;
+    );
+    enterStudyKeys(database, lastId, JSON.parse(json) as DicomJson);
+    return lastId;
   }
   const id = Number(known['id']);
   database.run(
@@ -186,13 +192,66 @@ function enterStudy(
 function fillStudy(database: Database, id: number, known: string, arriving: string): void {
   const merged = mergeLevelJson(known, arriving);
   if (merged === known) return;
+  const object = JSON.parse(merged) as DicomJson;
+  const namesBefore = namesOfStudy(database, id);
   database.run(
     `UPDATE study SET patient_id = ?, patient_name = ?, birth_date = ?, sex = ?, study_date = ?, study_time = ?, accession_number = ?,
-       study_id = ?, description = ?, referring_physician = ?, json = ? WHERE id = ?`,
-    ...studyKeys(JSON.parse(merged) as DicomJson),
+       study_id = ?, description = ?, referring_physician = ?, timezone = ?, json = ? WHERE id = ?`,
+    ...studyKeys(object),
     merged,
     id,
   );
+  enterStudyKeys(database, id, object);
+  for (const name of namesBefore) forgetName(database, name);
+}
+
+/** Both names of a study's columns and the rows of its further keys. */
+function enterStudyKeys(database: Database, id: number, object: DicomJson): void {
+  for (const keyword of ['PatientName', 'ReferringPhysicianName']) enterName(database, nameOf(object, keyword));
+  enterKeys(database, 'study', id, object);
+}
+
+function namesOfStudy(database: Database, id: number): string[] {
+  const row = database.get('SELECT patient_name, referring_physician FROM study WHERE id = ?', id);
+  return row === undefined ? [] : [String(row['patient_name']), String(row['referring_physician'])];
+}
+
+/** What else than its row the index holds of a study. Must run inside a transaction, after the study's row has gone. */
+export function forgetStudyKeys(database: Database, id: number, names: readonly string[]): void {
+  forgetKeys(database, 'study', id);
+  for (const name of names) forgetName(database, name);
+}
+
+/** A migration: the keys of what was indexed before there were any. */
+export function enterAllKeys(database: Database): void {
+  for (const { id, json } of database.all('SELECT id, json FROM study')) {
+    const object = JSON.parse(String(json)) as DicomJson;
+    database.run(
+      'UPDATE study SET patient_name = ?, referring_physician = ?, timezone = ? WHERE id = ?',
+      nameOf(object, 'PatientName'),
+      nameOf(object, 'ReferringPhysicianName'),
+      timezoneOf(object),
+      Number(id),
+    );
+    enterStudyKeys(database, Number(id), object);
+  }
+  for (const { id, json, dictionary } of database.all('SELECT id, json, dictionary FROM series')) {
+    enterKeys(database, 'series', Number(id), JSON.parse(String(json)) as DicomJson);
+    const text = inflateDictionary(dictionary as Buffer);
+    for (const row of database.all(
+      'SELECT instance.id AS id, metadata.json AS json FROM instance JOIN metadata ON metadata.instance = instance.id WHERE instance.series = ?',
+      Number(id),
+    )) {
+      const object = JSON.parse(inflateMetadata(row['json'] as Buffer, text)) as DicomJson;
+      enterKeys(database, 'instance', Number(row['id']), object);
+    }
+  }
+}
+
+/** '' for what is no offset. */
+function timezoneOf(object: DicomJson): string {
+  const offset = textOf(object, 'TimezoneOffsetFromUTC');
+  return offsetMinutes(offset) === undefined ? '' : offset;
 }
 
 function studyKeys(object: DicomJson): string[] {
@@ -207,6 +266,7 @@ function studyKeys(object: DicomJson): string[] {
     textOf(object, 'StudyID'),
     textOf(object, 'StudyDescription'),
     nameOf(object, 'ReferringPhysicianName'),
+    timezoneOf(object),
   ];
 }
 
@@ -245,6 +305,7 @@ function enterSeries(
       json,
     );
     enterRequests(database, lastId, object);
+    enterKeys(database, 'series', lastId, object);
     database.run('UPDATE study SET series_count = series_count + 1 WHERE id = ?', study);
     enterModalities(database, study);
     return { id: lastId, dictionary };
@@ -273,6 +334,7 @@ function fillSeries(database: Database, study: number, id: number, known: string
   );
   database.run('DELETE FROM request WHERE series = ?', id);
   enterRequests(database, id, object);
+  enterKeys(database, 'series', id, object);
   enterModalities(database, study);
 }
 
@@ -307,6 +369,18 @@ function enterModalities(database: Database, study: number): void {
   database.run('UPDATE study SET modalities = ? WHERE id = ?', modalities.join('\\'), study);
 }
 
+/** No version at or below this one is given again, so that an entity tag never means two contents. Must run inside a transaction. */
+export function raiseHighWater(database: Database, sequence: number): void {
+  database.run('UPDATE high_water SET sequence = max(sequence, ?)', sequence);
+}
+
+/** Above every one that was given. Must run inside a transaction. */
+export function nextVersion(database: Database): number {
+  raiseHighWater(database, Number(database.get('SELECT max(sequence) AS last FROM instance')?.['last'] ?? 0));
+  database.run('UPDATE high_water SET sequence = sequence + 1');
+  return Number(database.get('SELECT sequence FROM high_water')?.['sequence']);
+}
+
 /**
  * Takes an instance out; its series and study go with their last one. The bytes stay in the pack as dead ones.
  * Must run inside a transaction. `version`: what the levels above are now.
@@ -314,6 +388,8 @@ function enterModalities(database: Database, study: number): void {
 export function removeInstance(database: Database, instance: InstanceRow, version: number): void {
   const { studyKey, seriesKey } = instance;
   const derived = instance.derived ? 1 : 0;
+  const names = namesOfStudy(database, studyKey);
+  forgetKeys(database, 'instance', instance.key);
   database.run('DELETE FROM metadata WHERE instance = ?', instance.key);
   database.run('DELETE FROM instance WHERE id = ?', instance.key);
   database.run('UPDATE pack SET dead_bytes = dead_bytes + ? WHERE id = ?', instance.lengthBytes, instance.packKey);
@@ -323,10 +399,15 @@ export function removeInstance(database: Database, instance: InstanceRow, versio
   const seriesEmpty = database.get('SELECT 1 FROM series WHERE id = ? AND instance_count = 0', seriesKey) !== undefined;
   if (seriesEmpty) {
     database.run('DELETE FROM request WHERE series = ?', seriesKey);
+    forgetKeys(database, 'series', seriesKey);
+    database.run('DELETE FROM series_text WHERE series = ?', seriesKey);
     database.run('DELETE FROM series WHERE id = ?', seriesKey);
     database.run('UPDATE study SET series_count = series_count - 1 WHERE id = ?', studyKey);
   } else describeSeriesAnew(database, studyKey, seriesKey);
-  if (database.run('DELETE FROM study WHERE id = ? AND instance_count = 0', studyKey).changes === 1) return;
+  if (database.run('DELETE FROM study WHERE id = ? AND instance_count = 0', studyKey).changes === 1) {
+    forgetStudyKeys(database, studyKey, names);
+    return;
+  }
   if (seriesEmpty) enterModalities(database, studyKey);
   describeStudyAnew(database, studyKey);
 }

@@ -27,9 +27,10 @@ const LOOK_EVERY_BYTES = 64 * 2 ** 20;
 export function openIntake(database: Database): Intake {
   // A number is never given twice: the newest instance may have been deleted since.
   const last = Number(
-    database.get('SELECT max(sequence, (SELECT ifnull(max(sequence), 0) FROM instance)) AS last FROM durable')?.[
-      'last'
-    ] ?? 0,
+    database.get(
+      `SELECT max(sequence, (SELECT ifnull(max(sequence), 0) FROM instance), (SELECT sequence FROM high_water)) AS last
+       FROM durable`,
+    )?.['last'] ?? 0,
   );
   return {
     waiting: [],

@@ -1,14 +1,17 @@
 /**
- * Attribute matching, PS3.4 C.2.2.2 as PS3.18 8.3.4.1 applies it: each key becomes one SQL condition on a key column.
- * Names compare without case and accents, each component group by itself; all other text as it is written.
+ * Attribute matching, PS3.4 C.2.2.2 as PS3.18 8.3.4.1 applies it: each key becomes one SQL condition on a key column or on the rows of
+ * attribute-keys. Names compare without case and accents, each component group by itself; all other text as it is written.
  */
 import { formatTag } from '../dicom/data-set.ts';
-import { keywordOf } from '../dicom/dictionary.ts';
+import { isPrivate, keywordOf, lookUp, vrOf } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
-import { foldName, timeBounds } from './attributes.ts';
+import { ATTRIBUTE_KEYS, kindOfVr, ownersWhere, pathName, privatePath, type ValueKind } from './attribute-keys.ts';
+import type { Level } from './attributes.ts';
+import { dateTimeBounds, dayAfter, isDay, offsetMinutes, shiftedColumns, timeBounds } from './moments.ts';
+import { foldName, globOf, nameCondition } from './names.ts';
 
-export type Level = 'study' | 'series' | 'instance';
+export type { Level } from './attributes.ts';
 
 export interface Match {
   /** Tags, outermost first. */
@@ -16,6 +19,18 @@ export interface Match {
   readonly vr: string;
   /** As given in the request, percent-decoded. */
   readonly value: string;
+  /** Of a private attribute: who reserved its block. */
+  readonly creator?: string | undefined;
+}
+
+export interface MatchOptions {
+  readonly fuzzyMatching: boolean;
+  /** `""` matches what is absent or empty (PS3.4 C.2.2.2.7). */
+  readonly emptyValueMatching?: boolean | undefined;
+  /** Values parted by backslashes are all to be there (PS3.4 C.2.2.2.8). */
+  readonly multipleValueMatching?: boolean | undefined;
+  /** Offsets from UTC that studies of the archive declare, '' among them; needed only when the query names one. */
+  readonly timezones?: readonly string[] | undefined;
 }
 
 export interface Condition {
@@ -23,15 +38,18 @@ export interface Condition {
   readonly values: readonly (string | number)[];
 }
 
-type Kind = 'text' | 'name' | 'uid' | 'integer' | 'date' | 'time' | 'modalities' | 'request';
+type Kind = ValueKind | 'integer' | 'modalities' | 'request' | 'timezone';
 
 interface Key {
   readonly level: Level;
   readonly kind: Kind;
   readonly column: string;
+  /** Rows of attribute_key, `column` being their path, not a column. */
+  readonly rows?: true;
 }
 
-const KEYS: Readonly<Record<string, Key>> = {
+const COLUMN_KEYS: Readonly<Record<string, Key>> = {
+  '00080201': { level: 'study', kind: 'timezone', column: 'study.timezone' },
   '00080020': { level: 'study', kind: 'date', column: 'study.study_date' },
   '00080030': { level: 'study', kind: 'time', column: 'study.study_time' },
   '00080050': { level: 'study', kind: 'text', column: 'study.accession_number' },
@@ -42,12 +60,12 @@ const KEYS: Readonly<Record<string, Key>> = {
   '00100020': { level: 'study', kind: 'text', column: 'study.patient_id' },
   '00100030': { level: 'study', kind: 'date', column: 'study.birth_date' },
   '00100040': { level: 'study', kind: 'text', column: 'study.sex' },
-  '0020000d': { level: 'study', kind: 'uid', column: 'study.study_uid' },
+  '0020000D': { level: 'study', kind: 'uid', column: 'study.study_uid' },
   '00200010': { level: 'study', kind: 'text', column: 'study.study_id' },
   '00080060': { level: 'series', kind: 'text', column: 'series.modality' },
-  '0008103e': { level: 'series', kind: 'text', column: 'series.description' },
+  '0008103E': { level: 'series', kind: 'text', column: 'series.description' },
   '00180015': { level: 'series', kind: 'text', column: 'series.body_part' },
-  '0020000e': { level: 'series', kind: 'uid', column: 'series.series_uid' },
+  '0020000E': { level: 'series', kind: 'uid', column: 'series.series_uid' },
   '00200011': { level: 'series', kind: 'integer', column: 'series.number' },
   '00400244': { level: 'series', kind: 'date', column: 'series.step_start_date' },
   '00400245': { level: 'series', kind: 'time', column: 'series.step_start_time' },
@@ -58,55 +76,118 @@ const KEYS: Readonly<Record<string, Key>> = {
   '00200013': { level: 'instance', kind: 'integer', column: 'instance.number' },
 };
 
-/** Date and time that form one interval when both are ranges or one is a day (PS3.4 C.2.2.2.5.2). */
+const LEVELS: readonly Level[] = ['study', 'series', 'instance'];
+
+const KEYS: Readonly<Record<string, Key>> = {
+  ...Object.fromEntries(
+    LEVELS.flatMap((level) =>
+      ATTRIBUTE_KEYS[level].map((path): [string, Key] => [
+        pathName(path),
+        { level, kind: kindOfVr(vrOf(path.at(-1) ?? 0) ?? 'UN') ?? 'text', column: pathName(path), rows: true },
+      ]),
+    ),
+  ),
+  ...COLUMN_KEYS,
+};
+
+/** Date and time that form one interval when both are ranges (PS3.4 C.2.2.2.5). */
 const MOMENTS = [
   ['00080020', '00080030'],
   ['00400244', '00400245'],
 ] as const;
+const TIMEZONE = '00080201';
 
-const LEVELS: readonly Level[] = ['study', 'series', 'instance'];
+export interface MatchingKey {
+  readonly path: readonly number[];
+  readonly level: Level;
+  readonly matching: string;
+}
 
-/** The keys that a search at this level can match, as tag paths. */
-export function matchingKeys(level: Level): number[][] {
+const MATCHING: Readonly<Record<Kind, string>> = {
+  text: 'single value, wildcard, empty value',
+  name: 'single value, wildcard, fuzzy, empty value',
+  uid: 'list of UIDs',
+  number: 'single value, empty value',
+  integer: 'single value, empty value',
+  date: 'single value, range, empty value',
+  time: 'single value, range, empty value',
+  datetime: 'single value, range, empty value',
+  modalities: 'single value, wildcard, multiple values, empty value',
+  request: 'sequence: single value, wildcard, empty value',
+  timezone: 'tells how dates and times of the query are meant',
+};
+
+/** The keys that a search at this level can match, private ones apart, as tag paths. */
+export function matchingKeys(level: Level): (readonly number[])[] {
+  return matchingTable(level).map(({ path }) => path);
+}
+
+/** The same with what can be asked of each; those of the levels above first. */
+export function matchingTable(level: Level): MatchingKey[] {
   const reach = LEVELS.indexOf(level);
   return Object.entries(KEYS)
-    .filter(([, key]) => LEVELS.indexOf(key.level) <= reach)
-    .map(([path]) => path.split('.').map((tag) => Number.parseInt(tag, 16)));
+    .map(([path, key]) => ({
+      path: path.split('.').map((tag) => Number.parseInt(tag, 16)),
+      level: key.level,
+      matching: MATCHING[key.kind] + (path.includes('.') && key.kind !== 'request' ? ', in a sequence' : ''),
+    }))
+    .filter((key) => LEVELS.indexOf(key.level) <= reach)
+    .sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
 }
 
 /** Whether every key is one of studies, so that a search can go from studies downwards. */
 export function matchesStudiesOnly(matches: readonly Match[]): boolean {
-  return matches.every((match) => KEYS[pathOf(match)]?.level === 'study');
+  return matches.every((match) => KEYS[pathName(match.path)]?.level === 'study');
 }
 
-function pathOf({ path }: Match): string {
-  return path.map((tag) => tag.toString(16).padStart(8, '0')).join('.');
+/** The offset that the query's times are in, when it names one. @throws Refusal BadRequest for what is none */
+export function timezoneOf(matches: readonly Match[]): number | undefined {
+  const match = matches.find(({ path }) => pathName(path) === TIMEZONE);
+  if (match === undefined || isUniversal(match.value)) return undefined;
+  const minutes = offsetMinutes(match.value);
+  if (minutes === undefined) throw bad(match, 'an offset like +0100');
+  return minutes;
 }
 
 /** @throws Refusal BadRequest, naming the key and never the value */
-export function conditions(level: Level, matches: readonly Match[], fuzzyMatching: boolean): Condition[] {
+export function conditions(level: Level, matches: readonly Match[], options: MatchOptions): Condition[] {
   const byPath = new Map<string, Match>();
-  for (const match of matches) {
-    const path = pathOf(match);
+  const found: Condition[] = [];
+  for (const given of matches) {
+    const match = bounded(given);
+    const path = pathName(match.path);
     const key = KEYS[path];
-    if (key === undefined || LEVELS.indexOf(key.level) > LEVELS.indexOf(level)) {
-      throw new Refusal('BadRequest', `${nameOfKey(match)} cannot be matched at ${level} level`);
-    }
     if (byPath.has(path)) throw new Refusal('BadRequest', `${nameOfKey(match)} is given more than once`);
     byPath.set(path, match);
+    if (key === undefined && match.path.length === 1 && isPrivate(match.path[0] ?? 0)) {
+      const condition = privateCondition(level, match, options);
+      if (condition !== undefined) found.push(condition);
+      byPath.set(path, { ...match, value: '' });
+    } else if (key === undefined || LEVELS.indexOf(key.level) > LEVELS.indexOf(level)) {
+      throw new Refusal('BadRequest', `${nameOfKey(match)} cannot be matched at ${level} level`);
+    }
   }
-  const found: Condition[] = [];
-  for (const [date, time] of MOMENTS) {
-    const moment = momentCondition(KEYS[date], byPath.get(date), KEYS[time], byPath.get(time));
-    if (moment === undefined) continue;
-    found.push(moment);
-    byPath.delete(date);
-    byPath.delete(time);
-  }
+  found.push(...momentConditions(byPath, options));
+  const requests: Condition[] = [];
+  let anyRequest = true;
   for (const [path, match] of byPath) {
     const key = KEYS[path];
-    const condition = key === undefined ? undefined : conditionOf(key, match, fuzzyMatching);
+    if (key === undefined || path === TIMEZONE || isUniversal(match.value)) continue;
+    if (key.kind === 'request') {
+      // Both keys of one item (PS3.4 C.2.2.2.6).
+      const condition = valueCondition('text', `request.${key.column}`, match, options);
+      if (condition !== undefined) requests.push(condition);
+      if (!isEmptyValue(match, options)) anyRequest = false;
+      continue;
+    }
+    const condition = conditionOf(level, key, match, options);
     if (condition !== undefined) found.push(condition);
+  }
+  if (requests.length > 0) {
+    const item = all(requests);
+    const none = anyRequest ? ' OR series.id NOT IN (SELECT request.series FROM request)' : '';
+    const sql = `(series.id IN (SELECT request.series FROM request WHERE ${item.sql})${none})`;
+    found.push({ sql, values: item.values });
   }
   return found;
 }
@@ -119,85 +200,141 @@ function bad(match: Match, expected: string): Refusal {
   return new Refusal('BadRequest', `the value of ${nameOfKey(match)} is not ${expected}`);
 }
 
+const MOST_PATTERN_CHARACTERS = 1024;
+const MOST_STARS = 10;
+
+/** Each `*` multiplies the ways to fit a pattern to a text; several in a row mean one. */
+function bounded(match: Match): Match {
+  if (isUniversal(match.value)) return match;
+  const value = match.value.replace(/\*{2,}/g, '*');
+  if (match.vr !== 'UI' && (value.length > MOST_PATTERN_CHARACTERS || value.split('*').length > MOST_STARS + 1))
+    throw bad(match, `of at most ${MOST_PATTERN_CHARACTERS} characters and ${MOST_STARS} wild cards *`);
+  return { ...match, value };
+}
+
+function isUniversal(value: string): boolean {
+  return value === '' || /^\*+$/.test(value);
+}
+
+function isEmptyValue(match: Match, options: MatchOptions): boolean {
+  return options.emptyValueMatching === true && match.value === '""';
+}
+
+function all(parts: readonly Condition[]): Condition {
+  return { sql: parts.map(({ sql }) => sql).join(' AND '), values: parts.flatMap(({ values }) => values) };
+}
+
+/** Value representations whose multiple values can be asked for (PS3.4 C.2.2.2.8). */
+const MULTIPLE_VRS = new Set(['AE', 'AS', 'AT', 'CS', 'LO', 'PN', 'SH', 'UC']);
+
 /** Undefined for universal matching. */
-function conditionOf(key: Key, match: Match, fuzzyMatching: boolean): Condition | undefined {
+function conditionOf(level: Level, key: Key, match: Match, options: MatchOptions): Condition | undefined {
   const { value } = match;
-  if (value === '' || /^\*+$/.test(value)) return undefined;
-  switch (key.kind) {
-    case 'text':
-      return textCondition(key.column, value);
-    case 'name':
-      return fuzzyMatching ? fuzzyNameCondition(key.column, value) : nameCondition(key.column, value);
-    case 'uid':
-      return uidCondition(key.column, match);
-    case 'integer': {
-      if (!/^[+-]?\d{1,12}$/.test(value.trim())) throw bad(match, 'a whole number');
-      return { sql: `${key.column} = ?`, values: [Number(value)] };
-    }
-    case 'date':
-      return rangeCondition(key.column, dateRange(match));
-    case 'time':
-      return rangeCondition(key.column, timeRange(match));
-    case 'modalities': {
-      // Any one series decides; several modalities are a list of alternatives.
-      const any = value.split('\\').map((one) => textCondition('other.modality', one));
-      return {
-        sql: `study.id IN (SELECT other.study FROM series AS other WHERE ${any.map(({ sql }) => sql).join(' OR ')})`,
-        values: any.flatMap(({ values }) => values),
-      };
-    }
-    case 'request': {
-      const one = textCondition(`request.${key.column}`, value);
-      return { sql: `series.id IN (SELECT request.series FROM request WHERE ${one.sql})`, values: one.values };
-    }
-    default:
-      return key.kind satisfies never;
+  const multiple = options.multipleValueMatching === true && value.includes('\\') && MULTIPLE_VRS.has(match.vr);
+  if (multiple && lookUp(match.path.at(-1) ?? 0)?.vm !== '1') {
+    const values = value.split('\\').map((one) => one.trim());
+    if (values.some((one) => one === '' || /[*?]/.test(one)))
+      throw bad(match, 'a list of values without wild cards (PS3.4 C.2.2.2.8)');
+    const each = values.map((one) => singleCondition(level, key, { ...match, value: one }, options));
+    return all(each.filter((one) => one !== undefined));
   }
+  return singleCondition(level, key, match, options);
 }
 
-/** Leading and trailing blanks do not count (PS3.5 6.2); `*` any characters, `?` one. */
-function textCondition(column: string, given: string): Condition {
-  const value = given.trim();
-  return /[*?]/.test(value)
-    ? { sql: `${column} GLOB ?`, values: [globOf(value)] }
-    : { sql: `${column} = ?`, values: [value] };
-}
-
-/** DICOM's wild cards are those of GLOB, which has brackets besides. */
-function globOf(pattern: string): string {
-  return pattern.replaceAll('[', '[[]');
-}
-
-/** A value without `=` is matched against each component group; with it, group by group, those left empty matching all. */
-function nameCondition(column: string, value: string): Condition {
-  const name = foldName(value);
-  if (name === '') return { sql: `${column} <> ''`, values: [] };
-  if (name.includes('=')) {
-    const pattern = name.split('=').map((group) => (group === '' ? '*' : globOf(group)));
-    return { sql: `(${column} GLOB ? OR ${column} GLOB ?)`, values: [pattern.join('='), `${pattern.join('=')}=*`] };
+function singleCondition(level: Level, key: Key, match: Match, options: MatchOptions): Condition | undefined {
+  if (key.kind === 'modalities') {
+    if (isEmptyValue(match, options)) return { sql: `study.modalities = ''`, values: [] };
+    // Any one series decides; several modalities are a list of alternatives unless multiple value matching is asked for.
+    const any = match.value.split('\\').map((one) => textCondition('other.modality', one));
+    return {
+      sql: `study.id IN (SELECT other.study FROM series AS other WHERE ${any.map(({ sql }) => sql).join(' OR ')})`,
+      values: any.flatMap(({ values }) => values),
+    };
   }
-  const group = globOf(name);
-  const first = /[*?]/.test(name) ? { sql: `${column} GLOB ?`, value: group } : { sql: `${column} = ?`, value: name };
-  return {
-    sql: `(${first.sql} OR ${column} GLOB ? OR ${column} GLOB ? OR ${column} GLOB ?)`,
-    values: [first.value, `${group}=*`, `*=${group}`, `*=${group}=*`],
-  };
+  if (key.kind === 'request' || key.kind === 'timezone') return undefined;
+  if (key.rows !== true) return valueCondition(key.kind, key.column, match, options);
+  return rowsCondition(level, key.level, key.kind, key.column, match, options);
+}
+
+function rowsCondition(
+  level: Level,
+  rowLevel: Level,
+  kind: Exclude<Kind, 'modalities' | 'request' | 'timezone'>,
+  path: string,
+  match: Match,
+  options: MatchOptions,
+): Condition | undefined {
+  if (isEmptyValue(match, options)) return { sql: `NOT ${ownersWhere(rowLevel, rowLevel, '')}`, values: [path] };
+  const inner = valueCondition(kind, 'attribute_key.value', match, options);
+  if (inner === undefined) return undefined;
+  return { sql: ownersWhere(level, rowLevel, ` AND ${inner.sql}`), values: [path, ...inner.values] };
 }
 
 /**
- * Fuzzy matching only adds (PS3.4 C.2.2.2.1.1): every word of the value begins a word of the name, in any order and component.
+ * A study or series matches when one of its instances does. The query does not say of which VR the attribute is, so what is a number
+ * or a name is looked for as such too.
  */
-function fuzzyNameCondition(column: string, value: string): Condition {
-  const literal = nameCondition(column, value);
-  const words = foldName(value)
-    .split(/[\s^=,*?-]+/)
-    .filter((word) => word !== '');
-  if (words.length === 0) return literal;
-  const starts = words.map(() => `' ' || replace(replace(replace(${column}, '^', ' '), '=', ' '), '-', ' ') GLOB ?`);
-  return {
-    sql: `(${literal.sql} OR (${starts.join(' AND ')}))`,
-    values: [...literal.values, ...words.map((word) => `* ${globOf(word)}*`)],
-  };
+function privateCondition(level: Level, match: Match, options: MatchOptions): Condition | undefined {
+  const value = match.value.trim();
+  if (isUniversal(value)) return undefined;
+  if (isEmptyValue(match, options))
+    throw new Refusal('BadRequest', `${nameOfKey(match)} is private; empty value matching is not done for it`);
+  if (match.creator === undefined)
+    throw new Refusal('BadRequest', `${nameOfKey(match)} is private and needs its creator as a key (PS3.18 8.3.4.1)`);
+  const path = privatePath(match.path[0] ?? 0, match.creator);
+  const number = Number.isFinite(Number(value)) ? String(Number(value)) : value;
+  const inner = /[*?]/.test(value)
+    ? textCondition('attribute_key.value', value)
+    : { sql: 'attribute_key.value IN (?, ?, ?)', values: [value, number, foldName(value)] };
+  return { sql: ownersWhere(level, 'instance', ` AND ${inner.sql}`), values: [path, ...inner.values] };
+}
+
+/** Undefined for universal matching. */
+function valueCondition(
+  kind: Exclude<Kind, 'modalities' | 'request' | 'timezone'>,
+  column: string,
+  match: Match,
+  options: MatchOptions,
+): Condition | undefined {
+  const { value } = match;
+  if (isUniversal(value)) return undefined;
+  if (isEmptyValue(match, options)) {
+    return { sql: kind === 'integer' ? `${column} IS NULL` : `${column} = ''`, values: [] };
+  }
+  switch (kind) {
+    case 'text':
+      return textCondition(column, value);
+    case 'name':
+      return nameCondition(column, value, options.fuzzyMatching);
+    case 'uid':
+      return uidCondition(column, match);
+    case 'integer': {
+      if (!/^[+-]?\d{1,12}$/.test(value.trim())) throw bad(match, 'a whole number');
+      return { sql: `${column} = ?`, values: [Number(value)] };
+    }
+    case 'number': {
+      if (!/^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$/.test(value.trim())) throw bad(match, 'a number');
+      return { sql: `${column} = ?`, values: [String(Number(value))] };
+    }
+    case 'date':
+      return rangeCondition(column, dateRange(match));
+    case 'time':
+      return rangeCondition(column, timeRange(match));
+    case 'datetime':
+      return rangeCondition(column, dateTimeRange(match));
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** Leading and trailing blanks do not count (PS3.5 6.2); `*` any characters, `?` one. What stands before the first is looked up. */
+function textCondition(column: string, given: string): Condition {
+  const value = given.trim();
+  if (!/[*?]/.test(value)) return { sql: `${column} = ?`, values: [value] };
+  const [prefix = ''] = value.split(/[*?]/, 1);
+  const glob: Condition = { sql: `${column} GLOB ?`, values: [globOf(value)] };
+  if (prefix === '') return glob;
+  return all([{ sql: `${column} >= ? AND ${column} < ?`, values: [prefix, `${prefix}\u{10ffff}`] }, glob]);
 }
 
 /** Lists come with commas (PS3.18 8.3.4.1) or backslashes (PS3.4 C.2.2.2.2). */
@@ -236,13 +373,6 @@ function dateRange(match: Match): Range {
   return dash === undefined ? { from, to: from } : { from, to };
 }
 
-function isDay(text: string): boolean {
-  const [year, month, day] = [Number(text.slice(0, 4)), Number(text.slice(4, 6)), Number(text.slice(6))];
-  const date = new Date(Date.UTC(2000, month - 1, day));
-  date.setUTCFullYear(year, month - 1, day);
-  return date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
-}
-
 function timeRange(match: Match): Range {
   const given = match.value.trim();
   const dash = given.indexOf('-');
@@ -255,20 +385,87 @@ function timeRange(match: Match): Range {
   return { from: from?.[0], to: to?.[1] };
 }
 
+/** The hyphen of a range is told from that of an offset by which halves are date-times. */
+function dateTimeRange(match: Match): Range {
+  const given = match.value.trim();
+  const whole = dateTimeBounds(given);
+  if (whole !== undefined) return { from: whole[0], to: whole[1] };
+  for (let dash = given.indexOf('-'); dash >= 0; dash = given.indexOf('-', dash + 1)) {
+    const [first, last] = [given.slice(0, dash), given.slice(dash + 1)];
+    const from = first === '' ? undefined : dateTimeBounds(first);
+    const to = last === '' ? undefined : dateTimeBounds(last);
+    if ((first !== '' && from === undefined) || (last !== '' && to === undefined) || (first === '' && last === ''))
+      continue;
+    return { from: from?.[0], to: to?.[1] };
+  }
+  throw bad(match, 'a date-time YYYYMMDDHHMMSS.FFFFFF&ZZXX or a range of them');
+}
+
+/**
+ * Dates with the times that belong to them, taken out of `byPath`. When the query names a time zone, what a study says is brought there
+ * first; a study that declares none is taken to be in the zone of the query.
+ */
+function momentConditions(byPath: Map<string, Match>, options: MatchOptions): Condition[] {
+  const asked = timezoneOf([...byPath.values()]);
+  const found: Condition[] = [];
+  for (const [dateAt, timeAt] of MOMENTS) {
+    const [date, time] = [byPath.get(dateAt), byPath.get(timeAt)];
+    const columns = { date: KEYS[dateAt]?.column ?? '', time: KEYS[timeAt]?.column ?? '' };
+    byPath.delete(dateAt);
+    byPath.delete(timeAt);
+    if (asked === undefined) {
+      const plain = momentCondition(columns, date, time, options);
+      if (plain !== undefined) found.push(plain);
+      continue;
+    }
+    const zones = (options.timezones ?? ['']).map((zone): Condition | undefined => {
+      const shift = zone === '' ? 0 : asked - (offsetMinutes(zone) ?? 0);
+      const inZone = momentCondition(shiftedColumns(columns.date, columns.time, shift), date, time, options);
+      if (inZone === undefined) return undefined;
+      // The day cannot move by more than one or two: keeps the index of dates of use.
+      const near = shift === 0 || date === undefined ? [] : [nearCondition(columns.date, date)];
+      return all([{ sql: 'study.timezone = ?', values: [zone] }, ...near, inZone]);
+    });
+    const some = zones.filter((zone) => zone !== undefined);
+    if (some.length > 0)
+      found.push({
+        sql: `(${some.map(({ sql }) => `(${sql})`).join(' OR ')})`,
+        values: some.flatMap(({ values }) => values),
+      });
+  }
+  return found;
+}
+
+const MOST_DAYS_MOVED = 2;
+
+function nearCondition(column: string, date: Match): Condition {
+  if (!/\d/.test(date.value)) return { sql: '1', values: [] };
+  const { from, to } = dateRange(date);
+  return rangeCondition(column, {
+    from: from === undefined ? undefined : dayAfter(from, -MOST_DAYS_MOVED),
+    to: to === undefined ? undefined : dayAfter(to, MOST_DAYS_MOVED),
+  });
+}
+
 /** Date range and time range together are one interval from first date and time to last date and time. */
 function momentCondition(
-  dateKey: Key | undefined,
+  columns: { date: string; time: string },
   date: Match | undefined,
-  timeKey: Key | undefined,
   time: Match | undefined,
+  options: MatchOptions,
 ): Condition | undefined {
-  if (dateKey === undefined || timeKey === undefined || date === undefined || time === undefined) return undefined;
-  if (!date.value.includes('-') || !time.value.includes('-')) return undefined;
-  const days = dateRange(date);
-  const times = timeRange(time);
-  const moment = `(${dateKey.column}, ${timeKey.column})`;
-  const ends: Condition[] = [{ sql: `${dateKey.column} > ''`, values: [] }];
-  if (days.from !== undefined) ends.push({ sql: `${moment} >= (?, ?)`, values: [days.from, times.from ?? ''] });
-  if (days.to !== undefined) ends.push({ sql: `${moment} <= (?, ?)`, values: [days.to, times.to ?? '24'] });
-  return { sql: ends.map(({ sql }) => sql).join(' AND '), values: ends.flatMap(({ values }) => values) };
+  if (date?.value.includes('-') === true && time?.value.includes('-') === true) {
+    const days = dateRange(date);
+    const times = timeRange(time);
+    const moment = `(${columns.date}, ${columns.time})`;
+    const ends: Condition[] = [{ sql: `${columns.date} > ''`, values: [] }];
+    if (days.from !== undefined) ends.push({ sql: `${moment} >= (?, ?)`, values: [days.from, times.from ?? ''] });
+    if (days.to !== undefined) ends.push({ sql: `${moment} <= (?, ?)`, values: [days.to, times.to ?? '24'] });
+    return all(ends);
+  }
+  const parts = [
+    date === undefined ? undefined : valueCondition('date', columns.date, date, options),
+    time === undefined ? undefined : valueCondition('time', columns.time, time, options),
+  ].filter((part) => part !== undefined);
+  return parts.length === 0 ? undefined : all(parts);
 }

@@ -1,4 +1,9 @@
-/** WADO-RS metadata: DICOM JSON made at arrival, given out as it is but for the base of its URLs. */
+/**
+ * WADO-RS metadata: DICOM JSON made at arrival. A series' text is kept ready to send, deflated, for the base that URLs were last asked
+ * under; what is kept can be made again at any time, so it is written without waiting for the disk.
+ */
+import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { withBase } from './attributes.ts';
 import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 
@@ -10,38 +15,132 @@ export interface MetadataScope {
   readonly sopInstanceUID?: string | undefined;
 }
 
+type Indexed = Pick<Archive, 'database'>;
+
 /** One JSON object for each instance, in the order of `instancesOf`; URLs in it begin with BASE until `withBase` is applied. */
-export function* metadataOf(archive: Pick<Archive, 'database'>, scope: MetadataScope): Generator<string> {
-  const { database } = archive;
-  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
-  // A page at a time: a reader in the middle of an answer must not keep the database from being written.
-  const where = ['study.study_uid = ?'];
-  const values = [studyInstanceUID];
-  if (seriesInstanceUID !== undefined) {
-    where.push('series.series_uid = ?');
-    values.push(seriesInstanceUID);
-  }
-  if (sopInstanceUID !== undefined) {
-    where.push('instance.sop_uid = ?');
-    values.push(sopInstanceUID);
-  }
+export function* metadataOf(archive: Indexed, scope: MetadataScope): Generator<string> {
+  for (const { key } of seriesIn(archive, scope)) yield* metadataOfSeries(archive, key, scope.sopInstanceUID);
+}
+
+function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID?: string): Generator<string> {
+  const one = sopInstanceUID === undefined ? '' : 'AND sop_uid = ?';
+  // A list first, then one by one: a reader in the middle of an answer must not keep the database from being written.
   const instances = database.all(
-    `SELECT instance.id AS id, series.id AS series FROM study JOIN series ON series.study = study.id
-       JOIN instance ON instance.series = series.id
-     WHERE ${where.join(' AND ')} ORDER BY series.number, series.series_uid, instance.number, instance.sop_uid`,
-    ...values,
+    `SELECT id FROM instance WHERE series = ? ${one} ORDER BY number, sop_uid`,
+    series,
+    ...(sopInstanceUID === undefined ? [] : [sopInstanceUID]),
   );
-  let series = -1;
-  let dictionary: Buffer = Buffer.alloc(0);
-  for (const { id, series: itsSeries } of instances) {
-    if (itsSeries !== series) {
-      series = Number(itsSeries);
-      const row = database.get('SELECT dictionary FROM series WHERE id = ?', series);
-      if (row === undefined) continue;
-      dictionary = inflateDictionary(row['dictionary'] as Buffer);
-    }
-    const row = database.get('SELECT json FROM metadata WHERE instance = ?', Number(id));
+  const row = database.get('SELECT dictionary FROM series WHERE id = ?', series);
+  if (row === undefined) return;
+  const dictionary = inflateDictionary(row['dictionary'] as Buffer);
+  for (const { id } of instances) {
+    const stored = database.get('SELECT json FROM metadata WHERE instance = ?', Number(id));
     // Deleted since the list was made.
-    if (row !== undefined) yield inflateMetadata(row['json'] as Buffer, dictionary);
+    if (stored !== undefined) yield inflateMetadata(stored['json'] as Buffer, dictionary);
   }
+}
+
+export interface SeriesVersion {
+  readonly key: number;
+  readonly version: number;
+}
+
+/** By series number, then UID. */
+export function seriesIn({ database }: Indexed, scope: MetadataScope): SeriesVersion[] {
+  const { studyInstanceUID, seriesInstanceUID } = scope;
+  const one = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = ?';
+  return database
+    .all(
+      `SELECT series.id AS id, series.version AS version FROM study JOIN series ON series.study = study.id
+       WHERE study.study_uid = ? ${one} ORDER BY series.number, series.series_uid`,
+      studyInstanceUID,
+      ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),
+    )
+    .map((row) => ({ key: Number(row['id']), version: Number(row['version']) }));
+}
+
+/** A run of text as a raw DEFLATE stream that is not ended and refers to nothing before it, so that others can follow (RFC 1951). */
+export interface DeflatedText {
+  readonly deflated: Buffer;
+  /** Of the text's bytes, as zlib's crc32. */
+  readonly crc: number;
+  readonly lengthBytes: number;
+}
+
+export function deflateText(text: string): DeflatedText {
+  const bytes = Buffer.from(text);
+  const deflated = deflateRawSync(bytes, { level: 3, finishFlush: constants.Z_SYNC_FLUSH });
+  return { deflated, crc: crc32(bytes), lengthBytes: bytes.length };
+}
+
+export function inflateText({ deflated }: DeflatedText): Buffer {
+  return inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH });
+}
+
+const PIECE_CHARACTERS = 256 * 1024;
+const MOST_KEPT_BYTES = 16 * 2 ** 20;
+
+/**
+ * The objects of a series with commas between, complete for `base`: in one piece where it is kept, else piece by piece as they are made,
+ * the first instance by itself so that it can leave at once.
+ */
+export function* seriesText(archive: Indexed, series: SeriesVersion, base: string): Generator<DeflatedText> {
+  const kept = keptText(archive, series, base);
+  if (kept !== undefined) {
+    yield* kept;
+    return;
+  }
+  const pieces: DeflatedText[] = [];
+  let keptBytes = 0;
+  let text = '';
+  const flush = (): DeflatedText => {
+    const piece = deflateText(text);
+    text = '';
+    keptBytes += piece.deflated.length;
+    if (keptBytes <= MOST_KEPT_BYTES) pieces.push(piece);
+    return piece;
+  };
+  let first = true;
+  for (const object of metadataOfSeries(archive, series.key)) {
+    text += first ? withBase(object, base) : `,${withBase(object, base)}`;
+    if (first || text.length >= PIECE_CHARACTERS) yield flush();
+    first = false;
+  }
+  if (text !== '') yield flush();
+  if (keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, base, pieces);
+}
+
+function keptText({ database }: Indexed, series: SeriesVersion, base: string): DeflatedText[] | undefined {
+  const rows = database.all(
+    'SELECT deflated, crc, length FROM series_text WHERE series = ? AND version = ? AND base = ? ORDER BY piece',
+    series.key,
+    series.version,
+    base,
+  );
+  if (rows.length === 0) return undefined;
+  return rows.map((row) => ({
+    deflated: row['deflated'] as Buffer,
+    crc: Number(row['crc']),
+    lengthBytes: Number(row['length']),
+  }));
+}
+
+/** Only while the series is what it was when its text began to be made. */
+function keepText({ database }: Indexed, series: SeriesVersion, base: string, pieces: readonly DeflatedText[]): void {
+  database.transactionUnsynced(() => {
+    const now = database.get('SELECT version FROM series WHERE id = ?', series.key)?.['version'];
+    if (now !== series.version) return;
+    database.run('DELETE FROM series_text WHERE series = ?', series.key);
+    for (const [piece, { deflated, crc, lengthBytes }] of pieces.entries())
+      database.run(
+        'INSERT INTO series_text (series, piece, version, base, deflated, crc, length) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        series.key,
+        piece,
+        series.version,
+        base,
+        deflated,
+        crc,
+        lengthBytes,
+      );
+  });
 }

@@ -7,7 +7,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { Archive } from './handle.ts';
-import { removeInstance } from './index-rows.ts';
+import { raiseHighWater, removeInstance } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups, writeAll } from './intake.ts';
 import { forgetPack, packPath, streamPack, syncFolder } from './pack-files.ts';
@@ -45,6 +45,7 @@ export async function deleteInstances(
         removeInstance(database, instance, ++intake.sequence);
         bury(archive, instance.sopInstanceUID);
       }
+      raiseHighWater(database, intake.sequence);
       for (const uid of [scope.seriesInstanceUID, scope.studyInstanceUID])
         if (isEmpty(archive, uid)) bury(archive, uid);
       options.alongside?.();

@@ -10,7 +10,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { parseUid, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
 import { listPacks } from './archive.ts';
 import type { Archive } from './handle.ts';
-import { addInstance, describe, type ReadDescription } from './index-rows.ts';
+import { addInstance, describe, nextVersion, type ReadDescription } from './index-rows.ts';
 import { frameExtents } from './instances.ts';
 import { CHUNK_BYTES, faultOf, readAt } from './record-bytes.ts';
 import { INDEX_TABLES, migrateArchive } from './schema.ts';
@@ -59,6 +59,11 @@ export async function reindex(database: Database, folder: string): Promise<Reind
   const { instances, superseded } = await indexRecords(database, folder, studyKeys, damaged);
   database.run('DROP TABLE temp.found');
   database.run('UPDATE durable SET sequence = (SELECT ifnull(max(sequence), 0) FROM instance)');
+  database.transaction(() => {
+    // Records that are gone had made other versions than those that are left make.
+    const version = nextVersion(database);
+    for (const table of ['study', 'series']) database.run(`UPDATE ${table} SET version = ?`, version);
+  });
   return { packs: packs.length, instances, superseded, damaged };
 }
 

@@ -1,12 +1,24 @@
 /** The index: three levels with typed key columns, what QIDO returns ready-made, where the bytes lie. Rebuilt from packs by reindex. */
 import { migrate, type Database } from '../database.ts';
+import { enterAllKeys } from './index-rows.ts';
 
 export function migrateArchive(database: Database): void {
   migrate(database, 'archive', STEPS);
 }
 
 /** Tables that reindex empties; tombstones are kept, since packs cannot tell what is gone. */
-export const INDEX_TABLES = ['metadata', 'instance', 'request', 'series', 'study', 'pack'] as const;
+export const INDEX_TABLES = [
+  'metadata',
+  'instance',
+  'request',
+  'series',
+  'study',
+  'pack',
+  'attribute_key',
+  'name',
+  'name_token',
+  'series_text',
+] as const;
 
 const STEPS = [
   `
@@ -114,5 +126,43 @@ CREATE TABLE tombstone (
   `
 CREATE TABLE durable (sequence INTEGER NOT NULL);
 INSERT INTO durable (sequence) SELECT ifnull(max(sequence), 0) FROM instance
+`,
+  `
+ALTER TABLE study ADD COLUMN timezone TEXT NOT NULL DEFAULT '';
+CREATE INDEX study_timezone ON study (timezone);
+CREATE INDEX study_referrer ON study (referring_physician);
+CREATE INDEX study_birth ON study (birth_date);
+CREATE TABLE name (
+  id INTEGER PRIMARY KEY,
+  folded TEXT NOT NULL UNIQUE
+);
+CREATE VIRTUAL TABLE name_token USING fts5(tokens, content='', contentless_delete=1, detail=none, tokenize='ascii');
+CREATE TABLE attribute_key (
+  level INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  value TEXT NOT NULL
+);
+CREATE INDEX attribute_key_value ON attribute_key (path, value, owner);
+CREATE INDEX attribute_key_owner ON attribute_key (level, owner);
+CREATE INDEX attribute_key_plain ON attribute_key (value);
+`,
+  enterAllKeys,
+  `
+CREATE TABLE series_text (
+  series INTEGER NOT NULL,
+  piece INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  base TEXT NOT NULL,
+  deflated BLOB NOT NULL,
+  crc INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  PRIMARY KEY (series, piece)
+);
+CREATE TABLE high_water (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  sequence INTEGER NOT NULL
+);
+INSERT INTO high_water (id, sequence) SELECT 1, coalesce(max(version), 0) FROM study;
 `,
 ];

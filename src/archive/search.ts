@@ -1,14 +1,15 @@
 /** QIDO-RS against the index: one statement for a page, answers from columns and fragments made at arrival (PS3.18 10.6). */
 import type { Row, SqlValue } from '../database.ts';
 import { tagKey } from '../dicom/data-set.ts';
-import { tag, vrOf } from '../dicom/dictionary.ts';
+import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../dicom/dictionary.ts';
 import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
+import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
-import { conditions, matchesStudiesOnly, type Condition, type Level, type Match } from './matching.ts';
+import { conditions, matchesStudiesOnly, timezoneOf, type Condition, type Level, type Match } from './matching.ts';
 
-export { matchingKeys, type Level, type Match } from './matching.ts';
+export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
 
 export interface Query {
   readonly level: Level;
@@ -16,8 +17,14 @@ export interface Query {
   readonly scope: { readonly studyInstanceUID?: string | undefined; readonly seriesInstanceUID?: string | undefined };
   readonly matches: readonly Match[];
   readonly fuzzyMatching: boolean;
-  /** Tag paths; those of a lower level than the query's are passed over. */
+  readonly emptyValueMatching?: boolean;
+  readonly multipleValueMatching?: boolean;
+  /** Tag paths; those of a lower level than the query's are passed over. A private one is looked for under its creator. */
   readonly includeFields: readonly (readonly number[])[] | 'all';
+  /** Creators of private attributes in `includeFields`, by their tag. */
+  readonly creators?: ReadonlyMap<number, string>;
+  /** An answer longer than this is refused. */
+  readonly mostCharacters?: number;
   readonly limit: number;
   readonly offset: number;
 }
@@ -29,13 +36,23 @@ export interface SearchResult {
   readonly remaining: number;
 }
 
-/** @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key */
+/** @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key; TooLarge */
 export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
   const { database } = archive;
-  const statement = searchStatement(query);
+  const zoned = timezoneOf(query.matches) !== undefined;
+  const statement = searchStatement(query, zoned ? timezonesIn(database) : undefined);
   const rows = database.all(statement.page, ...statement.values, query.limit, query.offset);
   const shape = shapeOf(query);
-  const results = rows.map((row) => formatRow(archive, row, query.level, shape));
+  const results: string[] = [];
+  const known: Known = new Map();
+  let characters = 0;
+  for (const row of rows) {
+    const result = formatRow(archive, row, query.level, shape, known);
+    characters += result.length;
+    if (characters > (query.mostCharacters ?? Infinity))
+      throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
+    results.push(result);
+  }
   // Fewer than asked for: these were the last.
   if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
   const total = Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
@@ -82,12 +99,13 @@ const ORDER: Readonly<Record<Level, string>> = {
 };
 
 /** Exported so that a test can look at its query plan. */
-export function searchStatement({ level, scope, matches, fuzzyMatching }: Query): SearchStatement {
+export function searchStatement(query: Query, timezones?: readonly string[]): SearchStatement {
+  const { level, scope, matches } = query;
   const all: Condition[] = [];
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
-  all.push(...conditions(level, matches, fuzzyMatching));
+  all.push(...conditions(level, matches, { ...query, timezones }));
   const where = all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
   // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
   const order =
@@ -101,9 +119,29 @@ export function searchStatement({ level, scope, matches, fuzzyMatching }: Query)
   const from = (scope.seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
   return {
     page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
-    count: `SELECT count(*) AS total FROM ${from} ${where}`,
+    count: countOf(level, matches, from, where, scope.seriesInstanceUID !== undefined),
     values: all.flatMap(({ values }) => values),
   };
+}
+
+/** What only studies decide is counted by their own numbers. */
+function countOf(level: Level, matches: readonly Match[], from: string, where: string, inSeries: boolean): string {
+  if (level === 'study' || inSeries || !matchesStudiesOnly(matches))
+    return `SELECT count(*) AS total FROM ${from} ${where}`;
+  const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
+  return `SELECT coalesce(sum(${number}), 0) AS total FROM study ${where}`;
+}
+
+/** Each offset that a study declares, one look into the index for each. */
+function timezonesIn(database: Archive['database']): string[] {
+  return database
+    .all(
+      `WITH RECURSIVE zone (offset) AS (
+         SELECT min(timezone) FROM study
+         UNION ALL SELECT (SELECT min(timezone) FROM study WHERE timezone > zone.offset) FROM zone WHERE zone.offset IS NOT NULL
+       ) SELECT offset FROM zone WHERE offset IS NOT NULL`,
+    )
+    .map(({ offset }) => String(offset));
 }
 
 /** What a result shows. */
@@ -112,36 +150,53 @@ interface Shape {
   readonly series: boolean;
   /** Attributes asked for besides, top-level keys; the paths below them that are wanted, or all. */
   readonly included: ReadonlyMap<string, readonly (readonly string[])[] | 'all'> | 'all';
+  /** Private attributes, each with who reserved its block. */
+  readonly private: ReadonlyMap<number, string>;
 }
 
-function shapeOf({ level, scope, matches, includeFields }: Query): Shape {
+function shapeOf({ level, scope, matches, includeFields, creators }: Query): Shape {
   const study = level === 'study' || scope.studyInstanceUID === undefined;
   const series = level === 'series' || (level === 'instance' && scope.seriesInstanceUID === undefined);
-  if (includeFields === 'all') return { study, series, included: 'all' };
+  const secret = new Map(creators);
+  for (const { path, creator } of matches) if (creator !== undefined) secret.set(path[0] ?? 0, creator);
+  if (includeFields === 'all') return { study, series, included: 'all', private: secret };
   const included = new Map<string, readonly (readonly string[])[] | 'all'>();
   // Every key that was matched is returned (PS3.18 10.6.3.3).
   const paths = [...matches.map(({ path }) => path), ...includeFields].map((path) => path.map(tagKey));
   for (const [first, ...below] of paths) {
-    if (first === undefined) continue;
+    if (first === undefined || isPrivate(Number.parseInt(first, 16))) continue;
     const known = included.get(first) ?? [];
     included.set(first, below.length === 0 || known === 'all' ? 'all' : [...known, below]);
   }
-  return { study, series, included };
+  return { study, series, included, private: secret };
 }
 
-function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape): string {
-  if (level === 'instance' && !shape.study && !shape.series && shape.included !== 'all' && shape.included.size === 0) {
+/** What a study or series shows, by the text it is made of: many results of one answer share it. */
+type Known = Map<string, DicomJson>;
+
+function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape, known: Known): string {
+  if (
+    level === 'instance' &&
+    !shape.study &&
+    !shape.series &&
+    shape.included !== 'all' &&
+    shape.included.size === 0 &&
+    shape.private.size === 0
+  ) {
     return plainInstance(row);
   }
   const shown: DicomJson = {};
   const base = `${BASE}/studies/${String(row['study_uid'])}`;
   if (level === 'study' || shape.study)
-    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES), studyCounts(row));
+    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES, known), studyCounts(row));
   if (level === 'series' || (level === 'instance' && shape.series)) {
-    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES), seriesCounts(row));
+    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES, known), seriesCounts(row));
   }
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
-  include(shown, level, available(archive, row, level), shape.included);
+  const from = available(archive, row, level);
+  include(shown, level, from, shape.included);
+  if (shape.private.size > 0)
+    includePrivate(shown, level === 'instance' ? from() : privateOf(archive, row, level), shape);
   shown['0020000D'] = { vr: 'UI', Value: [String(row['study_uid'])] };
   const series = level === 'study' ? '' : `/series/${String(row['series_uid'])}`;
   if (level !== 'study') shown['0020000E'] = { vr: 'UI', Value: [String(row['series_uid'])] };
@@ -165,14 +220,18 @@ const KEY = {
 } as const;
 
 /** The attributes that a level always returns, empty ones too. */
-function returned(row: Row, column: string, level: LevelAttributes): DicomJson {
-  const json = JSON.parse(String(row[column])) as DicomJson;
+function returned(row: Row, column: string, level: LevelAttributes, known: Known): DicomJson {
+  const text = String(row[column]);
+  const before = known.get(`${column} ${text}`);
+  if (before !== undefined) return before;
+  const json = JSON.parse(text) as DicomJson;
   const shown: DicomJson = {};
   for (const [at, vr] of Object.entries(level.returned)) {
     const element = json[at];
     if (element !== undefined) shown[at] = element;
     else if (at !== '00400275') shown[at] = { vr } as DicomJsonElement;
   }
+  known.set(`${column} ${text}`, shown);
   return shown;
 }
 
@@ -220,6 +279,44 @@ function include(shown: DicomJson, level: Level, from: () => DicomJson, included
     if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
     else if (shown[at] === undefined && belongsTo(level, at)) addEmpty(shown, at);
   }
+}
+
+/** Private attributes in the blocks that the query names, with who reserved them; absent ones are left out. */
+function includePrivate(shown: DicomJson, from: DicomJson, shape: Shape): void {
+  for (const [asked, creator] of shape.private) {
+    const group = tagKey(asked).slice(0, 4);
+    const reserved = Object.entries(from).find(
+      ([at, element]) =>
+        at.startsWith(`${group}00`) && isPrivateCreator(Number.parseInt(at, 16)) && firstText(element) === creator,
+    );
+    if (reserved === undefined) continue;
+    const block = reserved[0].slice(6);
+    const element = isPrivateCreator(asked) ? undefined : from[`${group}${block}${tagKey(asked).slice(6)}`];
+    const creatorTag = isPrivateCreator(asked) ? asked : (privateCreatorTag(asked) ?? 0);
+    shown[tagKey(creatorTag)] = { vr: 'LO', Value: [creator] };
+    if (element !== undefined) shown[tagKey(asked)] = element;
+  }
+}
+
+function firstText(element: DicomJsonElement): string {
+  const [first] = 'Value' in element ? (element.Value ?? []) : [];
+  return typeof first === 'string' ? first.trim() : '';
+}
+
+/** What the first instance of a study or series holds. */
+function privateOf(archive: Pick<Archive, 'database'>, row: Row, level: Level): DicomJson {
+  const [where, value] =
+    level === 'study' ? ['study.study_uid = ?', row['study_uid']] : ['series.id = ?', row['series']];
+  const stored = archive.database.get(
+    `SELECT metadata.json AS json, series.dictionary AS dictionary FROM study JOIN series ON series.study = study.id
+       JOIN instance ON instance.series = series.id JOIN metadata ON metadata.instance = instance.id
+     WHERE ${where} LIMIT 1`,
+    value ?? null,
+  );
+  if (stored === undefined) return {};
+  return JSON.parse(
+    inflateMetadata(stored['json'] as Buffer, inflateDictionary(stored['dictionary'] as Buffer)),
+  ) as DicomJson;
 }
 
 /** At instance level every attribute may be asked for; above it those that describe a series or study. */

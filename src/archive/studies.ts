@@ -3,7 +3,9 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { PriorFacts, SeriesFacts, StudyFacts } from '../routing/match.ts';
+import { forgetKeys } from './attribute-keys.ts';
 import type { Archive } from './handle.ts';
+import { forgetStudyKeys, raiseHighWater } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
 import { forgetPack, syncFolder } from './pack-files.ts';
@@ -170,22 +172,32 @@ export async function deleteStudy(
 }
 
 function forgetRows(archive: Archive, studyInstanceUID: string, instances: ReturnType<typeof instancesOf>): void {
-  const { database, options } = archive;
+  const { database, options, intake } = archive;
   const now = Math.floor(options.now().getTime() / 1000);
   const bury = (uid: string): unknown =>
     database.run('INSERT OR REPLACE INTO tombstone (uid, deleted) VALUES (?, ?)', uid, now);
   for (const { key, sopInstanceUID } of instances) {
+    forgetKeys(database, 'instance', key);
     database.run('DELETE FROM metadata WHERE instance = ?', key);
     database.run('DELETE FROM instance WHERE id = ?', key);
     bury(sopInstanceUID);
   }
   for (const uid of new Set(instances.map(({ seriesInstanceUID }) => seriesInstanceUID))) bury(uid);
-  const study = database.get('SELECT id FROM study WHERE study_uid = ?', studyInstanceUID);
+  const study = database.get(
+    'SELECT id, patient_name, referring_physician FROM study WHERE study_uid = ?',
+    studyInstanceUID,
+  );
   if (study !== undefined) {
     const id = Number(study['id']);
+    for (const series of database.all('SELECT id FROM series WHERE study = ?', id)) {
+      forgetKeys(database, 'series', Number(series['id']));
+      database.run('DELETE FROM series_text WHERE series = ?', Number(series['id']));
+    }
+    raiseHighWater(database, intake.sequence);
     database.run('DELETE FROM request WHERE series IN (SELECT id FROM series WHERE study = ?)', id);
     database.run('DELETE FROM series WHERE study = ?', id);
     database.run('DELETE FROM study WHERE id = ?', id);
+    forgetStudyKeys(database, id, [String(study['patient_name']), String(study['referring_physician'])]);
     bury(studyInstanceUID);
   }
   // An instance that was moved to another study by overwriting never keeps a pack of this one alive.

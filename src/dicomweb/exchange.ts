@@ -1,7 +1,6 @@
 /** One request and its answer, as every transaction of this door sees them, and the ways an answer is sent. */
-import { constants, createGzip, gzip } from 'node:zlib';
+import { constants, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
-import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
 import type { Caller } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -67,6 +66,9 @@ export function negotiate({ gateway, request, response, query }: Exchange, offer
 
 export const DICOM_JSON: Offer = { multipart: false, type: 'application/dicom+json' };
 
+/** The Native DICOM Model, a part for each result or instance. */
+export const DICOM_XML: Offer = { multipart: true, type: 'application/dicom+xml' };
+
 /** `Warning: 299 <base-uri>: text` (PS3.18 8.3.4). */
 export function warn({ response, baseUrl }: Exchange, text: string): void {
   response.append('Warning', `299 ${baseUrl}: ${text}`);
@@ -95,27 +97,6 @@ export async function sendBytes(exchange: Exchange, status: number, contentType:
 
 export function sendJson(exchange: Exchange, status: number, value: unknown): Promise<void> {
   return sendBytes(exchange, status, DICOM_JSON.type, Buffer.from(JSON.stringify(value)));
-}
-
-/** A body that is made while it is sent; compressed where the caller takes that. The first bytes leave at once. */
-export async function sendStream(
-  exchange: Exchange,
-  contentType: string,
-  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): Promise<void> {
-  const { request, response } = exchange;
-  response.statusCode = 200;
-  response.setHeader('Content-Type', contentType);
-  response.vary('Accept-Encoding');
-  const zipped = takesGzip(exchange);
-  if (zipped) response.setHeader('Content-Encoding', 'gzip');
-  if (request.method === 'HEAD') {
-    response.end();
-  } else if (zipped) {
-    await pipeline(body, createGzip({ level: constants.Z_BEST_SPEED }), response);
-  } else {
-    await pipeline(body, response);
-  }
 }
 
 export function takesGzip({ request }: Exchange): boolean {

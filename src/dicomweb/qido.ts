@@ -1,15 +1,20 @@
 /** QIDO-RS (PS3.18 10.6): the query is read by search-request, matched by archive/search; here are the resources and the answer. */
+import { randomBytes } from 'node:crypto';
 import { withBase } from '../archive/metadata.ts';
 import { search, type Level } from '../archive/search.ts';
 import { vrOf } from '../dicom/dictionary.ts';
-import { DICOM_JSON, negotiate, sendBytes, uidParameter, warn, type Exchange } from './exchange.ts';
-import { readSearchRequest, type BooleanParameter } from './search-request.ts';
+import type { DicomJson } from '../dicom/json.ts';
+import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, uidParameter, warn, type Exchange } from './exchange.ts';
+import type { OutgoingPart } from './multipart.ts';
+import { formatNativeModel } from './native-model.ts';
+import { sendMultipart } from './wado.ts';
+import { readSearchRequest } from './search-request.ts';
 
 /** Most results of one answer (PS3.18 10.6.5); the Warning tells how many are left. */
 export const MAX_RESULTS = 5000;
 
-/** Matching beyond the literal that is done; for the others literal matching is, with a Warning (PS3.18 8.3.4.2, .5, .6). */
-const SUPPORTED: ReadonlySet<BooleanParameter> = new Set(['fuzzymatching']);
+/** Characters of one answer: more is refused as too broad (413), since pages of it are as good. */
+const MOST_CHARACTERS = 64 * 2 ** 20;
 
 export function searchStudies(exchange: Exchange): Promise<void> {
   return sendResults(exchange, 'study');
@@ -26,7 +31,7 @@ export function searchInstances(exchange: Exchange): Promise<void> {
 async function sendResults(exchange: Exchange, level: Level): Promise<void> {
   const { gateway, request, response, baseUrl, query } = exchange;
   const { params } = request;
-  negotiate(exchange, [DICOM_JSON]);
+  const { offer } = negotiate(exchange, [DICOM_JSON, DICOM_XML]);
   const asked = readSearchRequest(query);
   const { results, remaining } = search(gateway.archive, {
     level,
@@ -34,16 +39,16 @@ async function sendResults(exchange: Exchange, level: Level): Promise<void> {
       studyInstanceUID: params['study'] === undefined ? undefined : uidParameter(exchange, 'study'),
       seriesInstanceUID: params['series'] === undefined ? undefined : uidParameter(exchange, 'series'),
     },
-    matches: asked.matches.map(({ path, value }) => ({ path, value, vr: vrOf(path.at(-1) ?? 0) ?? 'UN' })),
+    matches: asked.matches.map((match) => ({ ...match, vr: vrOf(match.path.at(-1) ?? 0) ?? 'UN' })),
     fuzzyMatching: asked.options.has('fuzzymatching'),
+    emptyValueMatching: asked.options.has('emptyvaluematching'),
+    multipleValueMatching: asked.options.has('multiplevaluematching'),
     includeFields: asked.include,
+    creators: asked.creators,
+    mostCharacters: MOST_CHARACTERS,
     limit: Math.min(asked.limit ?? MAX_RESULTS, MAX_RESULTS),
     offset: asked.offset,
   });
-  for (const name of asked.options) {
-    if (!SUPPORTED.has(name))
-      warn(exchange, `The ${name} parameter is not supported. Only literal matching has been performed.`);
-  }
   if (remaining > 0) warn(exchange, `There are ${remaining} additional results that can be requested`);
   response.setHeader('Cache-Control', 'no-cache');
   if (results.length === 0 && gateway.config.http.emptySearch === 204) {
@@ -51,6 +56,21 @@ async function sendResults(exchange: Exchange, level: Level): Promise<void> {
     response.end();
     return;
   }
+  if (offer === DICOM_XML) {
+    await sendMultipart(exchange, offer.type, randomBytes(16).toString('hex'), xmlParts(results, baseUrl));
+    return;
+  }
   const body = Buffer.from(withBase(`[${results.join(',')}]`, baseUrl));
   await sendBytes(exchange, 200, DICOM_JSON.type, body);
+}
+
+/** A part for each result; what it describes is told by its Retrieve URL. */
+function* xmlParts(results: readonly string[], baseUrl: string): Generator<OutgoingPart> {
+  for (const text of results) {
+    const object = JSON.parse(withBase(text, baseUrl)) as DicomJson;
+    const element = object['00081190'];
+    const [url] = element !== undefined && 'Value' in element ? (element.Value ?? []) : [];
+    const body = Buffer.from(formatNativeModel(object));
+    yield { contentType: DICOM_XML.type, contentLocation: String(url), lengthBytes: body.length, body };
+  }
 }

@@ -8,84 +8,126 @@ import { authenticate, credentialsOf, requireRole, type Role } from '../access.t
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
+import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
+import { retrieveCapabilities } from './capabilities.ts';
+import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
+import { deleteResource } from './delete.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
+import { retrieveMetadata } from './metadata.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances } from './stow.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
-import {
-  retrieveBulkData,
-  retrieveFrames,
-  retrieveInstance,
-  retrieveMetadata,
-  retrieveSeries,
-  retrieveStudy,
-} from './wado.ts';
+import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
+import { orZip } from './zip.ts';
 
 export interface Route {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   /** `:name` is one UID or number, `*name` the rest of the path. */
   readonly path: string;
   /** The transaction's name in PS3.18 table 10.1-1. */
-  readonly transaction: 'Search' | 'Retrieve' | 'Store';
-  readonly role: Role;
+  readonly transaction: 'Search' | 'Retrieve' | 'Store' | 'Delete';
+  /** Any one of these. */
+  readonly roles: readonly Role[];
+  /** Media types that an answer can have, the default first. */
+  readonly representations: readonly string[];
+  /** Media types that a request can have. */
+  readonly accepts: readonly string[];
   readonly handle: (exchange: Exchange) => Promise<void>;
 }
+
+const DATA_SETS = ['application/dicom+json', 'multipart/related; type="application/dicom+xml"'];
+const OBJECTS = ['multipart/related; type="application/dicom"'];
+const PICTURES = ['image/jpeg', 'image/png', 'image/gif'];
+const PICTURE_PARTS = PICTURES.map((type) => `multipart/related; type="${type}"`);
+const OCTETS = ['multipart/related; type="application/octet-stream"'];
 
 const search = (path: string, handle: Route['handle']): Route => ({
   method: 'GET',
   path,
   transaction: 'Search',
-  role: 'viewer',
+  roles: ['viewer'],
+  representations: DATA_SETS,
+  accepts: [],
   handle,
 });
-const retrieve = (path: string, handle: Route['handle']): Route => ({
+const retrieve = (path: string, handle: Route['handle'], representations: readonly string[]): Route => ({
   method: 'GET',
   path,
   transaction: 'Retrieve',
-  role: 'viewer',
+  roles: ['viewer'],
+  representations,
+  accepts: [],
   handle,
 });
 const store = (path: string, handle: Route['handle']): Route => ({
   method: 'POST',
   path,
   transaction: 'Store',
-  role: 'sender',
+  roles: ['sender'],
+  representations: ['application/dicom+json'],
+  accepts: OBJECTS,
   handle,
 });
+
+const remove = (path: string, handle: Route['handle']): Route => ({
+  method: 'DELETE',
+  path,
+  transaction: 'Delete',
+  roles: ['radiology-it', 'privacy-officer'],
+  representations: [],
+  accepts: [],
+  handle,
+});
+
+const STUDY = '/studies/:study';
+const SERIES = `${STUDY}/series/:series`;
+const INSTANCE = `${SERIES}/instances/:instance`;
 
 export const ROUTES: readonly Route[] = [
   search('/studies', searchStudies),
   search('/series', searchSeries),
   search('/instances', searchInstances),
-  search('/studies/:study/series', searchSeries),
-  search('/studies/:study/instances', searchInstances),
-  search('/studies/:study/series/:series/instances', searchInstances),
+  search(`${STUDY}/series`, searchSeries),
+  search(`${STUDY}/instances`, searchInstances),
+  search(`${SERIES}/instances`, searchInstances),
 
   store('/studies', storeInstances),
-  store('/studies/:study', storeInstances),
+  store(STUDY, storeInstances),
 
-  retrieve('/studies/:study', retrieveStudy),
-  retrieve('/studies/:study/metadata', retrieveMetadata),
-  retrieve('/studies/:study/rendered', renderAll),
-  retrieve('/studies/:study/thumbnail', thumbnailOfMany),
-  retrieve('/studies/:study/series/:series', retrieveSeries),
-  retrieve('/studies/:study/series/:series/metadata', retrieveMetadata),
-  retrieve('/studies/:study/series/:series/rendered', renderAll),
-  retrieve('/studies/:study/series/:series/thumbnail', thumbnailOfMany),
-  retrieve('/studies/:study/series/:series/instances/:instance', retrieveInstance),
-  retrieve('/studies/:study/series/:series/instances/:instance/metadata', retrieveMetadata),
-  retrieve('/studies/:study/series/:series/instances/:instance/rendered', renderInstance),
-  retrieve('/studies/:study/series/:series/instances/:instance/thumbnail', thumbnailOfInstance),
-  retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames', retrieveFrames),
-  retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames/rendered', renderFrames),
-  retrieve('/studies/:study/series/:series/instances/:instance/frames/:frames/thumbnail', thumbnailOfFrames),
-  retrieve('/studies/:study/series/:series/instances/:instance/bulkdata/*path', retrieveBulkData),
+  retrieve(STUDY, orZip(retrieveStudy), [...OBJECTS, 'application/zip']),
+  retrieve(`${STUDY}/metadata`, retrieveMetadata, DATA_SETS),
+  retrieve(SERIES, orZip(retrieveSeries), [...OBJECTS, 'application/zip']),
+  retrieve(`${SERIES}/metadata`, retrieveMetadata, DATA_SETS),
+  retrieve(INSTANCE, orZip(retrieveInstance), [...OBJECTS, 'application/dicom', 'application/zip']),
+  retrieve(`${INSTANCE}/metadata`, retrieveMetadata, DATA_SETS),
+  retrieve(`${INSTANCE}/frames/:frames`, retrieveFrames, [...OCTETS, 'application/octet-stream']),
+  retrieve(`${INSTANCE}/frames/:frames/rendered`, renderFrames, PICTURES),
+  retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES),
+  retrieve(`${INSTANCE}/bulkdata/*path`, retrieveBulkData, [...OCTETS, 'application/octet-stream']),
+
+  retrieve(`${STUDY}/rendered`, renderAll, PICTURE_PARTS),
+  retrieve(`${SERIES}/rendered`, renderAll, PICTURE_PARTS),
+  retrieve(`${INSTANCE}/rendered`, renderInstance, PICTURES),
+  retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES),
+  retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES),
+  retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES),
+
+  ...[STUDY, SERIES, INSTANCE].flatMap((scope) => [
+    retrieve(`${scope}/bulkdata`, retrieveAllBulkData, OCTETS),
+    retrieve(`${scope}/pixeldata`, retrievePixelData, OCTETS),
+    remove(scope, deleteResource),
+  ]),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */
 export function dicomwebRouter(gateway: Gateway): Router {
   const router = Router({ caseSensitive: true });
+  router.use((request, response, next) => {
+    shareWithOrigin(request, response, gateway.config.http.allowedOrigins);
+    next();
+  });
+  router.all('/', (request, response) => answerRequest(gateway, [], request, response));
   for (const path of new Set(ROUTES.map((route) => route.path))) {
     const rows = ROUTES.filter((route) => route.path === path);
     router.all(path, (request, response) => answerRequest(gateway, rows, request, response));
@@ -106,16 +148,21 @@ async function answerRequest(
   response: Response,
 ): Promise<void> {
   try {
+    const allowed = [...rows.flatMap((row) => (row.method === 'GET' ? ['GET', 'HEAD'] : [row.method])), 'OPTIONS'];
+    if (isPreflight(request)) {
+      answerPreflight(response, allowed);
+      return;
+    }
     // HEAD is answered wherever GET is (RFC 9110 9.3.2).
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const route = rows.find((row) => row.method === method);
-    if (route === undefined) {
-      const allowed = rows.flatMap((row) => (row.method === 'GET' ? ['GET', 'HEAD'] : [row.method]));
+    if (route === undefined && method !== 'OPTIONS') {
       response.setHeader('Allow', allowed.join(', '));
       sendReport(request, response, 405, { reason: 'MethodNotAllowed', message: 'the resource has no such method' });
       return;
     }
-    response.locals['route'] = route.path;
+    const path = rows[0]?.path ?? '/';
+    response.locals['route'] = path;
     const { config } = gateway;
     const caller = authenticate(config.tokens, credentialsOf(request));
     if (caller === undefined) {
@@ -123,16 +170,18 @@ async function answerRequest(
       sendReport(request, response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
       return;
     }
-    requireRole(caller, route.role);
+    if (route !== undefined) requireRole(caller, ...route.roles);
     const at = request.originalUrl.indexOf('?');
-    await route.handle({
+    const exchange: Exchange = {
       gateway,
       caller,
       request,
       response,
       baseUrl: baseUrlOf(request, request.baseUrl, config.http),
       query: parseQuery(at < 0 ? '' : request.originalUrl.slice(at + 1)),
-    });
+    };
+    if (route === undefined) await retrieveCapabilities(exchange, ROUTES, path, allowed);
+    else await route.handle(exchange);
   } catch (error) {
     refuse(gateway, error, request, response);
   }

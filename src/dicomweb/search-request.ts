@@ -2,7 +2,8 @@
  * The query of a search (PS3.18 8.3.4): what is a parameter, what is a match key, which attributes to return. Whatever cannot be
  * understood is 400 and named by its key, never by its value: a filter passed over would return every patient.
  */
-import { tagOf } from '../dicom/dictionary.ts';
+import { formatTag } from '../dicom/data-set.ts';
+import { isPrivate, isPrivateCreator, privateCreatorTag, tagOf } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { QueryPair } from './exchange.ts';
 
@@ -10,6 +11,8 @@ export interface SearchRequest {
   readonly matches: readonly MatchKey[];
   /** Tag paths of attributes asked for beside those always returned. */
   readonly include: readonly (readonly number[])[] | 'all';
+  /** Creators of the private attributes in `include`. */
+  readonly creators: ReadonlyMap<number, string>;
   readonly limit: number | undefined;
   readonly offset: number;
   /** Boolean parameters that were asked for, in the order of the query. */
@@ -20,6 +23,8 @@ export interface MatchKey {
   /** Sequences from the outside, the attribute last. */
   readonly path: readonly number[];
   readonly value: string;
+  /** Of a private attribute: the value of its Private Creator, which the query has to give (PS3.18 8.3.4.1). */
+  readonly creator?: string;
 }
 
 export const BOOLEAN_PARAMETERS = ['fuzzymatching', 'emptyvaluematching', 'multiplevaluematching'] as const;
@@ -62,7 +67,33 @@ export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
       matches.push({ path, value });
     }
   }
-  return { matches, include: includeOf(include), limit, offset, options };
+  const wanted = includeOf(include);
+  const creators = new Map<number, string>();
+  for (const [tag = 0, ...below] of wanted === 'all' ? [] : wanted)
+    if (isPrivate(tag)) creators.set(tag, creatorOf([tag, ...below], matches));
+  return { matches: withCreators(matches), include: wanted, creators, limit, offset, options };
+}
+
+/** A private attribute means nothing without its creator; a creator that is there for one is no key of its own. */
+function withCreators(matches: readonly MatchKey[]): MatchKey[] {
+  const used = new Set<number>();
+  const found = matches.map((match): MatchKey => {
+    if (!match.path.some(isPrivate)) return match;
+    const creator = creatorOf(match.path, matches);
+    const creatorTag = privateCreatorTag(match.path[0] ?? 0);
+    if (creatorTag !== undefined) used.add(creatorTag);
+    return { ...match, creator };
+  });
+  return found.filter(({ path }) => path.length !== 1 || !used.has(path[0] ?? 0));
+}
+
+function creatorOf(path: readonly number[], matches: readonly MatchKey[]): string {
+  const [tag = 0] = path;
+  const creatorTag = isPrivateCreator(tag) ? tag : privateCreatorTag(tag);
+  const creator = matches.find((match) => match.path.length === 1 && match.path[0] === creatorTag)?.value.trim();
+  if (path.length > 1 || creatorTag === undefined || creator === undefined || creator === '' || /[*?]/.test(creator))
+    throw new Refusal('BadRequest', `${formatTag(tag)} is private and needs its creator as a key (PS3.18 8.3.4.1)`);
+  return creator;
 }
 
 function isBooleanParameter(name: string): name is BooleanParameter {

@@ -4,14 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readBulkData } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
-import { metadataOf, withBase } from '../archive/metadata.ts';
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import { DICOM_JSON, negotiate, sendStream, takesGzip, uidParameter, type Exchange } from './exchange.ts';
+import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
 import { frameIn, frameOffers, objectIn, objectSyntaxes, type Served } from './transcode.ts';
@@ -34,37 +32,6 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
   if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
   if (isUnchanged(exchange, fingerprintOf([instance], `single ${targetOf(choice, instance)}`))) return;
   return sendSingle(exchange, await instancePart(exchange, choice, instance));
-}
-
-/** Metadata of a study, a series or an instance: an array that begins before its end is known. */
-export async function retrieveMetadata(exchange: Exchange): Promise<void> {
-  const choice = negotiate(exchange, [DICOM_JSON]);
-  const scope = scopeOf(exchange);
-  const form = takesGzip(exchange) ? 'metadata gzip' : 'metadata';
-  if (isUnchanged(exchange, fingerprint([versionIn(exchange, scope)], form))) return;
-  await sendStream(
-    exchange,
-    choice.offer.type,
-    jsonArray(metadataOf(exchange.gateway.archive, scope), exchange.baseUrl),
-  );
-}
-
-const FLUSH_CHARACTERS = 65_536;
-
-async function* jsonArray(objects: Iterable<string>, baseUrl: string): AsyncGenerator<Buffer, void, undefined> {
-  let text = '[';
-  let first = true;
-  for (const object of objects) {
-    text += first ? withBase(object, baseUrl) : `,${withBase(object, baseUrl)}`;
-    // The first instance leaves at once; then by the packet, and others get their turn.
-    if (first || text.length >= FLUSH_CHARACTERS) {
-      yield Buffer.from(text);
-      text = '';
-      await nextTurn();
-    }
-    first = false;
-  }
-  yield Buffer.from(`${text}]`);
 }
 
 const MAX_FRAMES = 10_000;
@@ -203,13 +170,13 @@ function rangeOf(
   return { start: Number(first), end: last === '' ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
 }
 
-interface Scope {
+export interface Scope {
   readonly studyInstanceUID: string;
   readonly seriesInstanceUID?: string;
   readonly sopInstanceUID?: string;
 }
 
-function scopeOf(exchange: Exchange): Scope {
+export function scopeOf(exchange: Exchange): Scope {
   const { params } = exchange.request;
   return {
     studyInstanceUID: uidParameter(exchange, 'study'),
@@ -227,7 +194,7 @@ export function instancesIn(exchange: Exchange): InstanceRow[] {
 }
 
 /** What changes with everything inside a study, series or instance. @throws Refusal NotFound, Gone when there is none */
-function versionIn(exchange: Exchange, scope: Scope): string {
+export function versionIn(exchange: Exchange, scope: Scope): string {
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
   if (sopInstanceUID !== undefined) return versionOfInstance(theInstance(exchange));
   const version = versionOf(exchange.gateway.archive, studyInstanceUID, seriesInstanceUID);
@@ -258,6 +225,11 @@ export function theInstance(exchange: Exchange): InstanceRow {
   const instance = instanceOf(exchange.gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
   if (instance === undefined) throw missing(exchange, scope);
   return instance;
+}
+
+/** Of whatever level the path names. @throws Refusal NotFound, Gone when there is none */
+export function scopedInstances(exchange: Exchange): InstanceRow[] {
+  return exchange.request.params['instance'] === undefined ? instancesIn(exchange) : [theInstance(exchange)];
 }
 
 export function instanceUrl({ baseUrl }: Exchange, instance: InstanceRow): string {
@@ -395,7 +367,7 @@ export async function sendSingle({ request, response }: Exchange, part: Outgoing
   else await pipeline(part.body, response);
 }
 
-function representation({ offer }: Choice): string {
+export function representation({ offer }: Choice): string {
   return `${offer.multipart ? 'multipart' : 'single'} ${offer.type}`;
 }
 
@@ -421,7 +393,7 @@ export function fingerprintOf(instances: readonly InstanceRow[], form: string): 
   return fingerprint(instances.map(versionOfInstance), form);
 }
 
-function fingerprint(versions: readonly string[], form: string): string {
+export function fingerprint(versions: readonly string[], form: string): string {
   const hash = createHash('sha256').update(form);
   for (const version of versions) hash.update(`\n${version}`);
   return hash.digest('hex').slice(0, 32);

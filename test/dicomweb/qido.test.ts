@@ -1,6 +1,7 @@
 /** QIDO-RS over a real socket: DICOMWEB.md traps 1 to 4, 9 and 13, and section 11 "Search" inverted. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { deleteStudy } from '../../src/archive/studies.ts';
 import { agent, fill, getJson, openDoor, type Door, type JsonDataSet } from './door.ts';
 
 let door: Door;
@@ -152,13 +153,40 @@ test('QIDO-9: All Series carries study attributes, All Instances those of study 
   );
 });
 
-test('QIDO-10: a boolean option that is not done is matched literally, with a Warning', async () => {
-  const response = await get('/studies?PatientID=P1&multiplevaluematching=true');
-  assert.equal(((await response.json()) as unknown[]).length, 1);
-  assert.equal(
-    response.headers.get('warning'),
-    `299 ${door.url}: The multiplevaluematching parameter is not supported. Only literal matching has been performed.`,
-  );
+test('QIDO-10: emptyvaluematching and multiplevaluematching are done, so no Warning says that they are not', async () => {
+  const response = await get('/studies?ModalitiesInStudy=CT%5CMR&multiplevaluematching=true');
+  assert.equal(((await response.json()) as unknown[]).length, 3);
+  assert.equal(response.headers.get('warning'), null);
+  assert.equal((await get('/studies?ModalitiesInStudy=CT%5CPT&multiplevaluematching=true')).status, 204);
+  assert.equal((await studiesOf('/studies?AccessionNumber=%22%22&emptyvaluematching=true')).length, 3);
+  assert.equal((await get('/studies?PatientID=%22%22&emptyvaluematching=true')).status, 204);
+  assert.equal((await get('/studies?AccessionNumber=%22%22')).status, 204);
+});
+
+test('QIDO-14: a time zone whose plus became a blank is understood, one that is none is 400', async () => {
+  for (const offset of ['+0100', '%2B0100', '%200100', '-0330'])
+    assert.deepEqual(
+      await studiesOf(`/studies?StudyDate=20240102&TimezoneOffsetFromUTC=${offset}`),
+      ['2.25.2'],
+      offset,
+    );
+  assert.equal((await get('/studies?StudyDate=20240102&TimezoneOffsetFromUTC=SECRET')).status, 400);
+});
+
+test('QIDO-15: a private key is matched and returned with its creator; without one it is 400, as key and in includefield', async () => {
+  await fill(door, { studyInstanceUID: '2.25.9', privateText: 'seven', patientID: 'P9', pixels: null });
+  const [study = {}, ...more] = await getJson(`${door.url}/studies?00090010=PHANTOM&00091010=seven`);
+  assert.deepEqual([study['0020000D']?.Value, more.length], [['2.25.9'], 0]);
+  assert.deepEqual(study['00091010']?.Value, ['seven']);
+  const [instance = {}] = await getJson(`${door.url}/instances?PatientID=P9&00090042=PHANTOM&includefield=00094210`);
+  assert.deepEqual([instance['00090042']?.Value, instance['00094210']?.Value], [['PHANTOM'], ['seven']]);
+  assert.equal((await get('/studies?00090010=OTHER&00091010=seven')).status, 204);
+  for (const query of ['00091010=SECRET', 'PatientID=P9&includefield=00091010', '00090010=&00091010=SECRET']) {
+    const response = await get(`/studies?${query}`);
+    assert.equal(response.status, 400, query);
+    assert.ok(!(await response.text()).includes('SECRET'));
+  }
+  await deleteStudy(door.gateway.archive, '2.25.9');
 });
 
 test('QIDO-11: fuzzy matching contains what literal matching finds', async () => {
@@ -183,7 +211,7 @@ test('HTTP-1: HEAD is answered like GET without a body, another method is 405 wi
   assert.equal(await head.text(), '');
   const wrong = await agent(door).delete('/dicom-web/studies');
   assert.equal(wrong.status, 405);
-  assert.equal(wrong.headers['allow'], 'GET, HEAD, POST');
+  assert.equal(wrong.headers['allow'], 'GET, HEAD, POST, OPTIONS');
 });
 
 test('HTTP-2: what is no resource is 404 without repeating the path, a path that does not decode is 400', async () => {

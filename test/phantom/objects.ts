@@ -43,6 +43,14 @@ export interface ObjectOptions {
   readonly seriesNumber?: number;
   readonly instanceNumber?: number;
   readonly scheduledProcedureStepID?: string;
+  /** Items of the Request Attributes Sequence: step and procedure. */
+  readonly requests?: readonly (readonly [step: string, procedure: string])[];
+  readonly timezone?: string;
+  readonly referringPhysician?: string;
+  /** Several with backslashes between. */
+  readonly readingPhysicians?: string;
+  readonly acquisitionDateTime?: string;
+  readonly otherPatientIDs?: readonly string[];
   readonly rows?: number;
   readonly columns?: number;
   readonly bitsAllocated?: 1 | 8 | 16 | 32;
@@ -166,13 +174,16 @@ function writeDataSet(sink: Sink, options: ObjectOptions, uids: Uids): void {
   text(0x00080016, 'UI', options.sopClassUID ?? CT_IMAGE);
   text(0x00080018, 'UI', uids.sop);
   text(0x00080020, 'DA', options.studyDate ?? '20240917');
+  text(0x0008002a, 'DT', options.acquisitionDateTime);
   text(0x00080030, 'TM', options.studyTime ?? '101500');
   text(0x00080050, 'SH', options.accessionNumber ?? '');
   text(0x00080060, 'CS', options.modality ?? 'CT');
   text(0x00080070, 'LO', 'Phantom Makers');
-  text(0x00080090, 'PN', '');
+  text(0x00080090, 'PN', options.referringPhysician ?? '');
+  text(0x00080201, 'SH', options.timezone);
   text(0x00081030, 'LO', options.studyDescription);
   text(0x0008103e, 'LO', options.seriesDescription);
+  text(0x00081060, 'PN', options.readingPhysicians);
   if (options.privateText !== undefined) {
     text(0x00090010, 'LO', 'PHANTOM');
     text(0x00091010, 'UT', options.privateText);
@@ -181,6 +192,15 @@ function writeDataSet(sink: Sink, options: ObjectOptions, uids: Uids): void {
   text(0x00100020, 'LO', options.patientID ?? 'P1');
   text(0x00100030, 'DA', '');
   text(0x00100040, 'CS', 'O');
+  if (options.otherPatientIDs !== undefined) {
+    const sequence = beginSequence(sink, 0x00101002);
+    for (const id of options.otherPatientIDs) {
+      const item = beginItem(sink);
+      text(0x00100020, 'LO', id);
+      endItem(sink, item);
+    }
+    endSequence(sink, sequence);
+  }
   text(0x00180015, 'CS', options.bodyPart);
   text(0x00180050, 'DS', '1.5');
   text(0x0020000d, 'UI', uids.study);
@@ -192,12 +212,16 @@ function writeDataSet(sink: Sink, options: ObjectOptions, uids: Uids): void {
   text(0x00200037, 'DS', '1\\0\\0\\0\\1\\0');
   text(0x00200052, 'UI', uidFrom('phantom frame of reference', uids.study));
   if (options.pixels !== null) writeImagePixel(sink, options);
-  if (options.scheduledProcedureStepID !== undefined) {
+  const { scheduledProcedureStepID: step } = options;
+  const requests = options.requests ?? (step === undefined ? undefined : [[step, 'RP1'] as const]);
+  if (requests !== undefined) {
     const sequence = beginSequence(sink, 0x00400275);
-    const item = beginItem(sink);
-    text(0x00400009, 'SH', options.scheduledProcedureStepID);
-    text(0x00401001, 'SH', 'RP1');
-    endItem(sink, item);
+    for (const [scheduled, procedure] of requests) {
+      const item = beginItem(sink);
+      text(0x00400009, 'SH', scheduled);
+      text(0x00401001, 'SH', procedure);
+      endItem(sink, item);
+    }
     endSequence(sink, sequence);
   }
   if (options.extendedOffsets !== undefined) {

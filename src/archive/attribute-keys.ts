@@ -1,0 +1,193 @@
+/**
+ * Attributes that can be matched besides those with a column: one row for each value, of whatever level. Private ones are found by
+ * their creator, since the block they lie in differs between objects (PS3.5 7.8.1).
+ */
+import type { Database } from '../database.ts';
+import { tagKey } from '../dicom/data-set.ts';
+import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../dicom/dictionary.ts';
+import type { DicomJson } from '../dicom/json.ts';
+import { foldPerson, type Level } from './attributes.ts';
+import { dateTimeBounds, timeBounds } from './moments.ts';
+import { enterName, forgetName } from './names.ts';
+
+/** How values compare. */
+export type ValueKind = 'text' | 'name' | 'uid' | 'number' | 'date' | 'time' | 'datetime';
+
+const LEVEL_NUMBERS: Readonly<Record<Level, number>> = { study: 0, series: 1, instance: 2 };
+
+const paths = (...keys: string[]): readonly (readonly number[])[] => keys.map((key) => key.split('.').map(tag));
+
+/** By level; sequences are matched item by item, each path by itself. */
+export const ATTRIBUTE_KEYS: Readonly<Record<Level, readonly (readonly number[])[]>> = {
+  study: paths(
+    'OtherPatientIDsSequence.PatientID',
+    'IssuerOfPatientID',
+    'InstitutionName',
+    'NameOfPhysiciansReadingStudy',
+    'AdmittingDiagnosesDescription',
+    'ProcedureCodeSequence.CodeValue',
+    'ClinicalTrialProtocolID',
+    'ClinicalTrialSubjectID',
+    'ClinicalTrialTimePointID',
+  ),
+  series: paths(
+    'SeriesDate',
+    'Manufacturer',
+    'ManufacturerModelName',
+    'StationName',
+    'OperatorsName',
+    'PerformingPhysicianName',
+    'ProtocolName',
+    'Laterality',
+    'FrameOfReferenceUID',
+    'PerformedProcedureStepID',
+    'PerformedProtocolCodeSequence.CodeValue',
+    'AnatomicRegionSequence.CodeValue',
+  ),
+  instance: paths('AcquisitionDateTime', 'ContentDate'),
+};
+
+/** Of one instance; further private values cannot be matched. */
+const MOST_PRIVATE_VALUES = 256;
+const MOST_PRIVATE_CHARACTERS = 128;
+
+export function kindOfVr(vr: string): ValueKind | undefined {
+  switch (vr) {
+    case 'AE':
+    case 'AS':
+    case 'CS':
+    case 'LO':
+    case 'LT':
+    case 'SH':
+    case 'ST':
+    case 'UC':
+    case 'UR':
+    case 'UT':
+      return 'text';
+    case 'PN':
+      return 'name';
+    case 'UI':
+      return 'uid';
+    case 'DA':
+      return 'date';
+    case 'TM':
+      return 'time';
+    case 'DT':
+      return 'datetime';
+    case 'DS':
+    case 'IS':
+    case 'FD':
+    case 'FL':
+    case 'SL':
+    case 'SS':
+    case 'UL':
+    case 'US':
+      return 'number';
+    default:
+      return undefined;
+  }
+}
+
+/** The rows of a study, series or instance, in place of those it had. Must run inside a transaction. */
+export function enterKeys(database: Database, level: Level, owner: number, object: DicomJson): void {
+  const rows: (readonly [path: string, value: string])[] = [];
+  for (const path of ATTRIBUTE_KEYS[level]) {
+    const kind = kindOfVr(vrOf(path.at(-1) ?? 0) ?? 'UN');
+    if (kind !== undefined) for (const value of valuesAt(object, path, kind)) rows.push([pathName(path), value]);
+  }
+  if (level === 'instance') rows.push(...privateRows(object));
+  else forgetKeys(database, level, owner);
+  for (const [path, value] of new Map(rows.map((row) => [row.join('\n'), row])).values()) {
+    database.run(
+      'INSERT INTO attribute_key (level, owner, path, value) VALUES (?, ?, ?, ?)',
+      LEVEL_NUMBERS[level],
+      owner,
+      path,
+      value,
+    );
+    if (isNamePath(path)) enterName(database, value);
+  }
+}
+
+export function forgetKeys(database: Database, level: Level, owner: number): void {
+  const number = LEVEL_NUMBERS[level];
+  const rows = database.all('SELECT path, value FROM attribute_key WHERE level = ? AND owner = ?', number, owner);
+  if (rows.length === 0) return;
+  database.run('DELETE FROM attribute_key WHERE level = ? AND owner = ?', number, owner);
+  for (const { path, value } of rows) if (isNamePath(String(path))) forgetName(database, String(value));
+}
+
+/** `00101002.00100020` */
+export function pathName(path: readonly number[]): string {
+  return path.map(tagKey).join('.');
+}
+
+/** A private attribute whatever its block: `0009xx01` of a creator; only the creator: `0009xxxx`. */
+export function privatePath(privateTag: number, creator: string): string {
+  const group = tagKey(privateTag).slice(0, 4);
+  return isPrivateCreator(privateTag) ? `${group}xxxx` : `${group}xx${tagKey(privateTag).slice(6)} ${creator.trim()}`;
+}
+
+function isNamePath(path: string): boolean {
+  return !path.includes('x') && vrOf(Number.parseInt(path.slice(-8), 16)) === 'PN';
+}
+
+function valuesAt(object: DicomJson, path: readonly number[], kind: ValueKind): string[] {
+  const [first = 0, ...below] = path;
+  const element = object[tagKey(first)];
+  if (element === undefined || !('Value' in element) || element.Value === undefined) return [];
+  if (below.length > 0) return element.vr === 'SQ' ? element.Value.flatMap((item) => valuesAt(item, below, kind)) : [];
+  return element.Value.map((value: unknown) => comparable(value, kind)).filter((value) => value !== '');
+}
+
+/** '' for what is no value of its kind. */
+function comparable(value: unknown, kind: ValueKind): string {
+  if (kind === 'name') return foldPerson(value);
+  const text = typeof value === 'string' ? value.trim() : typeof value === 'number' ? String(value) : '';
+  switch (kind) {
+    case 'date':
+      return /^\d{8}$/.test(text) ? text : '';
+    case 'time':
+      return timeBounds(text)?.[0] ?? '';
+    case 'datetime':
+      return dateTimeBounds(text)?.[0] ?? '';
+    case 'number':
+      return text !== '' && Number.isFinite(Number(text)) ? String(Number(text)) : '';
+    case 'text':
+    case 'uid':
+      return text;
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** Names inside private elements are matched as text, without the index of names. */
+function privateRows(object: DicomJson): (readonly [string, string])[] {
+  const rows: (readonly [string, string])[] = [];
+  for (const [key, element] of Object.entries(object)) {
+    const at = Number.parseInt(key, 16);
+    if (!isPrivate(at) || !('Value' in element)) continue;
+    if (isPrivateCreator(at)) {
+      for (const creator of valuesAt(object, [at], 'text')) rows.push([privatePath(at, ''), creator]);
+      continue;
+    }
+    const kind = kindOfVr(element.vr);
+    const creatorTag = privateCreatorTag(at);
+    if (kind === undefined || creatorTag === undefined) continue;
+    const [creator] = valuesAt(object, [creatorTag], 'text');
+    if (creator === undefined) continue;
+    for (const value of valuesAt(object, [at], kind))
+      if (value.length <= MOST_PRIVATE_CHARACTERS) rows.push([privatePath(at, creator), value]);
+  }
+  return rows.slice(0, MOST_PRIVATE_VALUES);
+}
+
+/** Owners at `level` of which some row, their own or of what is below them, satisfies `inner` on attribute_key.value. */
+export function ownersWhere(level: Level, rowLevel: Level, inner: string): string {
+  const rows = `attribute_key.level = ${LEVEL_NUMBERS[rowLevel]} AND attribute_key.path = ?${inner}`;
+  if (rowLevel !== 'instance' || level === 'instance')
+    return `${rowLevel}.id IN (SELECT attribute_key.owner FROM attribute_key WHERE ${rows})`;
+  const column = level === 'study' ? 'holder.study' : 'holder.id';
+  return `${level}.id IN (SELECT ${column} FROM attribute_key CROSS JOIN instance AS bearer ON bearer.id = attribute_key.owner
+    CROSS JOIN series AS holder ON holder.id = bearer.series WHERE ${rows})`;
+}

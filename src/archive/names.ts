@@ -1,0 +1,198 @@
+/**
+ * Person names made searchable (PS3.4 C.2.2.2.1.1, C.2.2.2.4): every distinct folded name once, with an index of its pieces, so that
+ * wild cards and fuzzy matching look up names and never walk the studies.
+ */
+import type { Database } from '../database.ts';
+
+/** Letters that have no decomposition but that people write without their stroke. */
+const LETTERS: Readonly<Record<string, string>> = {
+  ß: 'ss',
+  ø: 'o',
+  ł: 'l',
+  đ: 'd',
+  ð: 'd',
+  þ: 'th',
+  æ: 'ae',
+  œ: 'oe',
+  ı: 'i',
+};
+
+/** Names compare without case, accents, width and empty trailing components or groups. */
+export function foldName(name: string): string {
+  const folded = name
+    .normalize('NFKD')
+    .replace(/\p{Mn}/gu, '')
+    .toLowerCase()
+    .replace(/[ßøłđðþæœı]/g, (letter) => LETTERS[letter] ?? letter)
+    .split('=')
+    .map((group) => withoutTrailing(group, '^ ').trim())
+    .join('=');
+  return withoutTrailing(folded, '=');
+}
+
+function withoutTrailing(text: string, characters: string): string {
+  let end = text.length;
+  while (end > 0 && characters.includes(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
+}
+
+/** Makes a folded name findable. Must run inside a transaction. */
+export function enterName(database: Database, folded: string): void {
+  if (folded === '') return;
+  const { changes, lastId } = database.run('INSERT OR IGNORE INTO name (folded) VALUES (?)', folded);
+  if (changes === 0) return;
+  database.run('INSERT INTO name_token (rowid, tokens) VALUES (?, ?)', lastId, tokensOf(folded).join(' '));
+}
+
+/** Takes out a name that nobody bears any more. Must run inside a transaction. */
+export function forgetName(database: Database, folded: string): void {
+  const row = database.get(
+    `SELECT id FROM name WHERE folded = ? AND NOT EXISTS (SELECT 1 FROM study WHERE patient_name = name.folded)
+       AND NOT EXISTS (SELECT 1 FROM study WHERE referring_physician = name.folded)
+       AND NOT EXISTS (SELECT 1 FROM attribute_key WHERE value = name.folded)`,
+    folded,
+  );
+  if (row === undefined) return;
+  database.run('DELETE FROM name_token WHERE rowid = ?', Number(row['id']));
+  database.run('DELETE FROM name WHERE id = ?', Number(row['id']));
+}
+
+/** Condition on a column that holds folded names; undefined when any name fits. */
+export interface NameCondition {
+  readonly sql: string;
+  readonly values: readonly string[];
+}
+
+/**
+ * A value without `=` is matched against each component group; with it, group by group, those left empty matching all. Fuzzy matching
+ * adds the names in which every word of the value begins a word or sounds like one, whatever the order and the component.
+ */
+export function nameCondition(column: string, value: string, fuzzy: boolean): NameCondition {
+  const name = foldName(value);
+  if (name === '') return { sql: `${column} <> ''`, values: [] };
+  const literal = literalCondition(name);
+  const words = fuzzy ? fuzzyQuery(name) : undefined;
+  const sound = words === undefined ? [] : [words];
+  const or = sound.map(() => ' OR name.id IN (SELECT rowid FROM name_token WHERE name_token MATCH ?)').join('');
+  return {
+    sql: `${column} IN (SELECT name.folded FROM name WHERE (${literal.sql})${or})`,
+    values: [...literal.values, ...sound],
+  };
+}
+
+function literalCondition(name: string): NameCondition {
+  const grams = [...new Set(literalRuns(name).flatMap(gramsOf))];
+  const found = 'name.id IN (SELECT rowid FROM name_token WHERE name_token MATCH ?) AND ';
+  const prefix = grams.length === 0 ? '' : found;
+  const values = grams.length === 0 ? [] : [grams.join(' ')];
+  if (name.includes('=')) {
+    const pattern = name
+      .split('=')
+      .map((group) => (group === '' ? '*' : globOf(group)))
+      .join('=');
+    return { sql: `${prefix}(name.folded GLOB ? OR name.folded GLOB ?)`, values: [...values, pattern, `${pattern}=*`] };
+  }
+  const group = globOf(name);
+  const sql = 'name.folded GLOB ? OR name.folded GLOB ? OR name.folded GLOB ? OR name.folded GLOB ?';
+  return { sql: `${prefix}(${sql})`, values: [...values, group, `${group}=*`, `*=${group}`, `*=${group}=*`] };
+}
+
+/** DICOM's wild cards are those of GLOB, which has brackets besides. */
+export function globOf(pattern: string): string {
+  return pattern.replaceAll('[', '[[]');
+}
+
+/** What stands between wild cards and component group delimiters. */
+function literalRuns(pattern: string): string[] {
+  return pattern.split(/[*?=]+/).filter((run) => run !== '');
+}
+
+/** The pieces of three characters, or the whole of what is shorter. */
+function gramsOf(run: string): string[] {
+  const characters = [...run];
+  if (characters.length <= 3) return [gramToken(characters)];
+  return characters.slice(2).map((_, at) => gramToken(characters.slice(at, at + 3)));
+}
+
+function tokensOf(folded: string): string[] {
+  const tokens = new Set<string>();
+  for (const group of folded.split('=')) {
+    const characters = [...group];
+    for (const [at] of characters.entries())
+      for (let length = 1; length <= 3 && at + length <= characters.length; length++)
+        tokens.add(gramToken(characters.slice(at, at + length)));
+    for (const word of [...wordsOf(group), ...runTogether(group)]) {
+      tokens.add(wordToken(word));
+      const sound = soundOf(word);
+      if (sound !== undefined) tokens.add(`s${sound}`);
+    }
+  }
+  return [...tokens];
+}
+
+/** Words in hexadecimal, so that no tokenizer has an opinion on them and a prefix is a prefix of characters. */
+function hex(text: string): string {
+  return [...text].map((character) => (character.codePointAt(0) ?? 0).toString(16).padStart(6, '0')).join('');
+}
+
+const gramToken = (characters: readonly string[]): string => `g${hex(characters.join(''))}`;
+const wordToken = (word: string): string => `w${hex(word)}`;
+
+function wordsOf(text: string): string[] {
+  return text
+    .replace(/['’.]/g, '')
+    .split(/[\s^=,*?\-‐-―・]+/u)
+    .filter((word) => word !== '');
+}
+
+/** A component, and the whole group, written without blanks and hyphens: Van den Berg, 山田太郎. */
+function runTogether(group: string): string[] {
+  return [group, ...group.split('^')].map((part) => wordsOf(part).join('')).filter((part) => part !== '');
+}
+
+/** Undefined when nothing is left to look for. */
+function fuzzyQuery(name: string): string | undefined {
+  const words = wordsOf(name);
+  if (words.length === 0) return undefined;
+  const each = words.map((word) => {
+    const sound = soundOf(word);
+    return sound === undefined ? `${wordToken(word)}*` : `(${wordToken(word)}* OR s${sound})`;
+  });
+  return `(${each.join(' AND ')}) OR ${wordToken(words.join(''))}*`;
+}
+
+const CYRILLIC: Readonly<Record<string, string>> = Object.fromEntries(
+  [...'абвгдежзиклмнопрстуфхцчшщыэюя'].map((letter, at) => [
+    letter,
+    'a b v g d e j z i k l m n o p r s t u f h ts ch sh sh y e yu ya'.split(' ')[at] ?? '',
+  ]),
+);
+const SOUNDS: Readonly<Record<string, string>> = Object.fromEntries(
+  ['bfpvw', 'cgjkqsxz', 'dt', 'l', 'mn', 'r'].flatMap((letters, at) =>
+    [...letters].map((letter) => [letter, String(at + 1)]),
+  ),
+);
+const MOST_SOUNDS = 6;
+
+/**
+ * How a word of Latin or Cyrillic letters sounds: the classes of its consonants as Soundex has them, the first letter among them;
+ * undefined for what is too short to tell, or of another script.
+ */
+function soundOf(word: string): string | undefined {
+  const latin = [...word].map((letter) => CYRILLIC[letter] ?? letter).join('');
+  if (!/^[a-zьъ]{3,}$/.test(latin)) return undefined;
+  const plain = latin
+    .replace(/[ьъ]/g, '')
+    .replace(/ph/g, 'f')
+    .replace(/tz|ts/g, 'z')
+    .replace(/^(k|g|p)n/, 'n');
+  let code = /^[aeiouy]/.test(plain) ? '0' : '';
+  let last = '';
+  for (const letter of plain) {
+    const sound = SOUNDS[letter] ?? '';
+    if (sound !== '' && sound !== last) code += sound;
+    // H and W between two consonants do not part them, vowels do.
+    if (letter !== 'h') last = sound;
+  }
+  return code.length < 2 ? undefined : code.slice(0, MOST_SOUNDS);
+}

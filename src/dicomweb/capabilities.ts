@@ -1,0 +1,166 @@
+/**
+ * Retrieve Capabilities (PS3.18 8.9, Annex H): the table that routes, told to machines as WADL or as the same tree in JSON, the whole
+ * service or what lies below one resource.
+ */
+import { matchingKeys, type Level } from '../archive/search.ts';
+import { keywordOf } from '../dicom/dictionary.ts';
+import { negotiate, sendBytes, type Exchange } from './exchange.ts';
+import type { Offer } from './media-type.ts';
+import { MAX_RESULTS } from './qido.ts';
+import type { Route } from './router.ts';
+import { BOOLEAN_PARAMETERS } from './search-request.ts';
+
+const WADL: Offer = { multipart: false, type: 'application/vnd.sun.wadl+xml' };
+const JSON_FORM: Offer = { multipart: false, type: 'application/json' };
+
+export interface Parameter {
+  readonly name: string;
+  readonly style: 'query' | 'header';
+  readonly type: string;
+  readonly options?: readonly string[];
+}
+
+export interface Method {
+  readonly name: string;
+  readonly id: string;
+  readonly parameters: readonly Parameter[];
+  readonly accepts: readonly string[];
+  readonly statuses: readonly number[];
+  readonly representations: readonly string[];
+}
+
+/** One step of a path, `{name}` where any UID, number or list may stand. */
+export interface Resource {
+  readonly path: string;
+  readonly methods: readonly Method[];
+  readonly resources: readonly Resource[];
+}
+
+const STATUSES: Readonly<Record<Route['transaction'], readonly number[]>> = {
+  Search: [200, 204, 400, 401, 403, 406, 413],
+  Retrieve: [200, 206, 304, 400, 401, 403, 404, 406, 410],
+  Store: [200, 202, 400, 401, 403, 409, 413, 415, 503],
+  Delete: [204, 401, 403, 404, 409, 410],
+};
+
+export function describeMethod(route: Route): Method {
+  const parameters: Parameter[] = [];
+  if (route.transaction === 'Search') parameters.push(...searchParameters(levelOf(route)));
+  if (route.representations.length > 0) {
+    const options = route.representations;
+    parameters.push({ name: 'Accept', style: 'header', type: 'xsd:string', options });
+    parameters.push({ name: 'accept', style: 'query', type: 'xsd:string', options });
+  }
+  const words = route.path.split(/[^A-Za-z]+/).filter((word) => word !== '');
+  return {
+    name: route.method,
+    id: route.transaction + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join(''),
+    parameters,
+    accepts: route.accepts,
+    statuses: STATUSES[route.transaction],
+    representations: route.representations,
+  };
+}
+
+/** What a search resource answers with, by the last word of its path. */
+export function levelOf({ path }: Route): Level {
+  return path.endsWith('/studies') ? 'study' : path.endsWith('/series') ? 'series' : 'instance';
+}
+
+function searchParameters(level: Level): Parameter[] {
+  const text = (name: string, type = 'xsd:string'): Parameter => ({ name, style: 'query', type });
+  return [
+    ...matchingKeys(level).map((path) => text(path.map(keywordOf).join('.'))),
+    ...BOOLEAN_PARAMETERS.map((name): Parameter => ({ ...text(name, 'xsd:boolean'), options: ['true', 'false'] })),
+    text('includefield'),
+    text('limit', 'xsd:nonNegativeInteger'),
+    text('offset', 'xsd:nonNegativeInteger'),
+  ];
+}
+
+/** The tree of paths below `base`, which is `/` for the whole service. */
+export function resourceTree(routes: readonly Route[], base: string): Resource[] {
+  const below = base === '/' ? '' : base;
+  const wanted = routes.filter(({ path }) => path === below || path.startsWith(`${below}/`));
+  const parent = below.slice(0, below.lastIndexOf('/'));
+  return childrenOf(wanted, below === '' ? '' : parent);
+}
+
+function childrenOf(routes: readonly Route[], parent: string): Resource[] {
+  const steps = new Set(routes.map(({ path }) => path.slice(parent.length + 1).split('/')[0] ?? ''));
+  return [...steps]
+    .filter((step) => step !== '')
+    .map((step) => {
+      const path = `${parent}/${step}`;
+      return {
+        path: /^[:*]/.test(step) ? `{${step.slice(1)}}` : step,
+        methods: routes.filter((route) => route.path === path).map(describeMethod),
+        resources: childrenOf(
+          routes.filter((route) => route.path.startsWith(`${path}/`)),
+          path,
+        ),
+      };
+    });
+}
+
+/** Answers OPTIONS that is no browser's preflight. `path` is a row's path, or `/`. */
+export async function retrieveCapabilities(
+  exchange: Exchange,
+  routes: readonly Route[],
+  path: string,
+  allowed: readonly string[],
+): Promise<void> {
+  const { response, baseUrl } = exchange;
+  const { offer } = negotiate(exchange, [WADL, JSON_FORM]);
+  const resources = resourceTree(routes, path);
+  response.setHeader('Allow', allowed.join(', '));
+  response.setHeader('Cache-Control', 'no-cache');
+  const parent = path === '/' ? '' : path.slice(0, path.lastIndexOf('/')).replace(/[:*](\w+)/g, '{$1}');
+  const base = baseUrl + parent;
+  const text =
+    offer === WADL
+      ? formatWadl(base, resources)
+      : JSON.stringify({ base, limits: { maxResults: MAX_RESULTS }, resources });
+  await sendBytes(exchange, 200, offer.type, Buffer.from(text));
+}
+
+export function formatWadl(base: string, resources: readonly Resource[]): string {
+  return (
+    `<?xml version="1.0" encoding="UTF-8"?>\n<application xmlns="http://wadl.dev.java.net/2009/02" ` +
+    `xmlns:xsd="http://www.w3.org/2001/XMLSchema">\n<resources base="${escape(base)}">\n` +
+    `${resources.map(formatResource).join('')}</resources>\n</application>\n`
+  );
+}
+
+function formatResource({ path, methods, resources }: Resource): string {
+  const name = /^\{(\w+)\}$/.exec(path)?.[1];
+  const own = name === undefined ? '' : `<param name="${name}" style="template" type="xsd:string" required="true"/>\n`;
+  return (
+    `<resource path="${escape(path)}">\n${own}${methods.map(formatMethod).join('')}` +
+    `${resources.map(formatResource).join('')}</resource>\n`
+  );
+}
+
+function formatMethod({ name, id, parameters, accepts, statuses, representations }: Method): string {
+  const types = (list: readonly string[]): string =>
+    list.map((type) => `<representation mediaType="${escape(type)}"/>\n`).join('');
+  const answers = statuses.map((status) =>
+    status === 200
+      ? `<response status="200">\n${types(representations)}</response>\n`
+      : `<response status="${status}"/>\n`,
+  );
+  return (
+    `<method name="${name}" id="${id}">\n<request>\n${parameters.map(formatParameter).join('')}${types(accepts)}</request>\n` +
+    `${answers.join('')}</method>\n`
+  );
+}
+
+function formatParameter({ name, style, type, options = [] }: Parameter): string {
+  const attributes = `name="${escape(name)}" style="${style}" type="${type}"`;
+  if (options.length === 0) return `<param ${attributes}/>\n`;
+  return `<param ${attributes}>\n${options.map((value) => `<option value="${escape(value)}"/>\n`).join('')}</param>\n`;
+}
+
+function escape(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
+}

@@ -1,0 +1,106 @@
+/** Retrieve Metadata (PS3.18 10.4.1.1.2): what the archive keeps ready is sent as it is; JSON for a scope, or XML an instance a part. */
+import { pipeline } from 'node:stream/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  inflateText,
+  metadataOf,
+  seriesIn,
+  seriesText,
+  withBase,
+  type DeflatedText,
+  type SeriesVersion,
+} from '../archive/metadata.ts';
+import type { DicomJson } from '../dicom/json.ts';
+import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, takesGzip, type Exchange } from './exchange.ts';
+import { deflated, gzipPieces } from './gzip-pieces.ts';
+import type { OutgoingPart } from './multipart.ts';
+import { formatNativeModel } from './native-model.ts';
+import { fingerprint, isUnchanged, scopeOf, sendMultipart, versionIn } from './wado.ts';
+
+export async function retrieveMetadata(exchange: Exchange): Promise<void> {
+  const { gateway, request, response, baseUrl } = exchange;
+  const { offer } = negotiate(exchange, [DICOM_JSON, DICOM_XML]);
+  const scope = scopeOf(exchange);
+  const zipped = offer === DICOM_JSON && takesGzip(exchange);
+  const form = `metadata ${offer.type}${zipped ? ' gzip' : ''}`;
+  const tag = fingerprint([versionIn(exchange, scope)], form);
+  response.vary('Accept-Encoding');
+  if (isUnchanged(exchange, tag)) return;
+  if (offer === DICOM_XML) {
+    await sendMultipart(exchange, offer.type, tag, xmlParts(metadataOf(gateway.archive, scope), baseUrl));
+    return;
+  }
+  if (scope.sopInstanceUID !== undefined) {
+    const objects = [...metadataOf(gateway.archive, scope)].map((text) => withBase(text, baseUrl));
+    await sendBytes(exchange, 200, offer.type, Buffer.from(`[${objects.join(',')}]`));
+    return;
+  }
+  const series = seriesIn(gateway.archive, scope);
+  response.statusCode = 200;
+  response.setHeader('Content-Type', offer.type);
+  if (zipped) response.setHeader('Content-Encoding', 'gzip');
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  const texts = arrayOf(exchange, series);
+  await pipeline(inTurns(zipped ? gzipPieces(texts) : inflated(texts)), response);
+}
+
+const OPEN = deflated('[');
+const COMMA = deflated(',');
+const CLOSE = deflated(']');
+
+function* arrayOf({ gateway, baseUrl }: Exchange, series: readonly SeriesVersion[]): Generator<DeflatedText> {
+  yield OPEN;
+  let first = true;
+  for (const one of series) {
+    let empty = true;
+    for (const text of seriesText(gateway.archive, one, baseUrl)) {
+      if (!first && empty) yield COMMA;
+      empty = false;
+      yield text;
+    }
+    if (!empty) first = false;
+  }
+  yield CLOSE;
+}
+
+function* inflated(texts: Iterable<DeflatedText>): Generator<Buffer> {
+  for (const text of texts) yield inflateText(text);
+}
+
+const ENOUGH_BYTES = 16_384;
+
+/** Small pieces together, but the first object at once; between large ones others get their turn. */
+async function* inTurns(pieces: Iterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  let waiting: Buffer[] = [];
+  let bytes = 0;
+  let sent = 0;
+  for (const piece of pieces) {
+    waiting.push(piece);
+    bytes += piece.length;
+    // The opening bracket waits for the first object.
+    if (bytes < ENOUGH_BYTES && (sent > 0 || waiting.length < 2)) continue;
+    yield Buffer.concat(waiting);
+    sent += bytes;
+    waiting = [];
+    bytes = 0;
+    await nextTurn();
+  }
+  if (waiting.length > 0) yield Buffer.concat(waiting);
+}
+
+function* xmlParts(objects: Iterable<string>, baseUrl: string): Generator<OutgoingPart> {
+  for (const text of objects) {
+    const object = JSON.parse(withBase(text, baseUrl)) as DicomJson;
+    const body = Buffer.from(formatNativeModel(object));
+    const uid = (key: string): string => {
+      const element = object[key];
+      const [value] = element !== undefined && 'Value' in element ? (element.Value ?? []) : [];
+      return String(value);
+    };
+    const location = `${baseUrl}/studies/${uid('0020000D')}/series/${uid('0020000E')}/instances/${uid('00080018')}/metadata`;
+    yield { contentType: DICOM_XML.type, contentLocation: location, lengthBytes: body.length, body };
+  }
+}

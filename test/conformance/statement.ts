@@ -1,0 +1,138 @@
+/**
+ * The conformance statement (PS3.2), made of the tables that the code uses. Run it to write conformance/statement.md; a test checks
+ * that the file is what the tables say.
+ */
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { formatTag } from '../../src/dicom/data-set.ts';
+import { keywordOf } from '../../src/dicom/dictionary.ts';
+import { REFUSALS } from '../../src/dicom/refusal.ts';
+import { storageSopClasses } from '../../src/dicom/sop-class.ts';
+import { transferSyntaxes } from '../../src/dicom/transfer-syntax.ts';
+import { matchingTable, type Level } from '../../src/archive/search.ts';
+import { describeMethod } from '../../src/dicomweb/capabilities.ts';
+import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
+import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
+import { ROUTES } from '../../src/dicomweb/router.ts';
+
+export const STATEMENT = fileURLToPath(new URL('../../conformance/statement.md', import.meta.url));
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+const hex = (status: number): string => status.toString(16).toUpperCase().padStart(4, '0');
+
+function routes(): string {
+  const rows = ROUTES.map((route) => {
+    const { representations, accepts, statuses } = describeMethod(route);
+    const types = [...accepts.map((type) => `takes \`${type}\``), ...representations.map((type) => `\`${type}\``)];
+    const path = `\`${route.path.replace(/[:*](\w+)/g, '{$1}')}\``;
+    return [route.transaction, route.method, path, route.roles.join(', '), types.join('<br>'), statuses.join(', ')];
+  });
+  return table(['Transaction', 'Method', 'Resource', 'Role', 'Media types, default first', 'Statuses'], rows);
+}
+
+function keys(level: Level): string {
+  const rows = matchingTable(level)
+    .filter((key) => key.level === level)
+    .map(({ path, matching }) => [path.map(keywordOf).join('.'), path.map(formatTag).join(' > '), matching]);
+  return table(['Attribute', 'Tag', 'Matching'], rows);
+}
+
+function syntaxes(): string {
+  const rows = [...transferSyntaxes()]
+    .filter(({ referenced }) => !referenced)
+    .map(({ name, uid, compression, mediaType }) => [name, `\`${uid}\``, compression, mediaType ?? 'none by itself']);
+  return table(['Transfer syntax', 'UID', 'Compression', 'Media type of a frame'], rows);
+}
+
+function refusals(): string {
+  const rows = Object.entries(REFUSALS).map(([reason, { dimseStatus, failureReason, httpStatus }]) => [
+    reason,
+    String(httpStatus),
+    hex(failureReason),
+    hex(dimseStatus),
+  ]);
+  return table(['Reason', 'HTTP status', 'Failure Reason (0008,1197)', 'DIMSE status'], rows);
+}
+
+/** The whole file. */
+export function formatStatement(): string {
+  const classes = storageSopClasses().map(({ name, uid }) => [name, `\`${uid}\``]);
+  return `# DICOM conformance statement
+
+Isthmus is a gateway between a PACS and those who work with its images: it de-identifies what it receives, stores it, serves it over
+DICOMweb under pseudonyms, and sends results back. This statement has the order of PS3.2. It is made of the tables that the program
+uses (\`node test/conformance/statement.ts\`); a test fails when it is not what they say.
+
+## 1. Media types and services: PS3.18 Studies Service
+
+The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
+
+${routes()}
+
+### 1.1 Search (QIDO-RS)
+
+- At most ${MAX_RESULTS} results in one answer; how many are left is told by \`Warning: 299\`. An answer that would be longer than 64 Mi characters is 413.
+- Nothing found is 204 (\`http.emptySearch: 200\` makes it 200 with an empty array).
+- Order: studies by Study Date and Study Time, newest first, then Study Instance UID; series and instances by number, then UID.
+- \`fuzzymatching\`, \`emptyvaluematching\`, \`multiplevaluematching\`, \`includefield\`, \`limit\` and \`offset\` are supported at every resource.
+- Text is compared as it is written, case and accents included, without blanks at its ends. \`*\` and \`?\` are wild cards in text and names only; a value has at most 1024 characters and 10 \`*\`.
+- Person names are compared without case, accents (all combining marks) and width; letters without a decomposition are spelled out (\`ß\` as \`ss\`, \`ø\` as \`o\`, \`æ\` as \`ae\`). A value without \`=\` is matched against each component group, one with \`=\` group by group. Wild cards reach over components, not over groups.
+- Fuzzy matching adds to what literal matching finds: names in which every word of the value begins a word, or has the sound of one (Latin and Cyrillic letters), in any order and component; hyphens, apostrophes and blanks do not count.
+- Multiple values (PS3.4 C.2.2.2.8) are parted by a backslash and all have to be there. Without \`multiplevaluematching\`, values of Modalities in Study parted by a backslash are alternatives.
+- Whole numbers and decimal strings are compared as numbers (PS3.4 C.2.2.2.1).
+- A date range and a time range of the same study or procedure step are one interval. Timezone Offset From UTC as a key tells the zone of the dates and times of the query; a study that declares no offset is taken to be in that zone.
+- Keys of one Request Attributes Sequence are matched in the same item.
+- A private attribute needs its Private Creator as a key, in whatever block; text, numbers and names of up to 128 characters can be matched, 256 values of an instance. A study or series matches when one of its instances does.
+- An unknown, malformed, repeated or unsupported key, or a value that is none, is 400 and named by its key.
+
+Study keys:
+
+${keys('study')}
+
+Series keys, besides those of studies:
+
+${keys('series')}
+
+Instance keys, besides those of studies and series:
+
+${keys('instance')}
+
+### 1.2 Deviations from PS3.18
+
+- A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
+- One object by itself may be stored as single-part \`application/dicom\`.
+- \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
+- \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax.
+- The bulkdata and pixeldata resources (CP-2040) give encapsulated pixel data frame by frame in the stored transfer syntax; 206 when some of it is left out because its syntax was not asked for.
+- A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.
+
+### 1.3 Browsers
+
+Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
+
+## 2. Transfer syntaxes
+
+What can be stored; a retrieval gives the stored syntax where it is asked for by its UID, by \`*\`, or by no type at all.
+
+${syntaxes()}
+
+## 3. Status codes
+
+${refusals()}
+
+## 4. Character sets
+
+Every Specific Character Set of PS3.3 C.12.1.1.2 is read. DICOM JSON and queries are UTF-8.
+
+## 5. Security
+
+Bearer tokens (RFC 6750) with the roles named above; TLS 1.2 or later. Without tokens only callers on this machine are served. Rows of the audit trail bear the event names of PS3.15 A.5.3.
+
+## 6. Storage SOP classes
+
+${table(['SOP class', 'UID'], classes)}
+`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(STATEMENT, formatStatement());
