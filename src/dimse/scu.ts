@@ -6,7 +6,15 @@ import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { Ending, ServiceUser } from './association.ts';
 import type { AssociateAccept } from './association-items.ts';
-import { CommandField, DATA_SET_FOLLOWS, NO_DATA_SET, PRIORITY_MEDIUM, RESPONSE_BIT, Status, isPending } from './command.ts';
+import {
+  CommandField,
+  DATA_SET_FOLLOWS,
+  NO_DATA_SET,
+  PRIORITY_MEDIUM,
+  RESPONSE_BIT,
+  Status,
+  isPending,
+} from './command.ts';
 import type { Command } from './command.ts';
 import { MessageReader, sendCommand, sendMessage } from './message.ts';
 import type { DataSetSource, DataSetStream, Message } from './message.ts';
@@ -22,7 +30,11 @@ export interface ProposedClass {
 }
 
 /** What the peer asks of us on our own association: C-STORE during C-GET, N-EVENT-REPORT. Resolves with the status to answer. */
-export type Serve = (request: { readonly command: Command; readonly context: AcceptedContext; readonly dataSet: DataSetStream }) => Promise<number>;
+export type Serve = (request: {
+  readonly command: Command;
+  readonly context: AcceptedContext;
+  readonly dataSet: DataSetStream;
+}) => Promise<number>;
 
 export interface ScuOptions {
   readonly host: string;
@@ -219,12 +231,7 @@ export class Association implements ServiceUser {
   }
 
   /** Sends a request and resolves with its response; the message id is given here. */
-  perform(
-    contextId: number,
-    command: Command,
-    dataSet?: DataSetSource,
-    takePending?: TakePending,
-  ): Promise<Command> {
+  perform(contextId: number, command: Command, dataSet?: DataSetSource, takePending?: TakePending): Promise<Command> {
     const turn = this.#last.then(() => this.#perform(contextId, command, dataSet, takePending));
     this.#last = turn.catch(() => undefined);
     return turn;

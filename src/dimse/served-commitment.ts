@@ -83,7 +83,11 @@ export async function serveReport(
 }
 
 /** The status that refuses a request for another class or instance than the one there is (PS3.7 10.1.1, 10.1.4). */
-function refuse(operation: Operation, classUID: string | undefined, instanceUID: string | undefined): number | undefined {
+function refuse(
+  operation: Operation,
+  classUID: string | undefined,
+  instanceUID: string | undefined,
+): number | undefined {
   if (operation.message.command.MessageID === undefined) return Status.missingAttribute;
   if (operation.sopClassUID !== STORAGE_COMMITMENT || classUID !== STORAGE_COMMITMENT) {
     return Status.sopClassNotSupported;
