@@ -2,6 +2,7 @@
 import type { DataSet } from '../dicom/data-set.ts';
 import type { CommitmentReport, ReferencedInstance } from './commitment.ts';
 import type { DataSetSource } from './message.ts';
+import type { ScuTls } from './scu.ts';
 import type { QueryRoot } from './sop-classes.ts';
 
 export interface AssociationInfo {
@@ -56,7 +57,7 @@ export interface Destination {
   readonly host: string;
   readonly port: number;
   readonly aeTitle: string;
-  readonly tls?: { readonly ca?: string | Buffer };
+  readonly tls?: ScuTls;
 }
 
 export interface Retrieval {

@@ -5,7 +5,7 @@
  */
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
-import type { Node } from '../config.ts';
+import type { Node, Proof } from '../config.ts';
 import { reidentify } from '../deidentify/reidentify.ts';
 import { ledgerState, writeLedger, type LedgerRow, type LedgerState } from '../delivery/ledger.ts';
 import type { Delivered, Outgoing } from '../delivery/outgoing.ts';
@@ -47,7 +47,7 @@ export function scheduleDelivery(
 export interface DeliverResult {
   readonly node: string;
   readonly objects: number;
-  readonly proof: 'read-back' | 'status';
+  readonly proof: Proof;
 }
 
 /** An object on its way, under both its names. */
