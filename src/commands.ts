@@ -23,6 +23,7 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { buildApp, listen } from './server.ts';
 import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { storeHandlers } from './workflow/receive.ts';
 import { startTimetable } from './workflow/timetable.ts';
@@ -131,7 +132,7 @@ async function serve(): Promise<number> {
               },
             }),
       },
-      { ...storeHandlers(gateway), ...queryHandlers(gateway) },
+      { ...storeHandlers(gateway), ...queryHandlers(gateway), ...commitmentHandlers(gateway) },
     );
     const timetable = startTimetable(gateway);
     const address = server.address();

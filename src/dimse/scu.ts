@@ -186,6 +186,8 @@ export class Association implements ServiceUser {
   #waiting = false;
   /** Operations go one after another: the end of the last one. */
   #last: Promise<unknown> = Promise.resolve();
+  /** What the peer has sent is being taken: its end. */
+  #held: Promise<void> = Promise.resolve();
   #open: { resolve: () => void; reject: (error: Error) => void } | undefined;
   #parted: (() => void) | undefined;
 
@@ -249,8 +251,14 @@ export class Association implements ServiceUser {
     sendCommand(this.#machine, pending.contextId, command, { maxPduLength: this.#peerMaxPduLength });
   }
 
+  get isEnded(): boolean {
+    return this.#machine.ending !== undefined;
+  }
+
   async release(): Promise<void> {
     await this.#last;
+    // What the peer has asked of us gets its answer first.
+    await this.#held;
     const parted = new Promise<void>((resolve) => (this.#parted = resolve));
     if (this.#machine.release()) await parted;
     if (this.#machine.ending?.how !== 'released') throw this.#failure();
@@ -364,7 +372,7 @@ export class Association implements ServiceUser {
     const wasWaiting = this.#waiting;
     this.#waiting = false;
     this.#reader.isBusy = true;
-    work.then(
+    this.#held = work.then(
       () => {
         this.#waiting = wasWaiting;
         this.#reader.isBusy = false;

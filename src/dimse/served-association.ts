@@ -168,6 +168,9 @@ export class ServedAssociation implements ServiceUser {
     // A release in the middle of a message leaves the rest of it unsent.
     if (this.#reader.isReading) this.#reader.fail(new Error('the association was released inside a data set'));
     this.#cancel?.abort();
+    // Who parts answers no more.
+    this.#pending?.reject(new Error('the peer parts without an answer'));
+    this.#pending = undefined;
     if (this.#cancel === undefined) this.#machine.respondRelease();
   }
 
@@ -233,7 +236,11 @@ export class ServedAssociation implements ServiceUser {
     this.#cancel = new AbortController();
     this.#servedMessageId = command.MessageID;
     this.#reader.isBusy = !LISTENING.has(command.CommandField);
-    this.#serving = this.#serve(message, this.#cancel.signal).then(() => {
+    const served = this.#serve(message, this.#cancel.signal).catch((error: unknown) => {
+      this.#event('serving-failed', { reason: error instanceof Error ? error.name : typeof error });
+      this.#machine.abort('an error of our own');
+    });
+    this.#serving = served.then(() => {
       this.#cancel = undefined;
       this.#reader.isBusy = false;
       const next = this.#next;
@@ -395,8 +402,12 @@ export class ServedAssociation implements ServiceUser {
       CommandDataSetType: dataSet === undefined ? NO_DATA_SET : DATA_SET_FOLLOWS,
     };
     const options = this.#sendOptions();
-    if (dataSet === undefined) sendCommand(this.#machine, contextId, response, options);
-    else {
+    if (dataSet === undefined) {
+      sendCommand(this.#machine, contextId, response, options);
+      this.#peerTurns++;
+      await this.#machine.drained();
+      this.#peerTurns--;
+    } else {
       const bytes = writeIdentifier(dataSet, transferSyntaxUID);
       await sendMessage(this.#machine, { contextId, command: response, dataSet: bytes }, options);
     }

@@ -2,6 +2,7 @@
  * C-FIND, C-MOVE and C-GET for viewers without DICOMweb: answered from the archive, so from pseudonyms alone. Who may ask stands in
  * `dimse.viewers`; where C-MOVE may go, in nodes.yaml as a receiver of pseudonyms and nowhere else.
  */
+import { setImmediate } from 'node:timers/promises';
 import { instanceOf, instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { countsOfPatient, searchPatients, studyUIDsOfPatient, type PatientCounts } from '../archive/patients.ts';
 import { matchingKeys, search, type Level, type Match } from '../archive/search.ts';
@@ -74,8 +75,8 @@ async function* findMatches(
         yield { identifier: fromDicomJson(shown), keysUnsupported: searched.keysUnsupported };
       }
       if (page.length < PAGE) return;
-      // Others' turn between two looks.
-      await Promise.resolve();
+      // Others have their turn between two looks into the index.
+      await setImmediate();
     }
   } finally {
     recordAudit(gateway.audit, 'Query', association.callingAE, { service: 'C-FIND', level: query.level, matches });
