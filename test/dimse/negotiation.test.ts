@@ -98,5 +98,8 @@ test('a private class is taken where it is configured, and any class where all a
   assert.equal(answerContext(proposed, { moreClasses: new Set() }).result, 3);
   assert.equal(answerContext(proposed, { moreClasses: new Set([proposed.abstractSyntax]) }).result, 0);
   assert.equal(answerContext(proposed, { moreClasses: new Set(['*']) }).result, 0);
-  assert.equal(answerContext({ ...proposed, transferSyntaxUIDs: ['1.2.3'] }, { moreClasses: new Set(['*']) }).result, 4);
+  assert.equal(
+    answerContext({ ...proposed, transferSyntaxUIDs: ['1.2.3'] }, { moreClasses: new Set(['*']) }).result,
+    4,
+  );
 });
