@@ -151,7 +151,7 @@ test('COMMIT-3: without a report an object is not proven; one that comes after a
   assert.deepEqual(before.states(), Array<string>(SLICES).fill('pushed'));
   await performer.stop();
   const { config, log } = opened.gateway;
-  await closeGateway(opened.gateway);
+  await opened.close();
 
   const again = await openGateway(config, log, () => opened.clock.now);
   t.after(() => closeGateway(again));
