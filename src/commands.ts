@@ -27,6 +27,8 @@ import { adminRouter, consoleRouter } from './admin/router.ts';
 import { buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
 import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import { commitmentHandlers } from './workflow/commit.ts';
+import { queryHandlers } from './workflow/query-retrieve.ts';
 import { storeHandlers } from './workflow/receive.ts';
 import { startTimetable } from './workflow/timetable.ts';
 
@@ -134,7 +136,7 @@ async function serve(): Promise<number> {
               },
             }),
       },
-      storeHandlers(gateway),
+      { ...storeHandlers(gateway), ...queryHandlers(gateway), ...commitmentHandlers(gateway) },
     );
     const timetable = startTimetable(gateway);
     const address = server.address();

@@ -40,29 +40,42 @@ export interface DimseConfig {
   readonly aeTitle: string;
   readonly calledAEs: readonly string[];
   readonly callingAEs: readonly string[];
+  /** Who may search and retrieve. */
+  readonly viewers: ReadonlySet<string>;
+  /** Whose requests for storage commitment are answered. */
+  readonly commitTo: ReadonlySet<string>;
   readonly maxAssociations: number;
   readonly idleMs: number;
   readonly tls: TlsFiles | undefined;
 }
 
+export interface DimseAddress {
+  readonly aeTitle: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly authorities: string | undefined;
+  /** C-STORE side by side, at most. */
+  readonly associations: number;
+}
+
+/** Takes objects as they lie in the archive, by C-MOVE. No `Node`, so that neither can be taken for the other. */
+export interface Receiver {
+  readonly name: string;
+  readonly dimse: DimseAddress;
+}
+
+/** Takes results, re-identified. */
 export interface Node {
   readonly name: string;
-  readonly dimse:
-    | {
-        readonly aeTitle: string;
-        readonly host: string;
-        readonly port: number;
-        readonly tls: boolean;
-        readonly authorities: string | undefined;
-        /** C-STORE side by side, at most. */
-        readonly associations: number;
-      }
-    | undefined;
+  readonly dimse: DimseAddress | undefined;
   readonly dicomweb:
     { readonly url: string; readonly authorization: string | undefined; readonly timeoutMs: number } | undefined;
   readonly deliverBy: 'dimse' | 'dicomweb';
-  readonly proof: 'read-back' | 'status';
+  readonly proof: Proof;
 }
+
+export type Proof = 'read-back' | 'status' | 'storage-commitment';
 
 export interface Config {
   readonly folder: string;
@@ -87,6 +100,8 @@ export interface Config {
   /** 64 hexadecimal digits; undefined: the key is in a file of the data folder. */
   readonly crosswalkKeyHex: string | undefined;
   readonly nodes: ReadonlyMap<string, Node>;
+  /** By AE title. */
+  readonly receivers: ReadonlyMap<string, Receiver>;
   readonly rules: Rules;
   /** Parsed profile files by name; their meaning is deidentify's. */
   readonly profiles: ReadonlyMap<string, unknown>;
@@ -110,7 +125,7 @@ export function readConfig(given: Environment = process.env): Config {
   const tokens = gateway.access?.tokens ?? [];
   refuseEqualTokens(tokens, located);
   refuseOpenDoors(http, dimse, tokens);
-  const nodes = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
+  const { nodes, receivers } = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
   const profiles = readProfiles(folder);
   const crosswalkKeyHex = environment['ISTHMUS_CROSSWALK_KEY'];
   if (crosswalkKeyHex !== undefined && !/^[0-9a-fA-F]{64}$/.test(crosswalkKeyHex)) {
@@ -145,6 +160,7 @@ export function readConfig(given: Environment = process.env): Config {
     logLevel: gateway.log ?? 'info',
     crosswalkKeyHex,
     nodes,
+    receivers,
     rules: readRules(folder, nodes, profiles),
     profiles,
   };
@@ -186,6 +202,8 @@ interface GatewayFile {
     readonly aeTitle?: string;
     readonly calledAEs?: readonly string[];
     readonly callingAEs?: readonly string[];
+    readonly viewers?: readonly string[];
+    readonly commitTo?: readonly string[];
     readonly maxAssociations?: number;
     readonly idleSeconds?: number;
     readonly tls?: TlsNames;
@@ -213,24 +231,29 @@ interface TlsNames {
 }
 
 interface NodesFile {
-  readonly nodes: Readonly<
-    Record<
-      string,
-      {
-        readonly dimse?: {
-          readonly aeTitle: string;
-          readonly host: string;
-          readonly port: number;
-          readonly tls?: boolean;
-          readonly authorities?: string;
-          readonly associations?: number;
-        };
-        readonly dicomweb?: { readonly url: string; readonly authorization?: string; readonly timeoutSeconds?: number };
-        readonly deliverBy: 'dimse' | 'dicomweb';
-        readonly proof: 'read-back' | 'status';
-      }
-    >
-  >;
+  readonly nodes: Readonly<Record<string, ResultNodeFile | ReceiverFile>>;
+}
+
+interface DimseAddressFile {
+  readonly aeTitle: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: boolean;
+  readonly authorities?: string;
+  readonly associations?: number;
+}
+
+interface ResultNodeFile {
+  readonly receives?: 'results';
+  readonly dimse?: DimseAddressFile;
+  readonly dicomweb?: { readonly url: string; readonly authorization?: string; readonly timeoutSeconds?: number };
+  readonly deliverBy: 'dimse' | 'dicomweb';
+  readonly proof: Proof;
+}
+
+interface ReceiverFile {
+  readonly receives: 'pseudonyms';
+  readonly dimse: DimseAddressFile;
 }
 
 function httpConfig(gateway: GatewayFile, environment: Environment, folder: string): HttpConfig {
@@ -256,6 +279,8 @@ function dimseConfig(gateway: GatewayFile, environment: Environment, folder: str
     aeTitle: dimse.aeTitle ?? 'ISTHMUS',
     calledAEs: dimse.calledAEs ?? [],
     callingAEs: dimse.callingAEs ?? [],
+    viewers: new Set(dimse.viewers),
+    commitTo: new Set(dimse.commitTo),
     maxAssociations: dimse.maxAssociations ?? 32,
     idleMs: (dimse.idleSeconds ?? 60) * 1000,
     tls: dimse.tls === undefined ? undefined : readTls(dimse.tls, folder),
@@ -309,8 +334,14 @@ function isLocal(host: string): boolean {
   return host === 'localhost' || isLoopback(host);
 }
 
-function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Map<string, Node> {
+interface Nodes {
+  readonly nodes: Map<string, Node>;
+  readonly receivers: Map<string, Receiver>;
+}
+
+function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Nodes {
   const nodes = new Map<string, Node>();
+  const receivers = new Map<string, Receiver>();
   for (const [name, node] of Object.entries((value as NodesFile).nodes)) {
     const refuse = (key: string, sentence: string): never => {
       throw new Refusal(
@@ -318,20 +349,23 @@ function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Map<string, No
         `nodes.yaml line ${lineOf(['nodes', name, key])}: node ${name} ${sentence}`,
       );
     };
+    const dimse = node.dimse && addressOf(node.dimse, folder);
+    if (node.receives === 'pseudonyms') {
+      const address = dimse ?? refuse('dimse', 'receives pseudonyms but has no dimse section');
+      const { aeTitle } = address;
+      if (receivers.has(aeTitle)) refuse('dimse', 'has the AE title of another receiver of pseudonyms');
+      receivers.set(aeTitle, { name, dimse: address });
+      continue;
+    }
     if (node[node.deliverBy] === undefined)
       refuse('deliverBy', `delivers by ${node.deliverBy} but has no ${node.deliverBy} section`);
     if (node.proof === 'read-back' && node.dicomweb === undefined)
       refuse('proof', 'has proof read-back, which needs a dicomweb section');
+    if (node.proof === 'storage-commitment' && dimse === undefined)
+      refuse('proof', 'has proof storage-commitment, which needs a dimse section');
     nodes.set(name, {
       name,
-      dimse: node.dimse && {
-        aeTitle: node.dimse.aeTitle,
-        host: node.dimse.host,
-        port: node.dimse.port,
-        tls: node.dimse.tls ?? false,
-        authorities: node.dimse.authorities === undefined ? undefined : readPem(node.dimse.authorities, folder),
-        associations: node.dimse.associations ?? 4,
-      },
+      dimse,
       dicomweb: node.dicomweb && {
         url: node.dicomweb.url.replace(/\/$/, ''),
         authorization: node.dicomweb.authorization,
@@ -341,7 +375,51 @@ function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Map<string, No
       proof: node.proof,
     });
   }
-  return nodes;
+  refuseTwoFaces(nodes, receivers, (name) => lineOf(['nodes', name]));
+  return { nodes, receivers };
+}
+
+/** One place cannot take both the true identity and the pseudonyms of patients: one of the two entries is a mistake. */
+function refuseTwoFaces(
+  nodes: ReadonlyMap<string, Node>,
+  receivers: ReadonlyMap<string, Receiver>,
+  lineOf: (name: string) => number,
+): void {
+  for (const receiver of receivers.values()) {
+    for (const { name, dimse, dicomweb } of nodes.values()) {
+      const { aeTitle, host, port } = receiver.dimse;
+      const same =
+        dimse !== undefined &&
+        (dimse.aeTitle === aeTitle || (hostKey(dimse.host) === hostKey(host) && dimse.port === port));
+      if (!same && (dicomweb === undefined || !isAt(dicomweb.url, host, port))) continue;
+      throw new Refusal(
+        'BadConfiguration',
+        `nodes.yaml line ${lineOf(receiver.name)}: node ${receiver.name} receives pseudonyms but has the AE title or address of ${name}, which receives results`,
+      );
+    }
+  }
+}
+
+/** Names of this machine are one. */
+function hostKey(host: string): string {
+  const lower = host.toLowerCase().replace(/\.$/, '');
+  return isLocal(lower) ? 'localhost' : lower;
+}
+
+function isAt(url: string, host: string, port: number): boolean {
+  const at = new URL(url);
+  return hostKey(at.hostname) === hostKey(host) && Number(at.port) === port;
+}
+
+function addressOf(dimse: DimseAddressFile, folder: string): DimseAddress {
+  return {
+    aeTitle: dimse.aeTitle,
+    host: dimse.host,
+    port: dimse.port,
+    tls: dimse.tls ?? false,
+    authorities: dimse.authorities === undefined ? undefined : readPem(dimse.authorities, folder),
+    associations: dimse.associations ?? 4,
+  };
 }
 
 function readProfiles(folder: string): Map<string, unknown> {

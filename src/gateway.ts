@@ -10,6 +10,7 @@ import type { Config } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
 import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
+import { MIGRATE_COMMITMENT } from './delivery/commitment.ts';
 import { MIGRATE_LEDGER } from './delivery/ledger.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { Log } from './log.ts';
@@ -68,6 +69,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
     for (const { room, steps } of [
       MIGRATE_AUDIT,
       MIGRATE_LEDGER,
+      MIGRATE_COMMITMENT,
       MIGRATE_QUARANTINE,
       MIGRATE_WORK_ITEMS,
       MIGRATE_CLOCK,

@@ -150,6 +150,43 @@ export function handBackWork(items: WorkItems, item: WorkItem): void {
   );
 }
 
+/**
+ * Lets an item rest until `at`: what it waits for is somebody else's answer. Only a wait that `counts` uses up an attempt. False: somebody
+ * else has the item now.
+ */
+export function postponeWork(
+  items: WorkItems,
+  item: WorkItem,
+  options: { readonly at: number; readonly counts: boolean },
+): boolean {
+  const { changes } = items.database.run(
+    `UPDATE work_item SET lease_until = 0, attempts = ?, next_attempt_at = ?, last_error = NULL, updated_at = ?
+     WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?`,
+    options.counts ? item.attempts : item.attempts - 1,
+    options.at,
+    items.now(),
+    item.uid,
+    item.attempts,
+  );
+  return changes > 0;
+}
+
+/** The answer is there: the study's items of this kind that rest are due now, or after a failure when their back-off is over. */
+export function hastenWork(
+  items: WorkItems,
+  kind: WorkKind,
+  studyInstanceUID: string,
+  options: { readonly afterFailure: boolean },
+): void {
+  const now = items.now();
+  for (const item of workItemsOf(items, studyInstanceUID)) {
+    if (item.kind !== kind || item.state !== 'IN PROGRESS' || item.leaseUntil > now) continue;
+    const at = options.afterFailure ? now + backOffMs(item.attempts) : now;
+    if (at < item.nextAttemptAt)
+      items.database.run('UPDATE work_item SET next_attempt_at = ?, updated_at = ? WHERE uid = ?', at, now, item.uid);
+  }
+}
+
 /** Full jitter between half and the whole of 2^attempts * 5 s, at most an hour. */
 export function backOffMs(attempts: number, random: () => number = Math.random): number {
   const whole = Math.min(3_600_000, 5000 * 2 ** Math.min(attempts, 12));

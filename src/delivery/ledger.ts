@@ -10,7 +10,7 @@ export interface LedgerRow {
   readonly seriesInstanceUID: string;
   readonly sopInstanceUID: string;
   readonly state: LedgerState;
-  /** read-back or status; undefined until proven. */
+  /** read-back, status or storage-commitment; undefined until proven. */
   readonly proof: string | undefined;
   /** DIMSE status or STOW failure reason. */
   readonly status: number;
@@ -52,6 +52,22 @@ export function writeLedger(database: Database, rows: readonly LedgerRow[]): voi
       );
     }
   });
+}
+
+/** What a node says later of an object that it was sent; what is proven stays so. */
+export function settleLedger(
+  database: Database,
+  row: Pick<LedgerRow, 'node' | 'sopInstanceUID' | 'state' | 'proof' | 'status' | 'at'>,
+): void {
+  database.run(
+    "UPDATE ledger SET state = ?, proof = ?, status = ?, at = ? WHERE node = ? AND sop_uid = ? AND state <> 'proven'",
+    row.state,
+    row.proof ?? null,
+    row.status,
+    row.at,
+    row.node,
+    row.sopInstanceUID,
+  );
 }
 
 /** Undefined: never sent there. */

@@ -2,15 +2,8 @@
 import type { Node, TlsFiles } from '../config.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { Status, isStored } from '../dimse/command.ts';
-import {
-  abort,
-  acceptedContexts,
-  openAssociation,
-  release,
-  store,
-  type Association,
-  type ScuTls,
-} from '../dimse/scu.ts';
+import { abort, acceptedContexts, openAssociation, release, store, type Association } from '../dimse/scu.ts';
+import { peerOf } from './destination.ts';
 import type { Delivered, Outgoing } from './outgoing.ts';
 import { pushByStow } from './stow-client.ts';
 
@@ -115,20 +108,10 @@ async function next(sending: Sending): Promise<Outgoing | undefined> {
 
 function openFor({ dimse, options }: Sending, object: Outgoing): Promise<Association> {
   return openAssociation({
-    host: dimse.host,
-    port: dimse.port,
+    ...peerOf(dimse, options.tls),
     callingAE: options.callingAE,
-    calledAE: dimse.aeTitle,
     contexts: [{ sopClassUID: object.sopClassUID, transferSyntaxUIDs: [object.transferSyntaxUID] }],
-    ...(dimse.tls ? { tls: tlsOf(dimse.authorities, options.tls) } : {}),
   });
-}
-
-function tlsOf(authorities: string | undefined, own: TlsFiles | undefined): ScuTls {
-  return {
-    ...(authorities === undefined ? {} : { ca: authorities }),
-    ...(own === undefined ? {} : { key: own.key, cert: own.certificate }),
-  };
 }
 
 function storeOne(association: Association, object: Outgoing): Promise<number> {

@@ -1,21 +1,29 @@
-/** DIMSE command sets, PS3.7 6.3 and Annex E: group 0000 in Implicit VR Little Endian; the DIMSE-C fields that we speak. */
+/** DIMSE command sets, PS3.7 6.3 and Annex E: group 0000 in Implicit VR Little Endian; the fields that we speak. */
 import { AbortReason, ProtocolViolation } from './violation.ts';
 
-/** PS3.7 Table E.1-1; only what is read or written here. `uid` pads with a NUL, `ae` with a space (PS3.5 6.2). */
+/** PS3.7 Table E.1-1; only what is read or written here. `uid` pads with a NUL, `text` with a space (PS3.5 6.2). */
 const FIELDS = {
   AffectedSOPClassUID: { element: 0x0002, kind: 'uid' },
   RequestedSOPClassUID: { element: 0x0003, kind: 'uid' },
   CommandField: { element: 0x0100, kind: 'number' },
   MessageID: { element: 0x0110, kind: 'number' },
   MessageIDBeingRespondedTo: { element: 0x0120, kind: 'number' },
+  MoveDestination: { element: 0x0600, kind: 'text' },
   Priority: { element: 0x0700, kind: 'number' },
   CommandDataSetType: { element: 0x0800, kind: 'number' },
   Status: { element: 0x0900, kind: 'number' },
+  ErrorComment: { element: 0x0902, kind: 'text' },
   AffectedSOPInstanceUID: { element: 0x1000, kind: 'uid' },
   RequestedSOPInstanceUID: { element: 0x1001, kind: 'uid' },
-  MoveOriginatorApplicationEntityTitle: { element: 0x1030, kind: 'ae' },
+  EventTypeID: { element: 0x1002, kind: 'number' },
+  ActionTypeID: { element: 0x1008, kind: 'number' },
+  NumberOfRemainingSuboperations: { element: 0x1020, kind: 'number' },
+  NumberOfCompletedSuboperations: { element: 0x1021, kind: 'number' },
+  NumberOfFailedSuboperations: { element: 0x1022, kind: 'number' },
+  NumberOfWarningSuboperations: { element: 0x1023, kind: 'number' },
+  MoveOriginatorApplicationEntityTitle: { element: 0x1030, kind: 'text' },
   MoveOriginatorMessageID: { element: 0x1031, kind: 'number' },
-} as const satisfies Record<string, { element: number; kind: 'uid' | 'ae' | 'number' }>;
+} as const satisfies Record<string, { element: number; kind: 'uid' | 'text' | 'number' }>;
 type Fields = typeof FIELDS;
 type FieldName = keyof Fields;
 
@@ -27,8 +35,13 @@ export type Command = {
 export const CommandField = {
   'C-STORE-RQ': 0x0001,
   'C-STORE-RSP': 0x8001,
+  'C-GET-RQ': 0x0010,
+  'C-FIND-RQ': 0x0020,
+  'C-MOVE-RQ': 0x0021,
   'C-ECHO-RQ': 0x0030,
   'C-ECHO-RSP': 0x8030,
+  'N-EVENT-REPORT-RQ': 0x0100,
+  'N-ACTION-RQ': 0x0130,
   'C-CANCEL-RQ': 0x0fff,
 } as const;
 /** Set in the command field of every response. */
@@ -39,9 +52,23 @@ export const DATA_SET_FOLLOWS = 0x0000;
 /** Priority (0000,0700): 0 medium, 1 high, 2 low. */
 export const PRIORITY_MEDIUM = 0;
 
-/** PS3.7 Annex C and PS3.4 Table B.2-1. */
+/** PS3.7 Annex C and PS3.4 Tables B.2-1, C.4-1 to C.4-3. */
 export const Status = {
   success: 0x0000,
+  pending: 0xff00,
+  /** Matches are supplied, but one or more optional keys were not matched on. */
+  pendingKeysUnsupported: 0xff01,
+  canceled: 0xfe00,
+  someFailed: 0xb000,
+  cannotCountMatches: 0xa701,
+  noneStored: 0xa702,
+  destinationUnknown: 0xa801,
+  identifierMismatch: 0xa900,
+  noSuchInstance: 0x0112,
+  noSuchEventType: 0x0113,
+  invalidArgument: 0x0115,
+  noSuchAction: 0x0123,
+  notAuthorized: 0x0124,
   missingAttribute: 0x0120,
   invalidAttributeValue: 0x0106,
   processingFailure: 0x0110,
@@ -53,6 +80,10 @@ export const Status = {
 /** A status that says the object was stored: success, or one of the warnings of PS3.4 Table B.2-1 (coercion, elements discarded, mismatch). */
 export function isStored(status: number): boolean {
   return status === Status.success || (status & 0xf000) === 0xb000;
+}
+
+export function isPending(status: number | undefined): boolean {
+  return status === Status.pending || status === Status.pendingKeysUnsupported;
 }
 
 export function hasDataSet(command: Command): boolean {
@@ -95,6 +126,11 @@ const FIELD_OF: ReadonlyMap<number, FieldName> = new Map(
   Object.entries(FIELDS).map(([name, { element }]) => [element, name as FieldName]),
 );
 
+/** A sentence of ours as (0000,0902) carries it: LO, 64 characters. */
+export function errorComment(sentence: string): string {
+  return sentence.replaceAll(/[^ -[\]-~]/g, ' ').slice(0, 64);
+}
+
 function readValue(name: FieldName, value: Buffer): number | string {
   if (FIELDS[name].kind !== 'number') {
     if (value.length > 128) throw invalid(`${name} of ${value.length} bytes`);
@@ -104,7 +140,7 @@ function readValue(name: FieldName, value: Buffer): number | string {
   return value.readUInt16LE(0);
 }
 
-function writeValue(kind: 'uid' | 'ae' | 'number', value: number | string): Buffer {
+function writeValue(kind: 'uid' | 'text' | 'number', value: number | string): Buffer {
   if (typeof value === 'number') {
     const bytes = Buffer.alloc(2);
     bytes.writeUInt16LE(value);

@@ -1,5 +1,6 @@
 /** What an acceptor says to each proposed presentation context: PS3.8 9.3.3.2, PS3.4 B.3.1, PS3.5 section 10. */
 import type { AnsweredContext, ProposedContext, RoleSelection } from './association-items.ts';
+import { QUERY_CLASSES, STORAGE_COMMITMENT, type QueryOperation } from './sop-classes.ts';
 
 export const VERIFICATION = '1.2.840.10008.1.1';
 /** PS3.7 A.2.1: the one application context there is. */
@@ -8,6 +9,7 @@ export const APPLICATION_CONTEXT = '1.2.840.10008.3.1.1.1';
 export const PROTOCOL_VERSION = 1;
 
 export const IMPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2';
+export const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 const EXPLICIT_BIG_ENDIAN = '1.2.840.10008.1.2.2';
 const STORAGE_ROOT = '1.2.840.10008.5.1.4.1.1.';
 
@@ -81,8 +83,17 @@ export function isStorageClass(sopClassUID: string): boolean {
   return sopClassUID.startsWith(STORAGE_ROOT) || OTHER_STORAGE.has(sopClassUID);
 }
 
-/** `moreClasses`: private or other SOP Classes that are taken as well; '*' takes any. */
-export function answerContext(proposed: ProposedContext, moreClasses: ReadonlySet<string>): AnsweredContext {
+/** What an SCP offers beside Verification and Storage. */
+export interface Offer {
+  /** Private or other Storage SOP Classes that are taken as well; '*' takes any. */
+  readonly moreClasses: ReadonlySet<string>;
+  readonly query?: ReadonlySet<QueryOperation>;
+  /** As SCP (somebody asks us to commit), as SCU (somebody reports what we asked for). */
+  readonly commitment?: { readonly scp: boolean; readonly scu: boolean };
+}
+
+/** `sends`: the requestor takes the SCP role for this class, so that objects go from us to it (C-GET). */
+export function answerContext(proposed: ProposedContext, offer: Offer, sends = false): AnsweredContext {
   const refused = (result: number): AnsweredContext => ({
     id: proposed.id,
     result,
@@ -90,11 +101,32 @@ export function answerContext(proposed: ProposedContext, moreClasses: ReadonlySe
     transferSyntaxUID: proposed.transferSyntaxUIDs[0] ?? IMPLICIT_LITTLE_ENDIAN,
   });
   const { abstractSyntax } = proposed;
-  const known = abstractSyntax === VERIFICATION || isStorageClass(abstractSyntax) || moreClasses.has(abstractSyntax);
-  if (!known && !moreClasses.has('*')) return refused(3);
-  const transferSyntaxUID = chooseTransferSyntax(proposed.transferSyntaxUIDs);
+  const isSmall = offersService(offer, abstractSyntax);
+  const known = abstractSyntax === VERIFICATION || isStorageClass(abstractSyntax);
+  if (!known && !isSmall && !takesAsStorage(offer, abstractSyntax)) return refused(3);
+  const transferSyntaxUID = isSmall
+    ? chooseUncompressed(proposed.transferSyntaxUIDs)
+    : ((sends ? chooseUncompressed(proposed.transferSyntaxUIDs) : undefined) ??
+      chooseTransferSyntax(proposed.transferSyntaxUIDs));
   if (transferSyntaxUID === undefined) return refused(4);
   return { id: proposed.id, result: 0, transferSyntaxUID };
+}
+
+function offersService({ query, commitment }: Offer, abstractSyntax: string): boolean {
+  const queryClass = QUERY_CLASSES.get(abstractSyntax);
+  if (queryClass !== undefined) return query?.has(queryClass.operation) === true;
+  return abstractSyntax === STORAGE_COMMITMENT && commitment !== undefined && (commitment.scp || commitment.scu);
+}
+
+/** '*' means objects: a service that is not offered is no object. */
+function takesAsStorage({ moreClasses }: Offer, abstractSyntax: string): boolean {
+  if (moreClasses.has(abstractSyntax)) return true;
+  return moreClasses.has('*') && !QUERY_CLASSES.has(abstractSyntax) && abstractSyntax !== STORAGE_COMMITMENT;
+}
+
+/** What identifiers are written in, and most stored objects can be; explicit keeps the VR of what the dictionary does not know. */
+function chooseUncompressed(proposed: readonly string[]): string | undefined {
+  return [EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN].find((uid) => proposed.includes(uid));
 }
 
 /**
@@ -112,9 +144,22 @@ export function chooseTransferSyntax(proposed: readonly string[]): string | unde
   return best;
 }
 
-/** PS3.7 D.3.3.4: whoever opens the association may be SCU; the SCP role that C-GET needs is not offered here. */
-export function answerRoles(roles: readonly RoleSelection[]): RoleSelection[] {
-  return roles.map(({ sopClassUID, scu }) => ({ sopClassUID, scu, scp: false }));
+/**
+ * PS3.7 D.3.3.4: whoever opens the association may be SCU. It may be SCP of Storage classes where C-GET is offered, and of Storage
+ * Commitment, to report what we asked for.
+ */
+export function answerRoles(roles: readonly RoleSelection[], offer: Offer): RoleSelection[] {
+  return roles.map(({ sopClassUID, scu, scp }) => ({
+    sopClassUID,
+    scu: scu && (sopClassUID !== STORAGE_COMMITMENT || offer.commitment?.scp === true),
+    scp: scp && mayBeScp(offer, sopClassUID),
+  }));
+}
+
+function mayBeScp(offer: Offer, sopClassUID: string): boolean {
+  if (sopClassUID === STORAGE_COMMITMENT) return offer.commitment?.scu === true;
+  const isObject = isStorageClass(sopClassUID) || takesAsStorage(offer, sopClassUID);
+  return isObject && offer.query?.has('get') === true;
 }
 
 /** Lower is better; Infinity = not taken. */

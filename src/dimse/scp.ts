@@ -3,9 +3,11 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Refusal } from '../dicom/refusal.ts';
-import { isAeTitle } from './negotiation.ts';
+import type { AssociationInfo, ScpHandlers, StoreRequest } from './handlers.ts';
+import { isAeTitle, type Offer } from './negotiation.ts';
 import { ServedAssociation } from './served-association.ts';
-import type { AssociationInfo, ScpHandlers, Service, StoreRequest } from './served-association.ts';
+import type { Service } from './served-association.ts';
+import type { QueryOperation } from './sop-classes.ts';
 
 export type { AssociationInfo, ScpHandlers, StoreRequest };
 
@@ -68,7 +70,7 @@ export async function startScp(options: ScpOptions, handlers: ScpHandlers): Prom
       artimMs: options.artimMs ?? DEFAULTS.artimMs,
       idleMs: options.idleMs ?? DEFAULTS.idleMs,
     },
-    moreSopClasses: new Set(options.moreSopClasses),
+    offer: offerOf(options, handlers),
     maxAssociations: options.maxAssociations ?? DEFAULTS.maxAssociations,
     established: new Set(),
   };
@@ -88,6 +90,19 @@ export async function startScp(options: ScpOptions, handlers: ScpHandlers): Prom
   await listen(server, options);
   const closeMs = options.closeMs ?? DEFAULTS.closeMs;
   return { port: (server.address() as AddressInfo).port, close: () => closeAll(server, connections, closeMs) };
+}
+
+/** What is handed in is offered. */
+function offerOf({ moreSopClasses }: ScpOptions, { find, retrieve, commit, committed }: ScpHandlers): Offer {
+  const query: QueryOperation[] = [
+    ...(find === undefined ? [] : (['find'] as const)),
+    ...(retrieve === undefined ? [] : (['move', 'get'] as const)),
+  ];
+  return {
+    moreClasses: new Set(moreSopClasses),
+    query: new Set(query),
+    commitment: { scp: commit !== undefined, scu: committed !== undefined },
+  };
 }
 
 function checkOptions({

@@ -1,4 +1,4 @@
-/** Service class user: opens associations, C-ECHO and C-STORE (PS3.7 9.1). Every failure of the far side is a Refusal DeliveryFailed. */
+/** Service class user: opens associations, C-ECHO and C-STORE (PS3.7 9.1); `scu-query` and `scu-commitment` build on it. Every failure of the far side is a Refusal DeliveryFailed. */
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
@@ -6,10 +6,18 @@ import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { Ending, ServiceUser } from './association.ts';
 import type { AssociateAccept } from './association-items.ts';
-import { CommandField, DATA_SET_FOLLOWS, NO_DATA_SET, PRIORITY_MEDIUM, RESPONSE_BIT, Status } from './command.ts';
+import {
+  CommandField,
+  DATA_SET_FOLLOWS,
+  NO_DATA_SET,
+  PRIORITY_MEDIUM,
+  RESPONSE_BIT,
+  Status,
+  isPending,
+} from './command.ts';
 import type { Command } from './command.ts';
 import { MessageReader, sendCommand, sendMessage } from './message.ts';
-import type { DataSetSource, Message } from './message.ts';
+import type { DataSetSource, DataSetStream, Message } from './message.ts';
 import { APPLICATION_CONTEXT, PROTOCOL_VERSION, VERIFICATION, isAeTitle } from './negotiation.ts';
 import type { PresentationDataValue } from './pdu.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
@@ -17,7 +25,16 @@ import { AbortReason, ProtocolViolation } from './violation.ts';
 export interface ProposedClass {
   readonly sopClassUID: string;
   readonly transferSyntaxUIDs: readonly string[];
+  /** We would be the SCP of this class on our own association (PS3.7 D.3.3.4): C-GET brings objects, or we report a commitment. */
+  readonly asScp?: boolean;
 }
+
+/** What the peer asks of us on our own association: C-STORE during C-GET, N-EVENT-REPORT. Resolves with the status to answer. */
+export type Serve = (request: {
+  readonly command: Command;
+  readonly context: AcceptedContext;
+  readonly dataSet: DataSetStream;
+}) => Promise<number>;
 
 export interface ScuOptions {
   readonly host: string;
@@ -27,6 +44,8 @@ export interface ScuOptions {
   /** One presentation context each, at most 128. */
   readonly contexts: readonly ProposedClass[];
   readonly tls?: ScuTls;
+  /** Absent: every request of the peer is answered with "unrecognized operation". */
+  readonly serve?: Serve;
   /** Default 10 000. */
   readonly connectTimeoutMs?: number;
   /** How long the peer may take to answer, or to take bytes; default 60 000. */
@@ -60,6 +79,8 @@ export interface StoreObject {
   readonly transferSyntaxUID: string;
   /** Without file meta information. */
   readonly dataSet: DataSetSource;
+  /** Whose C-MOVE led to it (PS3.7 9.1.1.1). */
+  readonly moveOriginator?: { readonly aeTitle: string; readonly messageId: number };
 }
 
 const DEFAULTS = { connectTimeoutMs: 10_000, idleMs: 60_000, artimMs: 5_000, maxPduLength: 131_072 };
@@ -111,6 +132,12 @@ export async function store(association: Association, object: StoreObject): Prom
     AffectedSOPInstanceUID: object.sopInstanceUID,
     Priority: PRIORITY_MEDIUM,
     CommandDataSetType: DATA_SET_FOLLOWS,
+    ...(object.moveOriginator === undefined
+      ? {}
+      : {
+          MoveOriginatorApplicationEntityTitle: object.moveOriginator.aeTitle,
+          MoveOriginatorMessageID: object.moveOriginator.messageId,
+        }),
   };
   return statusOf(await association.perform(context.id, command, object.dataSet));
 }
@@ -133,8 +160,13 @@ function statusOf(response: Command): number {
   return response.Status ?? Status.processingFailure;
 }
 
+/** Takes a pending response; the next one is read when it has resolved. */
+export type TakePending = (response: Command, dataSet: DataSetStream | undefined) => Promise<void>;
+
 interface Pending {
   readonly messageId: number;
+  readonly contextId: number;
+  readonly takePending: TakePending | undefined;
   readonly resolve: (response: Command) => void;
   readonly reject: (error: Error) => void;
 }
@@ -154,6 +186,8 @@ export class Association implements ServiceUser {
   #waiting = false;
   /** Operations go one after another: the end of the last one. */
   #last: Promise<unknown> = Promise.resolve();
+  /** What the peer has sent is being taken: its end. */
+  #held: Promise<void> = Promise.resolve();
   #open: { resolve: () => void; reject: (error: Error) => void } | undefined;
   #parted: (() => void) | undefined;
 
@@ -188,7 +222,9 @@ export class Association implements ServiceUser {
           implementationClassUID: IMPLEMENTATION_CLASS_UID,
           implementationVersionName: IMPLEMENTATION_VERSION_NAME,
           asyncOperations: undefined,
-          roles: [],
+          roles: options.contexts
+            .filter(({ asScp }) => asScp === true)
+            .map(({ sopClassUID }) => ({ sopClassUID, scu: false, scp: true })),
           userIdentityType: undefined,
         },
       },
@@ -197,14 +233,32 @@ export class Association implements ServiceUser {
   }
 
   /** Sends a request and resolves with its response; the message id is given here. */
-  perform(contextId: number, command: Command, dataSet?: DataSetSource): Promise<Command> {
-    const turn = this.#last.then(() => this.#perform(contextId, command, dataSet));
+  perform(contextId: number, command: Command, dataSet?: DataSetSource, takePending?: TakePending): Promise<Command> {
+    const turn = this.#last.then(() => this.#perform(contextId, command, dataSet, takePending));
     this.#last = turn.catch(() => undefined);
     return turn;
   }
 
+  /** C-CANCEL of the operation that is going on; its final response still comes (PS3.7 9.3.2.3). */
+  cancel(): void {
+    const pending = this.#pending;
+    if (pending === undefined || this.#machine.state !== 'Sta6') return;
+    const command = {
+      CommandField: CommandField['C-CANCEL-RQ'],
+      MessageIDBeingRespondedTo: pending.messageId,
+      CommandDataSetType: NO_DATA_SET,
+    };
+    sendCommand(this.#machine, pending.contextId, command, { maxPduLength: this.#peerMaxPduLength });
+  }
+
+  get isEnded(): boolean {
+    return this.#machine.ending !== undefined;
+  }
+
   async release(): Promise<void> {
     await this.#last;
+    // What the peer has asked of us gets its answer first.
+    await this.#held;
     const parted = new Promise<void>((resolve) => (this.#parted = resolve));
     if (this.#machine.release()) await parted;
     if (this.#machine.ending?.how !== 'released') throw this.#failure();
@@ -266,11 +320,18 @@ export class Association implements ServiceUser {
     this.#parted?.();
   }
 
-  async #perform(contextId: number, command: Command, dataSet: DataSetSource | undefined): Promise<Command> {
+  async #perform(
+    contextId: number,
+    command: Command,
+    dataSet: DataSetSource | undefined,
+    takePending: TakePending | undefined,
+  ): Promise<Command> {
     if (this.#machine.state !== 'Sta6') throw this.#failure();
     this.#messageId = (this.#messageId % 0xffff) + 1;
     const messageId = this.#messageId;
-    const response = new Promise<Command>((resolve, reject) => (this.#pending = { messageId, resolve, reject }));
+    const response = new Promise<Command>((resolve, reject) => {
+      this.#pending = { messageId, contextId, takePending, resolve, reject };
+    });
     // Read below; until then a rejection has somewhere to go.
     response.catch(() => undefined);
     const request = { ...command, MessageID: messageId };
@@ -290,20 +351,64 @@ export class Association implements ServiceUser {
     return response.finally(() => (this.#waiting = false));
   }
 
-  #take({ contextId, command, dataSet }: Message): void {
-    dataSet?.discard();
-    if ((command.CommandField & RESPONSE_BIT) === 0) {
-      const { CommandField: field, MessageID = 0 } = command;
-      const response = { CommandField: field | RESPONSE_BIT, MessageIDBeingRespondedTo: MessageID };
-      const answer = { ...response, CommandDataSetType: NO_DATA_SET, Status: Status.unrecognizedOperation };
-      sendCommand(this.#machine, contextId, answer, { maxPduLength: this.#peerMaxPduLength });
-    } else if (command.MessageIDBeingRespondedTo === this.#pending?.messageId) {
-      const pending = this.#pending;
-      this.#pending = undefined;
-      pending?.resolve(command);
-    } else {
+  #take(message: Message): void {
+    const { command, dataSet } = message;
+    const pending = this.#pending;
+    if ((command.CommandField & RESPONSE_BIT) === 0) this.#hold(this.#answer(message));
+    else if (pending === undefined || command.MessageIDBeingRespondedTo !== pending.messageId) {
       throw new ProtocolViolation(AbortReason.unexpectedPduParameter, 'a response to a message that was not sent');
+    } else if (isPending(command.Status) && pending.takePending !== undefined) {
+      this.#hold(pending.takePending(command, dataSet).finally(() => dataSet?.discard()));
+    } else {
+      // The list of what failed, with the last response, is of no use: each object has told its status.
+      dataSet?.discard();
+      this.#pending = undefined;
+      pending.resolve(command);
     }
+  }
+
+  /** Nothing more is read until `work` is done: what the peer sends meanwhile waits in its socket. */
+  #hold(work: Promise<void>): void {
+    const wasWaiting = this.#waiting;
+    this.#waiting = false;
+    this.#reader.isBusy = true;
+    this.#held = work.then(
+      () => {
+        this.#waiting = wasWaiting;
+        this.#reader.isBusy = false;
+        this.#machine.resume();
+      },
+      (error: unknown) => {
+        this.#pending?.reject(error instanceof Error ? error : new Error('a response could not be taken'));
+        this.#pending = undefined;
+        this.#machine.abort('a response could not be taken');
+      },
+    );
+  }
+
+  async #answer({ contextId, command, dataSet }: Message): Promise<void> {
+    const { CommandField: field, MessageID = 0, AffectedSOPClassUID, AffectedSOPInstanceUID } = command;
+    const context = this.contexts.find(({ id }) => id === contextId);
+    let status: number = Status.unrecognizedOperation;
+    if (this.#options.serve !== undefined && context !== undefined && dataSet !== undefined) {
+      try {
+        status = await this.#options.serve({ command, context, dataSet });
+      } catch (error) {
+        status = error instanceof Refusal ? error.answer.dimseStatus : Status.processingFailure;
+      }
+    }
+    dataSet?.discard();
+    await dataSet?.settled();
+    const answer = {
+      CommandField: field | RESPONSE_BIT,
+      MessageIDBeingRespondedTo: MessageID,
+      CommandDataSetType: NO_DATA_SET,
+      Status: status,
+      ...(AffectedSOPClassUID === undefined ? {} : { AffectedSOPClassUID }),
+      ...(AffectedSOPInstanceUID === undefined ? {} : { AffectedSOPInstanceUID }),
+      ...(command.EventTypeID === undefined ? {} : { EventTypeID: command.EventTypeID }),
+    };
+    sendCommand(this.#machine, contextId, answer, { maxPduLength: this.#peerMaxPduLength });
   }
 
   #failure(): Refusal {

@@ -1,61 +1,45 @@
-/** One association that a peer has opened: C-ECHO and C-STORE, PS3.7 9.1, PS3.4 Annexes A and B. */
+/** One association that a peer has opened: its messages are served one after another, C-ECHO and C-STORE here (PS3.7 9.1, PS3.4 A and B). */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { DataSet } from '../dicom/data-set.ts';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { AssociationMachine } from './association.ts';
 import type { AssociationLimits, Ending, ServiceUser } from './association.ts';
-import type { AnsweredContext, AssociateRequest } from './association-items.ts';
-import { CommandField, NO_DATA_SET, RESPONSE_BIT, Status, isStored } from './command.ts';
+import type { AnsweredContext, AssociateRequest, RoleSelection } from './association-items.ts';
+import { CommandField, DATA_SET_FOLLOWS, NO_DATA_SET, RESPONSE_BIT, Status, isStored } from './command.ts';
 import type { Command } from './command.ts';
-import { MessageReader, sendCommand } from './message.ts';
-import type { DataSetStream, Message } from './message.ts';
+import type { AssociationInfo, ScpHandlers, StoreRequest } from './handlers.ts';
+import { writeIdentifier } from './identifier.ts';
+import { MessageReader, sendCommand, sendMessage } from './message.ts';
+import type { DataSetSource, DataSetStream, Message, SendOptions } from './message.ts';
 import { APPLICATION_CONTEXT, PROTOCOL_VERSION, answerContext, answerRoles, isAeTitle } from './negotiation.ts';
+import type { Offer } from './negotiation.ts';
+import type { Operation, OutwardContext, Response } from './operation.ts';
 import type { AssociateReject, PresentationDataValue } from './pdu.ts';
+import { serveCommitment, serveReport } from './served-commitment.ts';
+import { serveFind, serveRetrieve } from './served-query.ts';
 import { AbortReason, ProtocolViolation } from './violation.ts';
-
-export interface AssociationInfo {
-  /** Ours, random; ties the events of one association together. */
-  readonly id: string;
-  readonly callingAE: string;
-  readonly calledAE: string;
-  readonly remoteAddress: string;
-  readonly tls: boolean;
-}
-
-export interface StoreRequest {
-  readonly association: AssociationInfo;
-  readonly sopClassUID: string;
-  readonly sopInstanceUID: string;
-  readonly transferSyntaxUID: string;
-  /** The data set as it arrives, without file meta information; throws when the peer goes away before its end. */
-  readonly dataSet: AsyncIterable<Buffer>;
-  /** The AE whose C-MOVE led to this object. */
-  readonly moveOriginatorAE: string | undefined;
-}
-
-export interface ScpHandlers {
-  /**
-   * Resolves with the DIMSE status to answer, after the object is durable. A Refusal answers with its own status, any other
-   * error with 0x0110; the association lives on in both cases. Bytes not read are thrown away.
-   */
-  store(request: StoreRequest): Promise<number>;
-  /** The association is over, in an orderly way or not, and the last `store` has come to its end. */
-  closed?(association: AssociationInfo, how: 'released' | 'aborted'): void;
-  /** Structured events for the log: names, ids and numbers only. */
-  event?(name: string, facts: Record<string, string | number>): void;
-}
 
 /** What all associations of one SCP share. */
 export interface Service {
   readonly titles: { readonly called: ReadonlySet<string>; readonly calling: ReadonlySet<string> };
   readonly handlers: ScpHandlers;
   readonly limits: AssociationLimits;
-  readonly moreSopClasses: ReadonlySet<string>;
+  readonly offer: Offer;
   readonly maxAssociations: number;
   /** Established ones; connections that are still talking about it are not counted. */
   readonly established: Set<ServedAssociation>;
 }
+
+/** Requests during which the peer may still say something: cancel, or answer a request of ours. */
+const LISTENING: ReadonlySet<number> = new Set([
+  CommandField['C-FIND-RQ'],
+  CommandField['C-MOVE-RQ'],
+  CommandField['C-GET-RQ'],
+  CommandField['N-ACTION-RQ'],
+  CommandField['N-EVENT-REPORT-RQ'],
+]);
 
 export class ServedAssociation implements ServiceUser {
   readonly #service: Service;
@@ -65,9 +49,21 @@ export class ServedAssociation implements ServiceUser {
   readonly #isTls: boolean;
   #info: AssociationInfo | undefined;
   #contexts = new Map<number, { readonly abstractSyntax: string; readonly transferSyntaxUID: string }>();
+  /** Contexts of which the peer is SCP. */
+  #outward: OutwardContext[] = [];
   #peerMaxPduLength = 0;
   /** The message being served; messages of one association are served one after another (no asynchronous operations). */
   #serving: Promise<void> = Promise.resolve();
+  /** Of the message being served; undefined between messages. */
+  #cancel: AbortController | undefined;
+  #servedMessageId: number | undefined;
+  /** Came while an operation is going on that listens to its peer. */
+  #next: Message | undefined;
+  /** A request of ours that the peer has not answered yet. */
+  #pending: { messageId: number; resolve: (response: Command) => void; reject: (error: Error) => void } | undefined;
+  #messageId = 0;
+  /** How many things of ours wait for the peer: for its response, or for it to take bytes. */
+  #peerTurns = 0;
   #releaseRequested = false;
   #finishing = false;
   /** What the peer called itself and us; empty while it has not, or where it is no AE title and so nothing for a log. */
@@ -92,7 +88,9 @@ export class ServedAssociation implements ServiceUser {
   /** Ends the association when the message being served has its answer. */
   finish(): void {
     this.#finishing = true;
-    if (!this.#reader.isBusy) this.#machine.abort('this side is closing');
+    // What is told to the peer bit by bit ends early; a store has its answer.
+    this.#cancel?.abort();
+    if (this.#cancel === undefined) this.#machine.abort('this side is closing');
   }
 
   judge(request: AssociateRequest): AssociateReject | undefined {
@@ -122,6 +120,8 @@ export class ServedAssociation implements ServiceUser {
     this.#service.established.add(this);
     this.#peerMaxPduLength = request.user.maxPduLength;
     const answers = this.#answerContexts(request);
+    const roles = answerRoles(request.user.roles, this.#service.offer);
+    this.#outward = this.#outwardContexts(roles);
     this.#machine.accept({
       // PS3.8 9.3.3: titles come back as they were sent; they are not tested by the requestor.
       ...request,
@@ -133,7 +133,7 @@ export class ServedAssociation implements ServiceUser {
         implementationVersionName: IMPLEMENTATION_VERSION_NAME,
         // No window in the answer = one operation at a time (PS3.7 D.3.3.3).
         asyncOperations: undefined,
-        roles: answerRoles(request.user.roles),
+        roles,
         // No server response: it would say that an identity was checked (PS3.7 D.3.3.7.2).
         userIdentityType: undefined,
       },
@@ -167,15 +167,24 @@ export class ServedAssociation implements ServiceUser {
     this.#releaseRequested = true;
     // A release in the middle of a message leaves the rest of it unsent.
     if (this.#reader.isReading) this.#reader.fail(new Error('the association was released inside a data set'));
-    if (!this.#reader.isBusy) this.#machine.respondRelease();
+    this.#cancel?.abort();
+    // Who parts answers no more.
+    this.#pending?.reject(new Error('the peer parts without an answer'));
+    this.#pending = undefined;
+    if (this.#cancel === undefined) this.#machine.respondRelease();
   }
 
   waitingForPeer(): boolean {
-    return this.#reader.isReading ? this.#reader.ready() : !this.#reader.isBusy;
+    if (this.#reader.isReading) return this.#reader.ready();
+    return this.#cancel === undefined || this.#peerTurns > 0;
   }
 
   ended(ending: Ending): void {
-    this.#reader.fail(new Error('the association ended before the data set was complete'));
+    const gone = new Error('the association ended before the data set was complete');
+    this.#reader.fail(gone);
+    this.#cancel?.abort();
+    this.#pending?.reject(gone);
+    this.#pending = undefined;
     this.#service.established.delete(this);
     const { how, sentence } = ending;
     const association = this.#info;
@@ -195,7 +204,10 @@ export class ServedAssociation implements ServiceUser {
   }
 
   #answerContexts(request: AssociateRequest): AnsweredContext[] {
-    const answers = request.contexts.map((proposed) => answerContext(proposed, this.#service.moreSopClasses));
+    const sends = new Set(request.user.roles.filter(({ scp }) => scp).map(({ sopClassUID }) => sopClassUID));
+    const answers = request.contexts.map((proposed) =>
+      answerContext(proposed, this.#service.offer, sends.has(proposed.abstractSyntax)),
+    );
     for (const [index, { id, result, transferSyntaxUID }] of answers.entries()) {
       const abstractSyntax = request.contexts[index]?.abstractSyntax;
       if (result === 0 && abstractSyntax !== undefined) this.#contexts.set(id, { abstractSyntax, transferSyntaxUID });
@@ -203,17 +215,118 @@ export class ServedAssociation implements ServiceUser {
     return answers;
   }
 
+  #outwardContexts(roles: readonly RoleSelection[]): OutwardContext[] {
+    const takes = new Set(roles.filter(({ scp }) => scp).map(({ sopClassUID }) => sopClassUID));
+    return [...this.#contexts]
+      .filter(([, { abstractSyntax }]) => takes.has(abstractSyntax))
+      .map(([id, { abstractSyntax, transferSyntaxUID }]) => ({ id, sopClassUID: abstractSyntax, transferSyntaxUID }));
+  }
+
   #take(message: Message): void {
-    this.#reader.isBusy = true;
-    this.#serving = this.#serve(message).then(() => {
+    if (this.#cancel === undefined) this.#begin(message);
+    else if (!this.#interrupts(message)) {
+      // Asynchronous operations are not negotiated: it has to wait.
+      this.#next = message;
+      this.#reader.isBusy = true;
+    }
+  }
+
+  #begin(message: Message): void {
+    const { command } = message;
+    this.#cancel = new AbortController();
+    this.#servedMessageId = command.MessageID;
+    this.#reader.isBusy = !LISTENING.has(command.CommandField);
+    const served = this.#serve(message, this.#cancel.signal).catch((error: unknown) => {
+      this.#event('serving-failed', { reason: error instanceof Error ? error.name : typeof error });
+      this.#machine.abort('an error of our own');
+    });
+    this.#serving = served.then(() => {
+      this.#cancel = undefined;
       this.#reader.isBusy = false;
+      const next = this.#next;
+      this.#next = undefined;
       if (this.#finishing) this.#machine.abort('this side is closing');
-      else if (this.#releaseRequested) this.#machine.respondRelease();
-      else this.#machine.resume();
+      else {
+        if (next !== undefined) this.#begin(next);
+        else if (this.#releaseRequested) this.#machine.respondRelease();
+        this.#machine.resume();
+      }
     });
   }
 
-  async #serve(message: Message): Promise<void> {
+  /** What belongs to the operation that is going on: its cancellation (PS3.7 9.3.2.3), and the answer to a request of ours. */
+  #interrupts({ command, dataSet }: Message): boolean {
+    const { CommandField: field, MessageIDBeingRespondedTo: about } = command;
+    if (field === CommandField['C-CANCEL-RQ']) {
+      dataSet?.discard();
+      if (about === this.#servedMessageId) this.#cancel?.abort();
+      return true;
+    }
+    if ((field & RESPONSE_BIT) === 0 || about === undefined || about !== this.#pending?.messageId) return false;
+    dataSet?.discard();
+    this.#pending.resolve(command);
+    this.#pending = undefined;
+    return true;
+  }
+
+  async #serve(message: Message, signal: AbortSignal): Promise<void> {
+    const { dataSet } = message;
+    if (!(await this.#operate(message, signal))) await this.#answer(message);
+    dataSet?.discard();
+    await dataSet?.settled();
+  }
+
+  /** True for what an operation has answered itself. */
+  async #operate(message: Message, signal: AbortSignal): Promise<boolean> {
+    const operation = this.#operation(message, signal);
+    const { find, retrieve, commit, committed } = this.#service.handlers;
+    if (operation === undefined) return false;
+    switch (message.command.CommandField) {
+      case CommandField['C-FIND-RQ']:
+        if (find === undefined) return false;
+        await serveFind(operation, find);
+        return true;
+      case CommandField['C-MOVE-RQ']:
+      case CommandField['C-GET-RQ']:
+        if (retrieve === undefined) return false;
+        await serveRetrieve(
+          operation,
+          message.command.CommandField === CommandField['C-GET-RQ'] ? 'get' : 'move',
+          retrieve,
+        );
+        return true;
+      case CommandField['N-ACTION-RQ']:
+        if (commit === undefined) return false;
+        await serveCommitment(operation, commit);
+        return true;
+      case CommandField['N-EVENT-REPORT-RQ']:
+        if (committed === undefined) return false;
+        await serveReport(operation, committed);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #operation(message: Message, signal: AbortSignal): Operation | undefined {
+    const context = this.#contexts.get(message.contextId);
+    const association = this.#info;
+    if (context === undefined || association === undefined) return undefined;
+    return {
+      association,
+      message,
+      sopClassUID: context.abstractSyntax,
+      transferSyntaxUID: context.transferSyntaxUID,
+      signal,
+      outward: this.#outward,
+      respond: (fields, dataSet) => this.#respondWith(message, context.transferSyntaxUID, fields, dataSet),
+      perform: (contextId, command, dataSet) => this.#perform(contextId, command, dataSet),
+      event: (name, facts) => this.#event(name, facts),
+    };
+  }
+
+  /** C-STORE, C-ECHO, and what nobody here understands. */
+  async #answer(message: Message): Promise<void> {
     const { command, dataSet } = message;
     // There is nothing to cancel: a C-STORE is atomic (PS3.7 9.3.2.3); responses to us answer no question of ours.
     const isRequest =
@@ -273,6 +386,57 @@ export class ServedAssociation implements ServiceUser {
       ...(AffectedSOPInstanceUID === undefined ? {} : { AffectedSOPInstanceUID }),
     };
     sendCommand(this.#machine, contextId, response, { maxPduLength: this.#peerMaxPduLength });
+  }
+
+  async #respondWith(
+    { contextId, command }: Message,
+    transferSyntaxUID: string,
+    fields: Response,
+    dataSet: DataSet | undefined,
+  ): Promise<void> {
+    const response: Command = {
+      ...(command.AffectedSOPClassUID === undefined ? {} : { AffectedSOPClassUID: command.AffectedSOPClassUID }),
+      ...fields,
+      CommandField: command.CommandField | RESPONSE_BIT,
+      MessageIDBeingRespondedTo: command.MessageID ?? 0,
+      CommandDataSetType: dataSet === undefined ? NO_DATA_SET : DATA_SET_FOLLOWS,
+    };
+    const options = this.#sendOptions();
+    if (dataSet === undefined) {
+      sendCommand(this.#machine, contextId, response, options);
+      this.#peerTurns++;
+      await this.#machine.drained();
+      this.#peerTurns--;
+    } else {
+      const bytes = writeIdentifier(dataSet, transferSyntaxUID);
+      await sendMessage(this.#machine, { contextId, command: response, dataSet: bytes }, options);
+    }
+  }
+
+  async #perform(contextId: number, command: Command, dataSet: DataSetSource): Promise<Command> {
+    if (this.#machine.state !== 'Sta6') throw new Error('the association is not open for requests');
+    this.#messageId = (this.#messageId % 0xffff) + 1;
+    const messageId = this.#messageId;
+    const response = new Promise<Command>((resolve, reject) => (this.#pending = { messageId, resolve, reject }));
+    // Awaited below; until then a rejection has somewhere to go.
+    response.catch(() => undefined);
+    try {
+      const request = { ...command, MessageID: messageId };
+      await sendMessage(this.#machine, { contextId, command: request, dataSet }, this.#sendOptions());
+    } catch (error) {
+      // Half a data set cannot be taken back (PS3.7 9.3.1).
+      this.#machine.abort('the object could not be read to its end');
+      throw error;
+    }
+    this.#peerTurns++;
+    return response.finally(() => this.#peerTurns--);
+  }
+
+  #sendOptions(): SendOptions {
+    return {
+      maxPduLength: this.#peerMaxPduLength,
+      waiting: (isWaiting) => (this.#peerTurns += isWaiting ? 1 : -1),
+    };
   }
 
   #event(name: string, facts: Record<string, string | number>): void {

@@ -68,6 +68,20 @@ export function matchAdmission(rules: Rules, facts: AdmissionFacts): AdmissionRu
   );
 }
 
+/** The projects that objects of this sender can be admitted to, as far as titles and door decide it. */
+export function admissionProjects(
+  rules: Rules,
+  sender: Pick<AdmissionFacts, 'callingAE' | 'calledAE' | 'door'>,
+): string[] {
+  const open = rules.admission.filter(
+    ({ when }) =>
+      fits(when.callingAE, sender.callingAE) &&
+      fits(when.calledAE, sender.calledAE) &&
+      (when.door === undefined || when.door === sender.door),
+  );
+  return [...new Set(open.map(({ project }) => project))];
+}
+
 function admissionVerdict(rule: string, expression: Expression, facts: AdmissionFacts): boolean {
   try {
     return expression({

@@ -5,8 +5,16 @@
  */
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
-import type { Node } from '../config.ts';
+import type { Node, Proof } from '../config.ts';
+import { resolveUid } from '../deidentify/crosswalk.ts';
 import { reidentify } from '../deidentify/reidentify.ts';
+import {
+  abandonTransaction,
+  askForCommitment,
+  openTransaction,
+  transactionOf,
+  waitingSince,
+} from '../delivery/commitment.ts';
 import { ledgerState, writeLedger, type LedgerRow, type LedgerState } from '../delivery/ledger.ts';
 import type { Delivered, Outgoing } from '../delivery/outgoing.ts';
 import { push } from '../delivery/push.ts';
@@ -14,8 +22,10 @@ import { searchPatientIDs, searchSeries } from '../delivery/read-back.ts';
 import { asciiValue, textValue } from '../dicom/data-set.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import { newUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
 import { scheduleWork, type WorkItem } from '../workitems.ts';
+import { takeReport } from './commit.ts';
 import { rememberOutgoing } from './returning.ts';
 
 /** About a day with the queue's back-off. */
@@ -47,8 +57,20 @@ export function scheduleDelivery(
 export interface DeliverResult {
   readonly node: string;
   readonly objects: number;
-  readonly proof: 'read-back' | 'status';
+  readonly proof: Proof;
 }
+
+/** Everything has gone; the node's commitment is still to come. */
+export interface DeliverWait {
+  readonly waitUntil: number;
+  /** What the node had refused was sent again, or its word had not come in time. */
+  readonly counts: boolean;
+}
+
+/** A node that has not reported a commitment after so long is asked again. */
+const ASK_AGAIN_MS = 6 * 3_600_000;
+/** References of one request for commitment. */
+const COMMITMENT_PORTION = 1000;
 
 /** An object on its way, under both its names. */
 interface Travelling {
@@ -59,7 +81,11 @@ interface Travelling {
 }
 
 /** @throws Refusal DeliveryFailed (worth another attempt), Unresolved and others (not) */
-export async function deliver(gateway: Gateway, item: WorkItem, signal?: AbortSignal): Promise<DeliverResult> {
+export async function deliver(
+  gateway: Gateway,
+  item: WorkItem,
+  signal?: AbortSignal,
+): Promise<DeliverResult | DeliverWait> {
   const { project, node: nodeName, seriesInstanceUIDs } = item.parameters as unknown as DeliverParameters;
   const node = gateway.config.nodes.get(nodeName);
   if (node === undefined) throw new Refusal('BadConfiguration', `node ${nodeName} is no longer in nodes.yaml`);
@@ -74,11 +100,26 @@ export async function deliver(gateway: Gateway, item: WorkItem, signal?: AbortSi
     producedAt: new Date(item.createdAt),
     ...(signal === undefined ? {} : { signal }),
   };
-  await proveEarlierPushes(delivery, inState(delivery, instances, 'pushed'));
-  const open = instances.filter((instance) => stateOf(delivery, instance) !== 'proven');
+  const earlier = inState(delivery, instances, 'pushed');
+  const refusedBefore = inState(delivery, instances, 'refused');
+  await proveEarlierPushes(delivery, earlier);
+  // What the node has taken it need not take again to commit itself to it.
+  const isOpen = (state: LedgerState | undefined): boolean =>
+    state !== 'proven' && !(state === 'pushed' && node.proof === 'storage-commitment');
+  const open = instances.filter((instance) => isOpen(stateOf(delivery, instance)));
   const { taken, refused } = await pushAll(delivery, open);
   const missing = await prove(delivery, taken);
   refuseUnlessAll(refused, missing, open.length);
+  if (node.proof === 'storage-commitment') {
+    const overdue = await askForMissing(delivery, studyInstanceUID, inState(delivery, instances, 'pushed'));
+    const waiting = instances.filter((instance) => stateOf(delivery, instance) !== 'proven').length;
+    const counts = overdue || refusedBefore.length > 0;
+    if (waiting > 0) {
+      if (counts && item.attempts >= item.maxAttempts)
+        throw new Refusal('DeliveryFailed', `the node has not committed itself to ${waiting} objects`);
+      return { waitUntil: gateway.now() + ASK_AGAIN_MS, counts };
+    }
+  }
   recordAudit(gateway.audit, 'Export', 'isthmus', {
     study: studyInstanceUID,
     node: nodeName,
@@ -102,6 +143,48 @@ function stateOf({ gateway, node }: Delivery, { sopInstanceUID }: InstanceRow): 
 
 function inState(delivery: Delivery, instances: readonly InstanceRow[], state: LedgerState): InstanceRow[] {
   return instances.filter((instance) => stateOf(delivery, instance) === state);
+}
+
+/** Asks for the commitment to what has gone and is not waited for already. True: the node's word had not come in time. */
+async function askForMissing(
+  delivery: Delivery,
+  studyInstanceUID: string,
+  pushed: readonly InstanceRow[],
+): Promise<boolean> {
+  const { gateway, node, project } = delivery;
+  const { database } = gateway;
+  const overdueBefore = gateway.now() - ASK_AGAIN_MS;
+  const since = new Map(pushed.map((one) => [one, waitingSince(database, node.name, one.sopInstanceUID)]));
+  const missing = pushed.filter((one) => (since.get(one) ?? -Infinity) <= overdueBefore);
+  for (let at = 0; at < missing.length; at += COMMITMENT_PORTION) {
+    const portion = missing.slice(at, at + COMMITMENT_PORTION);
+    const outward = portion.map(({ sopClassUID, sopInstanceUID }) => ({
+      sopClassUID,
+      sopInstanceUID: resolveUid(gateway.wall, project, sopInstanceUID) ?? '',
+    }));
+    const transactionUID = newUid();
+    openTransaction(database, {
+      transactionUID,
+      node: node.name,
+      project,
+      studyInstanceUID,
+      sopInstanceUIDs: portion.map(({ sopInstanceUID }) => sopInstanceUID),
+      askedAt: gateway.now(),
+    });
+    try {
+      await askForCommitment(node, transactionUID, outward, {
+        callingAE: gateway.config.dimse.aeTitle,
+        tls: gateway.config.dimse.tls,
+        onReport: (report) => Promise.resolve(takeReport(gateway, node.dimse?.aeTitle ?? '', report)),
+        isReported: () => transactionOf(database, transactionUID)?.reportedAt !== undefined,
+      });
+    } catch (error) {
+      // The node may have understood and report nevertheless; but that is not waited for.
+      abandonTransaction(database, transactionUID);
+      throw error;
+    }
+  }
+  return missing.some((one) => since.get(one) !== undefined);
 }
 
 /** Of an attempt that ended between push and proof. */

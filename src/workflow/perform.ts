@@ -1,8 +1,16 @@
 /** Takes due work items one after another and does them: derivations one at a time (they want the whole machine), deliveries side by side. */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { claimWork, failWork, finishWork, handBackWork, renewLease, type WorkItem } from '../workitems.ts';
-import { deliver } from './deliver.ts';
+import {
+  claimWork,
+  failWork,
+  finishWork,
+  handBackWork,
+  postponeWork,
+  renewLease,
+  type WorkItem,
+} from '../workitems.ts';
+import { deliver, type DeliverResult, type DeliverWait } from './deliver.ts';
 import { derive } from './derive.ts';
 
 const LEASE_MS = 60_000;
@@ -64,6 +72,12 @@ export function startPerformer(gateway: Gateway): Performer {
   };
 }
 
+/** A delivery is done, or waits for the node's word. */
+function settle(gateway: Gateway, item: WorkItem, outcome: DeliverResult | DeliverWait): boolean {
+  if (!('waitUntil' in outcome)) return finishWork(gateway.workItems, item, { ...outcome });
+  return postponeWork(gateway.workItems, item, { at: outcome.waitUntil, counts: outcome.counts });
+}
+
 /** Refusals that another attempt may turn round. */
 const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set(['DeliveryFailed', 'OutOfResources', 'ProcessingFailure']);
 
@@ -74,7 +88,7 @@ async function perform(gateway: Gateway, item: WorkItem, signal: AbortSignal): P
     const finished =
       item.kind === 'derive'
         ? await derive(gateway, item, signal)
-        : finishWork(gateway.workItems, item, { ...(await deliver(gateway, item, signal)) });
+        : settle(gateway, item, await deliver(gateway, item, signal));
     gateway.log.info(finished ? 'work done' : 'work done by another', facts);
   } catch (error) {
     if (signal.aborted) {

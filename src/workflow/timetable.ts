@@ -1,6 +1,7 @@
 /** What happens by the clock (node-cron): rules, completion, due work, retention, clean-up. */
 import { schedule, type ScheduledTask } from 'node-cron';
 import { reclaim } from '../archive/reclaim.ts';
+import { deleteTransactions } from '../delivery/commitment.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
@@ -10,6 +11,8 @@ import { retain } from './retain.ts';
 import { followRules } from './rulebook.ts';
 
 const DAY_MS = 86_400_000;
+/** A node that reports later than this is told that nobody knows what about. */
+const COMMITMENT_DAYS = 30;
 
 export interface Timetable {
   /** No tick begins any more; resolves when running work has ended. */
@@ -52,6 +55,9 @@ export function startTimetable(gateway: Gateway): Timetable {
     tick('do due work', '* * * * * *', () => performer.kick()),
     tick('retention', '17 * * * *', () => retain(gateway)),
     tick('reclaim replaced bytes', '47 2 * * *', () => reclaim(gateway.archive)),
+    tick('clean up commitments', '27 3 * * *', () =>
+      deleteTransactions(gateway.database, gateway.now() - COMMITMENT_DAYS * DAY_MS),
+    ),
     tick('clean up work items', '37 3 * * *', () =>
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),

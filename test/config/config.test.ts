@@ -75,7 +75,7 @@ test('every key of gateway.yaml arrives where it is used', (t) => {
   const config = read(t, {
     gateway: `data: /srv/isthmus
 http: { host: 127.0.0.2, port: 1, publicBaseUrl: 'https://x.example/dicom-web/', trustedProxies: [10.0.0.1], maxRequestMb: 3, emptySearch: 200, strictAccept: true }
-dimse: { port: 2, aeTitle: GATE, calledAEs: [GATE2], callingAEs: [CT01], maxAssociations: 5, idleSeconds: 7 }
+dimse: { port: 2, aeTitle: GATE, calledAEs: [GATE2], callingAEs: [CT01], viewers: [VIEWER, SECOND], commitTo: [CT02], maxAssociations: 5, idleSeconds: 7 }
 access: { tokens: [{ name: a, sha256: ${TOKEN}, roles: [viewer] }] }
 archive: { duplicates: overwrite, packMb: 2, reserveMb: 4 }
 completion: { quietSeconds: 0.5 }
@@ -100,6 +100,8 @@ log: error
     aeTitle: 'GATE',
     calledAEs: ['GATE2'],
     callingAEs: ['CT01'],
+    viewers: new Set(['VIEWER', 'SECOND']),
+    commitTo: new Set(['CT02']),
     maxAssociations: 5,
     idleMs: 7000,
     tls: undefined,

@@ -32,8 +32,8 @@ test('a C-ECHO-RSP is read and written byte for byte', () => {
 });
 
 test('an element of the group that is not ours is passed over', () => {
-  const comment = Buffer.from('00000209' + '04000000' + '6f6f7073', 'hex');
-  assert.deepEqual(readCommand(Buffer.concat([ECHO_RSP, comment])), ECHO);
+  const offending = Buffer.from('00000109' + '04000000' + '10001000', 'hex');
+  assert.deepEqual(readCommand(Buffer.concat([ECHO_RSP, offending])), ECHO);
 });
 
 test('a command cut anywhere is refused or lacks what a command needs', () => {

@@ -95,8 +95,11 @@ test('Storage SOP Classes are told from services that lie beside them', () => {
 
 test('a private class is taken where it is configured, and any class where all are', () => {
   const proposed = { id: 1, abstractSyntax: '1.3.6.1.4.1.9999.1', transferSyntaxUIDs: [EXPLICIT] };
-  assert.equal(answerContext(proposed, new Set()).result, 3);
-  assert.equal(answerContext(proposed, new Set([proposed.abstractSyntax])).result, 0);
-  assert.equal(answerContext(proposed, new Set(['*'])).result, 0);
-  assert.equal(answerContext({ ...proposed, transferSyntaxUIDs: ['1.2.3'] }, new Set(['*'])).result, 4);
+  assert.equal(answerContext(proposed, { moreClasses: new Set() }).result, 3);
+  assert.equal(answerContext(proposed, { moreClasses: new Set([proposed.abstractSyntax]) }).result, 0);
+  assert.equal(answerContext(proposed, { moreClasses: new Set(['*']) }).result, 0);
+  assert.equal(
+    answerContext({ ...proposed, transferSyntaxUIDs: ['1.2.3'] }, { moreClasses: new Set(['*']) }).result,
+    4,
+  );
 });

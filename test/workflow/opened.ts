@@ -24,6 +24,8 @@ export interface Opened {
   readonly clock: { now: number };
   readonly folder: string;
   readonly events: { name: string; facts: Readonly<Record<string, Fact>> }[];
+  /** Before the test's end, to open it again. */
+  close(): Promise<void>;
 }
 
 export interface OpenOptions {
@@ -54,8 +56,10 @@ export async function openInFolder(t: TestContext, options: OpenOptions = {}): P
   const log: Log = { info: note, warn: note, error: note };
   const read = readConfig({ ISTHMUS_CONFIG: config, ISTHMUS_DATA: join(folder, 'data') });
   const gateway = await openGateway({ ...read, modelsFolder: join(folder, 'models') }, log, () => clock.now);
-  t.after(() => closeGateway(gateway));
-  return { gateway, clock, folder, events };
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= closeGateway(gateway));
+  t.after(close);
+  return { gateway, clock, folder, events, close };
 }
 
 const SENDER: Sender = { door: 'stow', callingAE: 'CT01', calledAE: 'ISTHMUS', remoteAddress: '127.0.0.1' };

@@ -10,7 +10,9 @@ import {
   failWork,
   finishWork,
   handBackWork,
+  hastenWork,
   listWork,
+  postponeWork,
   releaseLeases,
   renewLease,
   retryWork,
@@ -175,4 +177,28 @@ test('counts and clean-up: only what ended before goes', () => {
   clock.now += 10;
   assert.equal(deleteEndedWork(items, clock.now), 2);
   assert.deepEqual(countWork(items), { SCHEDULED: 1, 'IN PROGRESS': 1, COMPLETED: 0, CANCELED: 0 });
+});
+
+test('an item that waits for an answer rests without losing an attempt, unless the wait counts, and is woken by the answer', () => {
+  const { items, clock } = openQueue();
+  schedule(items, 'a');
+  const first = claimWork(items, 'derive', LEASE_MS);
+  assert.ok(first !== undefined);
+  assert.equal(postponeWork(items, first, { at: clock.now + 10_000_000, counts: false }), true);
+  assert.equal(postponeWork(items, first, { at: clock.now, counts: false }), false, 'it is not ours any more');
+  assert.equal(claimWork(items, 'derive', LEASE_MS), undefined);
+  hastenWork(items, 'deliver', '1.2.3', { afterFailure: false });
+  hastenWork(items, 'derive', '1.2.4', { afterFailure: false });
+  assert.equal(claimWork(items, 'derive', LEASE_MS), undefined, 'another kind, another study');
+  hastenWork(items, 'derive', '1.2.3', { afterFailure: false });
+  const second = claimWork(items, 'derive', LEASE_MS);
+  assert.equal(second?.attempts, 1);
+  // Under a lease it is at work, not at rest.
+  hastenWork(items, 'derive', '1.2.3', { afterFailure: false });
+  assert.equal(workItemsOf(items, '1.2.3')[0]?.leaseUntil, clock.now + LEASE_MS);
+  assert.equal(postponeWork(items, second, { at: clock.now + 10_000_000, counts: true }), true);
+  hastenWork(items, 'derive', '1.2.3', { afterFailure: true });
+  assert.equal(claimWork(items, 'derive', LEASE_MS), undefined, 'after a failure not at once');
+  clock.now += 3_600_000;
+  assert.equal(claimWork(items, 'derive', LEASE_MS)?.attempts, 2);
 });
