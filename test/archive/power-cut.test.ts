@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { closeArchive, openArchive } from '../../src/archive/archive.ts';
 import { instanceOf, readInstance, storeInstance } from '../../src/archive/instances.ts';
+import { closePacks } from '../../src/archive/pack-files.ts';
 import { verify } from '../../src/archive/reindex.ts';
 import { seriesOf, studyOf } from '../../src/archive/studies.ts';
 import { openDatabase } from '../../src/database.ts';
@@ -26,6 +27,7 @@ async function cutWhileStoring(context: TestContext, damage: 'cut short' | 'zero
   if (damage === 'cut short') await handle.truncate(end - 100);
   else await handle.write(Buffer.alloc(100), 0, 100, end - 100);
   await handle.close();
+  await closePacks(one.archive.packs);
   one.database.close();
   return folder;
 }
@@ -60,6 +62,7 @@ test('the only instance of a study that did not reach the disk takes its study w
   const handle = await open(join(folder, 'packs', row.pack), 'r+');
   await handle.truncate(1024);
   await handle.close();
+  await closePacks(one.archive.packs);
   one.database.close();
   const two = await openIn(folder);
   context.after(() => close(two));

@@ -74,7 +74,7 @@ test("the repository's own configuration is good, and its defaults are what the 
 test('every key of gateway.yaml arrives where it is used', (t) => {
   const config = read(t, {
     gateway: `data: /srv/isthmus
-http: { host: 127.0.0.2, port: 1, publicBaseUrl: 'https://x.example/dicom-web/', trustedProxies: [10.0.0.1], maxRequestMb: 3, emptySearch: 200, strictAccept: true }
+http: { host: 127.0.0.2, port: 1, publicBaseUrl: 'https://x.example/dicom-web/', trustedProxies: [10.0.0.1], allowedOrigins: ['https://viewer.example'], maxRequestMb: 3, emptySearch: 200, strictAccept: true }
 dimse: { port: 2, aeTitle: GATE, calledAEs: [GATE2], callingAEs: [CT01], viewers: [VIEWER, SECOND], commitTo: [CT02], maxAssociations: 5, idleSeconds: 7 }
 access: { tokens: [{ name: a, sha256: ${TOKEN}, roles: [viewer] }] }
 archive: { duplicates: overwrite, packMb: 2, reserveMb: 4 }
@@ -90,6 +90,7 @@ log: error
     tls: undefined,
     publicBaseUrl: 'https://x.example/dicom-web',
     trustedProxies: ['10.0.0.1'],
+    allowedOrigins: ['https://viewer.example'],
     maxRequestBytes: 3 * 2 ** 20,
     emptySearch: 200,
     strictAccept: true,

@@ -327,7 +327,9 @@ test('STOW-13: 320 MB in one request pass through with flat memory, each part ta
 test('STOW-14: what a viewer is sent names nobody of what a sender said', async () => {
   const marks = { patientName: 'Zauberberg^Castorp', patientID: 'MRN-4711-X' };
   const { status } = await post(
-    multipartBody([object({ ...marks, studyInstanceUID: '2.25.990817263544', seriesInstanceUID: '2.25.990817263544.1' }).bytes]),
+    multipartBody([
+      object({ ...marks, studyInstanceUID: '2.25.990817263544', seriesInstanceUID: '2.25.990817263544.1' }).bytes,
+    ]),
   );
   assert.equal(status, 200);
   for (const path of [
@@ -337,7 +339,8 @@ test('STOW-14: what a viewer is sent names nobody of what a sender said', async 
     ...(await getJson(`${door.url}/studies`)).map((s) => `/studies/${String(s['0020000D']?.Value?.[0])}/metadata`),
   ]) {
     const text = await (await fetch(`${door.url}${path}`)).text();
-    for (const mark of ['Castorp', 'MRN-4711-X', '2.25.990817263544']) assert.ok(!text.includes(mark), `${mark} in ${path}`);
+    for (const mark of ['Castorp', 'MRN-4711-X', '2.25.990817263544'])
+      assert.ok(!text.includes(mark), `${mark} in ${path}`);
   }
 });
 

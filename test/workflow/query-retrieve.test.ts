@@ -277,7 +277,7 @@ test('CFIND-8: a key that cannot be matched on is told with each match', { skip 
     '-k',
     'QueryRetrieveLevel=STUDY',
     '-k',
-    'InstitutionName=Nowhere',
+    'PatientComments=Nowhere',
   ];
   const { code, output } = await runPeer('findscu', args);
   assert.equal(code, 0, output);
