@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { readConfig, type Config, type Environment } from '../../src/config.ts';
 import { IMPLEMENTATION_VERSION_NAME, SOFTWARE_VERSION } from '../../src/dicom/implementation.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
+import { makeCertificate, withoutOpenssl } from '../peers/certificate.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TOKEN = 'a'.repeat(64);
@@ -280,26 +280,9 @@ test('a missing file and a missing profiles folder are refused by name', (t) => 
   assert.throws(() => readConfig({ ISTHMUS_CONFIG: folder }), refusedWith('profiles'));
 });
 
-test('what can be reached from elsewhere needs encryption and known callers', (t) => {
+test('what can be reached from elsewhere needs encryption and known callers', { skip: withoutOpenssl() }, (t) => {
   const folder = folderWith(t, {});
-  const made = spawnSync('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=x',
-    '-keyout',
-    join(folder, 'key.pem'),
-    '-out',
-    join(folder, 'cert.pem'),
-  ]);
-  if (made.status !== 0) return t.skip('openssl is not installed');
+  makeCertificate('x', join(folder, 'key.pem'), join(folder, 'cert.pem'));
   const refusedBecause = (gateway: string, ...parts: string[]): void => {
     writeFileSync(join(folder, 'gateway.yaml'), gateway);
     assert.throws(() => readConfig({ ISTHMUS_CONFIG: folder }), refusedWith(...parts));

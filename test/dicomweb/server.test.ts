@@ -1,13 +1,13 @@
 /** The application as a whole: health, metrics, headers, errors without values. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { get } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../src/server.ts';
+import { makeCertificate, withoutOpenssl } from '../peers/certificate.ts';
 import { agent, openDoor, type Door } from './door.ts';
 
 let door: Door;
@@ -52,29 +52,11 @@ test('SERVER-4: a request under a foreign host name is not taken for a local cal
   assert.equal(response.headers['www-authenticate'], 'Bearer');
 });
 
-test('SERVER-5: with key and certificate the same application speaks TLS', async (t) => {
+test('SERVER-5: with key and certificate the same application speaks TLS', { skip: withoutOpenssl() }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-tls-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const [keyFile, certificateFile] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
-  try {
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=localhost',
-    ];
-    execFileSync('openssl', [...request, '-keyout', keyFile, '-out', certificateFile], { stdio: 'ignore' });
-  } catch {
-    t.skip('openssl is not installed: no certificate to try');
-    return;
-  }
+  makeCertificate('localhost', keyFile, certificateFile);
   const [key, certificate] = [readFileSync(keyFile, 'utf8'), readFileSync(certificateFile, 'utf8')];
   const server = await listen(door.app, {
     ...door.gateway.config.http,
