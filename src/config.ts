@@ -95,10 +95,22 @@ export interface Config {
     readonly studyDays: number | undefined;
     readonly quarantineDays: number | undefined;
     readonly workItemDays: number;
+    /** How long backups of the data folder are kept, for the certificate of an erasure; undefined: nobody has said. */
+    readonly backupDays: number | undefined;
   };
   readonly logLevel: LogLevel;
-  /** 64 hexadecimal digits; undefined: the key is in a file of the data folder. */
-  readonly crosswalkKeyHex: string | undefined;
+  /** Where the key is that the crosswalk's secrets are wrapped under. */
+  readonly crosswalkKey: {
+    readonly keyFile: string;
+    /** 64 hexadecimal digits; takes the place of the file. */
+    readonly keyHex: string | undefined;
+    /** Program and arguments; takes the place of both. */
+    readonly command: readonly string[] | undefined;
+  };
+  readonly disclosure: {
+    /** How long an approved look behind a pseudonym stays open. */
+    readonly minutes: number;
+  };
   readonly nodes: ReadonlyMap<string, Node>;
   /** By AE title. */
   readonly receivers: ReadonlyMap<string, Receiver>;
@@ -127,16 +139,10 @@ export function readConfig(given: Environment = process.env): Config {
   refuseOpenDoors(http, dimse, tokens);
   const { nodes, receivers } = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
   const profiles = readProfiles(folder);
-  const crosswalkKeyHex = environment['ISTHMUS_CROSSWALK_KEY'];
-  if (crosswalkKeyHex !== undefined && !/^[0-9a-fA-F]{64}$/.test(crosswalkKeyHex)) {
-    throw new Refusal(
-      'BadConfiguration',
-      `ISTHMUS_CROSSWALK_KEY has ${crosswalkKeyHex.length} characters; 64 hexadecimal digits are needed`,
-    );
-  }
+  const dataFolder = absolute(environment['ISTHMUS_DATA'] ?? gateway.data ?? 'data', base);
   return {
     folder,
-    dataFolder: absolute(environment['ISTHMUS_DATA'] ?? gateway.data ?? 'data', base),
+    dataFolder,
     modelsFolder: join(PROJECT_FOLDER, 'models'),
     http,
     dimse,
@@ -156,9 +162,11 @@ export function readConfig(given: Environment = process.env): Config {
       studyDays: gateway.retention?.studyDays,
       quarantineDays: gateway.retention?.quarantineDays,
       workItemDays: gateway.retention?.workItemDays ?? 90,
+      backupDays: gateway.retention?.backupDays,
     },
     logLevel: gateway.log ?? 'info',
-    crosswalkKeyHex,
+    crosswalkKey: crosswalkKey(gateway, environment, { folder, dataFolder }),
+    disclosure: { minutes: gateway.crosswalk?.disclosureMinutes ?? 60 },
     nodes,
     receivers,
     rules: readRules(folder, nodes, profiles),
@@ -220,6 +228,12 @@ interface GatewayFile {
     readonly studyDays?: number;
     readonly quarantineDays?: number;
     readonly workItemDays?: number;
+    readonly backupDays?: number;
+  };
+  readonly crosswalk?: {
+    readonly keyFile?: string;
+    readonly keyCommand?: readonly string[];
+    readonly disclosureMinutes?: number;
   };
   readonly log?: LogLevel;
 }
@@ -284,6 +298,33 @@ function dimseConfig(gateway: GatewayFile, environment: Environment, folder: str
     maxAssociations: dimse.maxAssociations ?? 32,
     idleMs: (dimse.idleSeconds ?? 60) * 1000,
     tls: dimse.tls === undefined ? undefined : readTls(dimse.tls, folder),
+  };
+}
+
+function crosswalkKey(
+  { crosswalk = {} }: GatewayFile,
+  environment: Environment,
+  folders: { readonly folder: string; readonly dataFolder: string },
+): Config['crosswalkKey'] {
+  const keyHex = environment['ISTHMUS_CROSSWALK_KEY'];
+  if (keyHex !== undefined && !/^[0-9a-fA-F]{64}$/.test(keyHex)) {
+    throw new Refusal(
+      'BadConfiguration',
+      `ISTHMUS_CROSSWALK_KEY has ${keyHex.length} characters; 64 hexadecimal digits are needed`,
+    );
+  }
+  const { keyFile, keyCommand } = crosswalk;
+  if ([keyHex, keyFile, keyCommand].filter((one) => one !== undefined).length > 1) {
+    throw new Refusal(
+      'BadConfiguration',
+      'the crosswalk key is given more than once: one of ISTHMUS_CROSSWALK_KEY, crosswalk.keyFile and crosswalk.keyCommand is needed',
+    );
+  }
+  return {
+    keyFile:
+      keyFile === undefined ? join(folders.dataFolder, 'keys', 'crosswalk.key') : absolute(keyFile, folders.folder),
+    keyHex,
+    command: keyCommand,
   };
 }
 

@@ -140,11 +140,7 @@ export function openCrosswalk(config: Config): { database: Database; wall: Wall 
   mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
   const database = openDatabase(join(config.dataFolder, 'isthmus.sqlite'));
   try {
-    const wall = openWall(database, {
-      keyFile: join(config.dataFolder, 'keys', 'crosswalk.key'),
-      ...(config.crosswalkKeyHex === undefined ? {} : { keyHex: config.crosswalkKeyHex }),
-    });
-    return { database, wall };
+    return { database, wall: openWall(database, config.crosswalkKey) };
   } catch (error) {
     database.close();
     throw error;

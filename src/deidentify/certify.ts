@@ -9,7 +9,7 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { parseUid } from '../dicom/uid.ts';
-import { originalUid, patientOfStudy, rememberMinted, type Wall } from './crosswalk.ts';
+import { originalUid, patientOfStudy, refuseGone, rememberMinted, type Wall } from './crosswalk.ts';
 
 export interface DerivedBytes {
   /** Preamble, file meta, data set up to and including the pixel data element's header. */
@@ -33,7 +33,7 @@ const DEFINING = [
   'InstanceCreatorUID',
 ].map(tag);
 
-/** @throws Refusal Unresolved when the study or its patient is not the crosswalk's */
+/** @throws Refusal Unresolved when the study or its patient is not the crosswalk's; from `remember` Busy while the patient is erased */
 export function certifyDerived(wall: Wall, derived: DerivedBytes): { object: Deidentified; remember: () => void } {
   const { head, body, project } = derived;
   const { dataSet, transferSyntaxUID } = readHead(head).head;
@@ -58,7 +58,11 @@ export function certifyDerived(wall: Wall, derived: DerivedBytes): { object: Dei
     transferSyntaxUID,
     project,
   } as Deidentified;
-  return { object, remember: () => rememberMinted(wall, project, study, minted) };
+  const remember = (): void => {
+    refuseGone(wall, project, patient);
+    rememberMinted(wall, project, study, minted);
+  };
+  return { object, remember };
 }
 
 async function* once(body: Buffer): AsyncIterable<Buffer> {

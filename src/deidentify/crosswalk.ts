@@ -1,27 +1,24 @@
 /**
  * Pseudonyms and the way back. Keys by HKDF per project, UIDs and patients by HMAC, what leads back sealed with AES-256-GCM row by row.
- * The file or environment value that holds the key is the only thing that opens the rows.
+ * The key that the vault's secrets are wrapped under is the only thing that opens the rows.
  */
 import {
   createCipheriv,
   createDecipheriv,
   createHmac,
   createSecretKey,
-  hkdfSync,
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
-import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { migrate, type Database } from '../database.ts';
+import { migrate, type Database, type MigrationStep, type Row } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { uuidUid } from '../dicom/uid.ts';
+import { hkdf, newestGeneration, openSecrets, scrubbed, VAULT_STEPS, type KeySource, type Secrets } from './vault.ts';
 
 /** The wall between the two worlds: the database that holds the crosswalk, and the keys. */
-export interface Wall {
+export interface Wall extends Secrets {
   readonly database: Database;
-  readonly master: Buffer;
   readonly domains: Map<string, Domain>;
 }
 
@@ -29,6 +26,8 @@ export interface Wall {
 export interface Domain {
   readonly project: string;
   readonly keys: Readonly<Record<KeyUse, KeyObject>>;
+  /** What rows are sealed under, by generation. */
+  readonly seals: Map<number, KeyObject>;
   readonly uids: Map<string, string>;
   readonly patients: Map<string, PatientPseudonym>;
   /** Rows seen in the database after their transaction ended: they need not be written again. */
@@ -47,7 +46,6 @@ export interface PatientPseudonym {
 }
 
 const MAX_CACHED = 200_000;
-const KEY_BYTES = 32;
 
 /** Original attributes by eight-digit tag, as text. */
 export type Originals = Readonly<Record<string, string>>;
@@ -62,7 +60,7 @@ export interface StudyRow {
   readonly offsetDays: number;
 }
 
-const MIGRATIONS = [
+const MIGRATIONS: readonly MigrationStep[] = [
   `CREATE TABLE crosswalk_patient (
      project TEXT NOT NULL, lookup BLOB NOT NULL, pseudonym TEXT NOT NULL, sealed BLOB NOT NULL,
      PRIMARY KEY (project, lookup), UNIQUE (project, pseudonym)) WITHOUT ROWID;
@@ -78,84 +76,20 @@ const MIGRATIONS = [
      project TEXT NOT NULL, uid TEXT NOT NULL, study TEXT NOT NULL,
      PRIMARY KEY (project, uid)) WITHOUT ROWID`,
   'CREATE TABLE crosswalk_key (one INTEGER PRIMARY KEY CHECK (one = 1), mark BLOB NOT NULL)',
+  ...VAULT_STEPS,
+  // Two records of one person, as the hospital found out (merge.ts); people whose erasure has begun.
+  `CREATE TABLE crosswalk_merged (
+     project TEXT NOT NULL, pseudonym TEXT NOT NULL, survivor TEXT NOT NULL,
+     PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
+   CREATE INDEX crosswalk_merged_survivor ON crosswalk_merged (project, survivor);
+   CREATE TABLE crosswalk_leaving (
+     project TEXT NOT NULL, pseudonym TEXT NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID`,
 ];
-
-export interface KeySource {
-  /** Made with mode 0600 when it does not exist. */
-  readonly keyFile: string;
-  /** 64 hexadecimal digits; takes the place of the file. */
-  readonly keyHex?: string | undefined;
-}
 
 /** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
 export function openWall(database: Database, source: KeySource): Wall {
   migrate(database, 'deidentify', MIGRATIONS);
-  const known = database.get('SELECT mark FROM crosswalk_key')?.['mark'];
-  if (known !== undefined && source.keyHex === undefined && !existsSync(source.keyFile)) {
-    throw new Refusal(
-      'BadConfiguration',
-      `the crosswalk key file ${source.keyFile} is missing, and the database was begun with it: bring it back from its backup`,
-    );
-  }
-  const master = source.keyHex === undefined ? readOrMakeKey(source.keyFile) : parseKey(source.keyHex, 'the given key');
-  // Tells nothing of the key: it hangs on it as the domains' keys do.
-  const mark = hkdf(master, 'mark');
-  if (known === undefined) database.run('INSERT INTO crosswalk_key (one, mark) VALUES (1, ?)', mark);
-  else if (!mark.equals(known as Buffer)) {
-    throw new Refusal(
-      'BadConfiguration',
-      'the crosswalk key is not the one that the database was begun with: nothing in it could be turned back',
-    );
-  }
-  return { database, master, domains: new Map() };
-}
-
-function readOrMakeKey(keyFile: string): Buffer {
-  const folder = dirname(keyFile);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  try {
-    const made = openSync(keyFile, 'wx', 0o600);
-    try {
-      writeSync(made, `${randomBytes(KEY_BYTES).toString('hex')}\n`);
-      fsyncSync(made);
-    } finally {
-      closeSync(made);
-    }
-    // Its name, too, is there after a power cut.
-    syncFolder(folder);
-    syncFolder(dirname(folder));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  const file = openSync(keyFile, 'r');
-  try {
-    const mode = fstatSync(file).mode & 0o777;
-    if ((mode & 0o077) !== 0) {
-      throw new Refusal(
-        'BadConfiguration',
-        `the crosswalk key file ${keyFile} has mode ${mode.toString(8)}; nobody but its owner may have access (0600)`,
-      );
-    }
-    return parseKey(readFileSync(file, 'utf8').trim(), `the crosswalk key file ${keyFile}`);
-  } finally {
-    closeSync(file);
-  }
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
-}
-
-function parseKey(hex: string, where: string): Buffer {
-  if (!/^[0-9a-fA-F]{64}$/.test(hex)) {
-    throw new Refusal('BadConfiguration', `${where} holds ${hex.length} characters; 64 hexadecimal digits are needed`);
-  }
-  return Buffer.from(hex, 'hex');
+  return { database, ...openSecrets(database, source), domains: new Map() };
 }
 
 export function domainOf(wall: Wall, project: string): Domain {
@@ -169,6 +103,7 @@ export function domainOf(wall: Wall, project: string): Domain {
   const domain: Domain = {
     project,
     keys,
+    seals: new Map([[0, keys.seal]]),
     uids: new Map(),
     patients: new Map(),
     stored: new Set(),
@@ -176,10 +111,6 @@ export function domainOf(wall: Wall, project: string): Domain {
   };
   wall.domains.set(project, domain);
   return domain;
-}
-
-function hkdf(key: Buffer, info: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), info, KEY_BYTES));
 }
 
 function hmac(key: KeyObject, ...words: readonly (string | Buffer)[]): Buffer {
@@ -214,27 +145,98 @@ export function pseudonymOfText(domain: Domain, text: string): string {
 /**
  * The patient's pseudonym and salt, made at first sight. The row is written at once and by itself: every process must agree on the salt
  * before the first object that depends on it exists.
+ * @throws Refusal Busy while the patient is being erased
  */
 export function patientPseudonym(wall: Wall, domain: Domain, issuer: string, patientId: string): PatientPseudonym {
-  const lookup = hmac(domain.keys.patient, 'lookup', issuer, patientId);
+  const lookup = patientLookup(domain, issuer, patientId);
   const key = lookup.toString('latin1');
   const known = domain.patients.get(key);
   if (known !== undefined) return known;
   const patient = wall.database.transaction(() => {
-    const row = wall.database.get(
-      'SELECT pseudonym, sealed FROM crosswalk_patient WHERE project = ? AND lookup = ?',
-      domain.project,
-      lookup,
-    );
-    if (row !== undefined) {
-      const pseudonym = row['pseudonym'] as string;
-      return { pseudonym, salt: unseal(domain, `patient:${pseudonym}`, row['sealed'] as Buffer) };
-    }
-    return addPatient(wall, domain, lookup, issuer, patientId);
+    const row = patientRow(wall, domain.project, lookup);
+    if (row === undefined) return addPatient(wall, domain, lookup, issuer, patientId);
+    const pseudonym = survivorOf(wall, domain.project, row['pseudonym'] as string);
+    refuseLeaving(wall, domain.project, pseudonym);
+    const kept =
+      pseudonym === row['pseudonym']
+        ? row
+        : wall.database.get(
+            'SELECT sealed, generation FROM crosswalk_patient WHERE project = ? AND pseudonym = ?',
+            domain.project,
+            pseudonym,
+          );
+    if (kept === undefined) throw new Refusal('Unresolved', 'the crosswalk row of a merged patient is missing');
+    return { pseudonym, salt: unseal(wall, domain, `patient:${pseudonym}`, kept) };
   });
   if (domain.patients.size >= MAX_CACHED) domain.patients.clear();
   domain.patients.set(key, patient);
   return patient;
+}
+
+function patientLookup(domain: Domain, issuer: string, patientId: string): Buffer {
+  return hmac(domain.keys.patient, 'lookup', issuer, patientId);
+}
+
+function patientRow(wall: Wall, project: string, lookup: Buffer): Row | undefined {
+  return wall.database.get(
+    'SELECT pseudonym, sealed, generation FROM crosswalk_patient WHERE project = ? AND lookup = ?',
+    project,
+    lookup,
+  );
+}
+
+/** The pseudonym under which this patient is or was known, without making one; not followed through merges. */
+export function knownPseudonym(wall: Wall, project: string, issuer: string, patientId: string): string | undefined {
+  const row = patientRow(wall, project, patientLookup(domainOf(wall, project), issuer, patientId));
+  return row === undefined ? undefined : (row['pseudonym'] as string);
+}
+
+/** Follows merges to the record that stands for the person. */
+export function survivorOf(wall: Wall, project: string, pseudonym: string): string {
+  let at = pseudonym;
+  for (;;) {
+    const row = wall.database.get(
+      'SELECT survivor FROM crosswalk_merged WHERE project = ? AND pseudonym = ?',
+      project,
+      at,
+    );
+    if (row === undefined) return at;
+    at = row['survivor'] as string;
+  }
+}
+
+/** Nothing more of this person comes in, is worked on or goes out. @throws Refusal Busy */
+export function refuseLeaving(wall: Wall, project: string, pseudonym: string): void {
+  const leaving = wall.database.get(
+    'SELECT 1 FROM crosswalk_leaving WHERE project = ? AND pseudonym = ?',
+    project,
+    pseudonym,
+  );
+  if (leaving !== undefined) throw new Refusal('Busy', 'the patient is being erased');
+}
+
+/** The same for what was read before an erasure and is to be stored after it. @throws Refusal Busy */
+export function refuseGone(wall: Wall, project: string, pseudonym: string): void {
+  const there = wall.database.get(
+    `SELECT 1 FROM crosswalk_patient WHERE project = ? AND pseudonym = ?
+       AND NOT EXISTS (SELECT 1 FROM crosswalk_leaving WHERE project = ? AND pseudonym = ?)`,
+    project,
+    pseudonym,
+    project,
+    pseudonym,
+  );
+  if (there === undefined) throw new Refusal('Busy', 'the patient is being erased');
+}
+
+/** From here on the patient is refused at every door, until `forgetPatient`. */
+export function markLeaving(wall: Wall, project: string, pseudonym: string): void {
+  wall.database.run('INSERT OR IGNORE INTO crosswalk_leaving (project, pseudonym) VALUES (?, ?)', project, pseudonym);
+  domainOf(wall, project).patients.clear();
+}
+
+/** Whom an object is about, for what is kept without being let in; the same for every project. Leads to nobody without the master secret. */
+export function subjectMark(wall: Wall, issuer: string, patientId: string): Buffer {
+  return hmac(createSecretKey(hkdf(wall.master, 'subject')), issuer, patientId);
 }
 
 function addPatient(wall: Wall, domain: Domain, lookup: Buffer, issuer: string, patientId: string): PatientPseudonym {
@@ -242,12 +244,14 @@ function addPatient(wall: Wall, domain: Domain, lookup: Buffer, issuer: string, 
   for (let attempt = 0; ; attempt++) {
     const word = base32(hmac(domain.keys.patient, salt, issuer, patientId, String(attempt)));
     const pseudonym = word.slice(0, 10);
+    const { sealed, generation } = seal(wall, domain, `patient:${pseudonym}`, salt);
     const { changes } = wall.database.run(
-      'INSERT OR IGNORE INTO crosswalk_patient (project, lookup, pseudonym, sealed) VALUES (?, ?, ?, ?)',
+      'INSERT OR IGNORE INTO crosswalk_patient (project, lookup, pseudonym, sealed, generation) VALUES (?, ?, ?, ?, ?)',
       domain.project,
       lookup,
       pseudonym,
-      seal(domain, `patient:${pseudonym}`, salt),
+      sealed,
+      generation,
     );
     if (changes === 1) return { pseudonym, salt };
   }
@@ -288,30 +292,38 @@ export interface NewRows {
   readonly uids: ReadonlyMap<string, string>;
 }
 
-/** Writes what is not known to be there. Inside the caller's transaction when there is one. */
+/**
+ * Writes what is not known to be there. Inside the caller's transaction when there is one.
+ * @throws Refusal Busy when the patient has begun to be erased since the object was read
+ */
 export function rememberRows(wall: Wall, domain: Domain, rows: NewRows): void {
   const { database } = wall;
   const { project } = domain;
   const studyKey = `study:${rows.study}`;
   database.transaction(() => {
+    refuseGone(wall, project, rows.patient);
     if (isMissing(domain, studyKey, () => hasRow(database, 'crosswalk_study', project, rows.study))) {
+      const { sealed, generation } = seal(wall, domain, studyKey, Buffer.from(JSON.stringify(rows.studyRow()), 'utf8'));
       database.run(
-        'INSERT OR IGNORE INTO crosswalk_study (project, pseudonym, patient, sealed) VALUES (?, ?, ?, ?)',
+        'INSERT OR IGNORE INTO crosswalk_study (project, pseudonym, patient, sealed, generation) VALUES (?, ?, ?, ?, ?)',
         project,
         rows.study,
         rows.patient,
-        seal(domain, studyKey, Buffer.from(JSON.stringify(rows.studyRow()), 'utf8')),
+        sealed,
+        generation,
       );
     }
     for (const [pseudonym, original] of rows.uids) {
       const uidKey = `uid:${pseudonym}`;
       if (!isMissing(domain, uidKey, () => hasRow(database, 'crosswalk_uid', project, pseudonym))) continue;
+      const { sealed, generation } = seal(wall, domain, uidKey, Buffer.from(original, 'latin1'));
       database.run(
-        'INSERT OR IGNORE INTO crosswalk_uid (project, pseudonym, patient, sealed) VALUES (?, ?, ?, ?)',
+        'INSERT OR IGNORE INTO crosswalk_uid (project, pseudonym, patient, sealed, generation) VALUES (?, ?, ?, ?, ?)',
         project,
         pseudonym,
         rows.patient,
-        seal(domain, uidKey, Buffer.from(original, 'latin1')),
+        sealed,
+        generation,
       );
     }
   });
@@ -356,24 +368,37 @@ function hasRow(
 
 export function findStudy(wall: Wall, project: string, studyPseudonym: string): StudyRow | undefined {
   const row = wall.database.get(
-    'SELECT sealed FROM crosswalk_study WHERE project = ? AND pseudonym = ?',
+    'SELECT sealed, generation FROM crosswalk_study WHERE project = ? AND pseudonym = ?',
     project,
     studyPseudonym,
   );
   if (row === undefined) return undefined;
-  const json = unseal(domainOf(wall, project), `study:${studyPseudonym}`, row['sealed'] as Buffer).toString('utf8');
+  const json = unseal(wall, domainOf(wall, project), `study:${studyPseudonym}`, row).toString('utf8');
   return JSON.parse(json) as StudyRow;
+}
+
+/** Puts other facts in the place of a study's; its pseudonym and patient stay. */
+export function rewriteStudy(wall: Wall, project: string, studyPseudonym: string, row: StudyRow): void {
+  const clear = Buffer.from(JSON.stringify(row), 'utf8');
+  const { sealed, generation } = seal(wall, domainOf(wall, project), `study:${studyPseudonym}`, clear);
+  wall.database.run(
+    'UPDATE crosswalk_study SET sealed = ?, generation = ? WHERE project = ? AND pseudonym = ?',
+    sealed,
+    generation,
+    project,
+    studyPseudonym,
+  );
 }
 
 /** The original of a pseudonym; undefined when the crosswalk does not have it. */
 export function originalUid(wall: Wall, project: string, pseudonym: string): string | undefined {
   const row = wall.database.get(
-    'SELECT sealed FROM crosswalk_uid WHERE project = ? AND pseudonym = ?',
+    'SELECT sealed, generation FROM crosswalk_uid WHERE project = ? AND pseudonym = ?',
     project,
     pseudonym,
   );
   if (row === undefined) return undefined;
-  return unseal(domainOf(wall, project), `uid:${pseudonym}`, row['sealed'] as Buffer).toString('latin1');
+  return unseal(wall, domainOf(wall, project), `uid:${pseudonym}`, row).toString('latin1');
 }
 
 /** What the hospital calls this UID of ours: the original, or the outward UID of one we minted; undefined when it does not resolve. */
@@ -423,7 +448,7 @@ export function studiesOfPatient(wall: Wall, project: string, patient: string): 
 /** Destroys salt and rows of a patient: nothing here leads back any more. Returns how many rows went. */
 export function forgetPatient(wall: Wall, project: string, patient: string): number {
   const domain = domainOf(wall, project);
-  const forgotten = wall.database.transaction(() => {
+  const forgotten = scrubbed(wall.database, () => {
     let rows = 0;
     rows += wall.database.run(
       'DELETE FROM minted_uid WHERE project = ? AND study IN (SELECT pseudonym FROM crosswalk_study WHERE project = ? AND patient = ?)',
@@ -434,6 +459,13 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
     for (const table of ['crosswalk_uid', 'crosswalk_study']) {
       rows += wall.database.run(`DELETE FROM ${table} WHERE project = ? AND patient = ?`, project, patient).changes;
     }
+    wall.database.run(
+      'DELETE FROM crosswalk_merged WHERE project = ? AND (pseudonym = ? OR survivor = ?)',
+      project,
+      patient,
+      patient,
+    );
+    wall.database.run('DELETE FROM crosswalk_leaving WHERE project = ? AND pseudonym = ?', project, patient);
     return (
       rows +
       wall.database.run('DELETE FROM crosswalk_patient WHERE project = ? AND pseudonym = ?', project, patient).changes
@@ -446,19 +478,27 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
   return forgotten;
 }
 
-/** 12 bytes nonce, 16 bytes tag, then the ciphertext; bound to the project and to the row's name. */
-function seal(domain: Domain, name: string, clear: Buffer): Buffer {
+export interface SealedRow {
+  readonly sealed: Buffer;
+  readonly generation: number;
+}
+
+/** 12 bytes nonce, 16 bytes tag, then the ciphertext; bound to the project and to the row's name; under the newest secret. */
+export function seal(wall: Wall, domain: Domain, name: string, clear: Buffer): SealedRow {
+  const generation = newestGeneration(wall);
   const nonce = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', domain.keys.seal, nonce);
+  const cipher = createCipheriv('aes-256-gcm', sealKey(wall, domain, generation), nonce);
   cipher.setAAD(Buffer.from(`${domain.project}\n${name}`, 'utf8'));
   const sealed = Buffer.concat([cipher.update(clear), cipher.final()]);
-  return Buffer.concat([nonce, cipher.getAuthTag(), sealed]);
+  return { sealed: Buffer.concat([nonce, cipher.getAuthTag(), sealed]), generation };
 }
 
 /** @throws Refusal Unresolved when the key is another one or the row was changed */
-function unseal(domain: Domain, name: string, sealed: Buffer): Buffer {
+export function unseal(wall: Wall, domain: Domain, name: string, row: Row): Buffer {
+  const sealed = row['sealed'] as Buffer;
   try {
-    const decipher = createDecipheriv('aes-256-gcm', domain.keys.seal, sealed.subarray(0, 12));
+    const key = sealKey(wall, domain, Number(row['generation']));
+    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, 12));
     decipher.setAAD(Buffer.from(`${domain.project}\n${name}`, 'utf8'));
     decipher.setAuthTag(sealed.subarray(12, 28));
     return Buffer.concat([decipher.update(sealed.subarray(28)), decipher.final()]);
@@ -468,4 +508,14 @@ function unseal(domain: Domain, name: string, sealed: Buffer): Buffer {
       'a row of the crosswalk cannot be opened: the key is not the one it was sealed with, or the row was changed',
     );
   }
+}
+
+function sealKey(wall: Wall, domain: Domain, generation: number): KeyObject {
+  const known = domain.seals.get(generation);
+  if (known !== undefined) return known;
+  const secret = wall.seals.get(generation);
+  if (secret === undefined) throw new Refusal('Unresolved', `the crosswalk holds no seal of generation ${generation}`);
+  const key = createSecretKey(hkdf(secret, `seal:${domain.project}`));
+  domain.seals.set(generation, key);
+  return key;
 }

@@ -23,7 +23,7 @@ import {
 } from '../dicom/writer.ts';
 import type { Vr } from '../dicom/vr.ts';
 import { shiftDate, shiftDateTime } from './actions.ts';
-import { findStudy, resolveUid, type StudyRow, type Wall } from './crosswalk.ts';
+import { findStudy, refuseLeaving, resolveUid, type StudyRow, type Wall } from './crosswalk.ts';
 import { writeFileMeta } from './file-meta.ts';
 import { STAMP_TAGS } from './stamps.ts';
 
@@ -60,7 +60,7 @@ interface ProducedAt {
   readonly time: string;
 }
 
-/** @throws Refusal Unresolved, naming the attribute's place */
+/** @throws Refusal Unresolved, naming the attribute's place; Busy while the patient is being erased */
 export function reidentify(wall: Wall, source: PseudonymousHead): Reidentified {
   const { project } = source;
   const { dataSet, pixelData, transferSyntaxUID } = readHead(source.head).head;
@@ -72,6 +72,7 @@ export function reidentify(wall: Wall, source: PseudonymousHead): Reidentified {
   if (textValue(dataSet, PATIENT_ID) !== row.patient) {
     throw new Refusal('Unresolved', 'Patient ID (0010,0020) is not the pseudonym of the study’s patient');
   }
+  refuseLeaving(wall, project, row.patient);
   const sopClassUID = asciiValue(dataSet, 0x00080016) ?? '';
   const sink = openSink(source.head.length + 2048);
   const back: WayBack = {

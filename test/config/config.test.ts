@@ -109,7 +109,7 @@ log: error
   });
   assert.deepEqual(config.archive, { duplicates: 'overwrite', packBytes: 2 * 2 ** 20, reserveBytes: 4 * 2 ** 20 });
   assert.deepEqual(config.pipelines, { threads: 3, maxMemoryMb: 512, timeoutMs: 9000 });
-  assert.deepEqual(config.retention, { studyDays: 1, quarantineDays: 2, workItemDays: 3 });
+  assert.deepEqual(config.retention, { studyDays: 1, quarantineDays: 2, workItemDays: 3, backupDays: undefined });
   assert.deepEqual([config.quietSeconds, config.logLevel, config.dataFolder], [0.5, 'error', '/srv/isthmus']);
   assert.equal(config.tokens[0]?.name, 'a');
 });
@@ -137,7 +137,7 @@ test('the environment overrides the file, a variable set to nothing does not', (
     [config.dataFolder, config.http.port, config.dimse.port, config.http.host],
     ['/elsewhere', 0, 11112, '127.0.0.1'],
   );
-  assert.equal(config.crosswalkKeyHex, undefined);
+  assert.equal(config.crosswalkKey.keyHex, undefined);
 });
 
 for (const [variable, value] of [

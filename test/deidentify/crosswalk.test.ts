@@ -21,12 +21,14 @@ import { BASIC, fileWall, gather, holds, KEY, makeFile, memoryWall, pass, UIDS }
 
 describe('the key', () => {
   it('is made on first start in a file that only its owner may read, and used again', () => {
-    const { folder, database } = fileWall();
+    const { folder, database, wall } = fileWall();
     const keyFile = join(folder, 'keys', 'crosswalk.key');
     assert.equal(statSync(keyFile).mode & 0o777, 0o600);
     const before = readFileSync(keyFile, 'utf8');
     const again = openWall(database, { keyFile });
-    assert.equal(`${again.master.toString('hex')}\n`, before);
+    assert.deepEqual(again.master, wall.master);
+    assert.equal(readFileSync(keyFile, 'utf8'), before);
+    assert.notEqual(`${again.master.toString('hex')}\n`, before);
   });
 
   it('is refused when others may read it, or when it is no key', () => {
@@ -57,7 +59,12 @@ describe('the key', () => {
     const database = openDatabase(':memory:');
     const wall = openWall(database, { keyFile: '', keyHex: KEY });
     const { dataSet } = await pass(makeFile(), { wall });
-    const other = { database, master: Buffer.from(KEY.replaceAll('0', '9'), 'hex'), domains: new Map() };
+    const other = {
+      database,
+      master: Buffer.from(KEY.replaceAll('0', '9'), 'hex'),
+      seals: new Map(),
+      domains: new Map(),
+    };
     const study = asciiValue(dataSet, 0x0020000d) ?? '';
     assert.notEqual(pseudonymOfUid(domainOf(other, 'trial'), UIDS.study), study);
     assert.throws(
