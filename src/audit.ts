@@ -2,8 +2,11 @@
  * Append-only trail of what was done with whose data, each row holding the hash of the one before: a changed, inserted or missing row
  * shows. Rows cut off at the end, or a trail written anew, show only against a copy of the last hash that is kept elsewhere.
  * Event names after PS3.15 A.5.3. Rows hold pseudonyms, ids and counts, never a patient's value.
+ *
+ * What is chained is not a row's facts but a digest of them with a random number: when a person is erased the facts that name their
+ * pseudonyms are blacked out together with that number, and the chain still holds over what nobody can guess any more.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { Database } from './database.ts';
 
 export type AuditEvent =
@@ -31,6 +34,8 @@ export const MIGRATE_AUDIT = {
        facts TEXT NOT NULL,
        hash TEXT NOT NULL
      )`,
+    `ALTER TABLE audit ADD COLUMN nonce BLOB;
+     ALTER TABLE audit ADD COLUMN digest TEXT`,
   ],
 } as const;
 
@@ -45,17 +50,35 @@ export function recordAudit(
     const number = Number(last?.['number'] ?? 0) + 1;
     const at = audit.now();
     const text = JSON.stringify(facts);
-    const hash = link(String(last?.['hash'] ?? ''), number, at, event, actor, text);
+    const nonce = randomBytes(16);
+    const digest = digestOf(nonce, text);
+    const hash = link(String(last?.['hash'] ?? ''), number, at, event, actor, digest);
     audit.database.run(
-      'INSERT INTO audit (number, at, event, actor, facts, hash) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO audit (number, at, event, actor, facts, nonce, digest, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
       number,
       at,
       event,
       actor,
       text,
+      nonce,
+      digest,
       hash,
     );
   });
+}
+
+/** Blacks out the facts of every row that holds one of these words as a value; answers how many rows. */
+export function blackOut(audit: Audit, words: ReadonlySet<string>): number {
+  const doomed: number[] = [];
+  for (const row of audit.database.iterate('SELECT number, facts FROM audit WHERE nonce IS NOT NULL')) {
+    const facts = JSON.parse(String(row['facts'])) as Record<string, unknown>;
+    if (Object.values(facts).some((value) => typeof value === 'string' && words.has(value)))
+      doomed.push(Number(row['number']));
+  }
+  for (const number of doomed) {
+    audit.database.run("UPDATE audit SET facts = '', nonce = NULL WHERE number = ?", number);
+  }
+  return doomed.length;
 }
 
 /** The number of the first row that does not follow from the one before, or undefined when the chain holds. */
@@ -65,10 +88,19 @@ export function firstBrokenRow(audit: Audit): number | undefined {
   for (const row of audit.database.iterate('SELECT * FROM audit ORDER BY number')) {
     const number = Number(row['number']);
     if (number !== expected++) return number;
-    hash = link(hash, number, Number(row['at']), String(row['event']), String(row['actor']), String(row['facts']));
+    const facts = String(row['facts']);
+    const { nonce, digest } = row;
+    if (Buffer.isBuffer(nonce) ? digestOf(nonce, facts) !== digest : digest !== null && facts !== '') return number;
+    // Rows from before there were digests chain their facts as they are.
+    const chained = typeof digest === 'string' ? digest : facts;
+    hash = link(hash, number, Number(row['at']), String(row['event']), String(row['actor']), chained);
     if (hash !== row['hash']) return number;
   }
   return undefined;
+}
+
+function digestOf(nonce: Buffer, facts: string): string {
+  return createHash('sha256').update(nonce).update(facts).digest('hex');
 }
 
 function link(previous: string, number: number, at: number, event: string, actor: string, facts: string): string {

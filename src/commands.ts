@@ -29,6 +29,7 @@ import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-se
 import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
+import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
 import { storeHandlers } from './workflow/receive.ts';
 import { startTimetable } from './workflow/timetable.ts';
 
@@ -39,7 +40,7 @@ const USAGE = `usage:
   isthmus run ct-denoise --input DIR --output DIR
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
   isthmus reindex                                                makes the index anew from the packs; the gateway must be down
-Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
+${VAULT_USAGE}Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
 `;
 
 /** @returns the exit status: 0 done, 1 failed or refused, 2 called wrongly */
@@ -57,6 +58,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
         return await verifyAll();
       case 'reindex':
         return await reindexAll();
+      case 'vault':
+        return (await vaultCommand(rest)) ?? usage('vault');
+      case 'erase':
+        return (await eraseCommand(rest)) ?? usage('erase');
       default:
         return usage(command);
     }
@@ -103,7 +108,8 @@ const MENDABLE: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOE
 
 function usage(command: string | undefined): number {
   const asked = command === '--help' || command === '-h' || command === 'help';
-  if (command !== undefined && !asked) process.stderr.write(`${command} is no command\n`);
+  if (command !== undefined && !asked && command !== 'vault' && command !== 'erase')
+    process.stderr.write(`${command} is no command\n`);
   (asked ? process.stdout : process.stderr).write(USAGE);
   return asked ? 0 : 2;
 }

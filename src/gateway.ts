@@ -33,6 +33,8 @@ export interface Gateway {
   readonly codecs: CodecPool;
   readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
+  /** The look at erasures that is under way: one at a time. */
+  readonly erasing: { turn: Promise<unknown> };
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
   rules: Rules;
   /** What the rules file looked like at the last look. */
@@ -44,7 +46,7 @@ export interface Gateway {
 /** Studies that somebody is sending right now: how many objects or associations are open per study (pseudonym). */
 export type Arrivals = Map<string, number>;
 
-const MIGRATE_CLOCK = {
+const MIGRATE_WORKFLOW = {
   room: 'workflow',
   steps: [
     `CREATE TABLE study_clock (
@@ -57,6 +59,41 @@ const MIGRATE_CLOCK = {
      CREATE INDEX study_clock_age ON study_clock (last_arrival)`,
     // Keyed fingerprints of what has gone out, see workflow/returning.
     'CREATE TABLE sent_out (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID',
+    // Looks behind a pseudonym (workflow/disclose) and people who are erased (workflow/erase).
+    `CREATE TABLE disclosure (
+       id TEXT PRIMARY KEY,
+       project TEXT NOT NULL,
+       patient TEXT NOT NULL,
+       subject TEXT NOT NULL,
+       asked_by TEXT NOT NULL,
+       asked_at INTEGER NOT NULL,
+       state TEXT NOT NULL,
+       decided_by TEXT,
+       decided_at INTEGER,
+       ends_at INTEGER NOT NULL,
+       readings INTEGER NOT NULL DEFAULT 0
+     ) WITHOUT ROWID;
+     CREATE INDEX disclosure_patient ON disclosure (project, patient);
+     CREATE TABLE erasure (
+       id TEXT PRIMARY KEY,
+       state TEXT NOT NULL,
+       actor TEXT NOT NULL,
+       reason TEXT NOT NULL,
+       begun_at INTEGER NOT NULL,
+       ended_at INTEGER,
+       certificate TEXT NOT NULL
+     ) WITHOUT ROWID;
+     CREATE TABLE erasure_subject (
+       erasure TEXT NOT NULL,
+       project TEXT NOT NULL,
+       pseudonym TEXT NOT NULL,
+       PRIMARY KEY (erasure, project, pseudonym)
+     ) WITHOUT ROWID;
+     CREATE TABLE erasure_mark (
+       erasure TEXT NOT NULL,
+       mark BLOB NOT NULL,
+       PRIMARY KEY (erasure, mark)
+     ) WITHOUT ROWID`,
   ],
 } as const;
 
@@ -72,7 +109,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       MIGRATE_COMMITMENT,
       MIGRATE_QUARANTINE,
       MIGRATE_WORK_ITEMS,
-      MIGRATE_CLOCK,
+      MIGRATE_WORKFLOW,
     ]) {
       migrate(database, room, steps);
     }
@@ -111,6 +148,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       codecs: openCodecs(),
       pictures: openPictureCache(),
       arrivals: new Map(),
+      erasing: { turn: Promise.resolve() },
       rules: config.rules,
       rulebook: { seen: '' },
       lock,

@@ -50,6 +50,8 @@ export const MIGRATE_QUARANTINE = {
        transfer_syntax TEXT NOT NULL
      ) WITHOUT ROWID;
      CREATE INDEX quarantine_held_at ON quarantine (held_at)`,
+    `ALTER TABLE quarantine ADD COLUMN subject BLOB;
+     CREATE INDEX quarantine_subject ON quarantine (subject) WHERE subject IS NOT NULL`,
   ],
 } as const;
 
@@ -59,6 +61,8 @@ export interface HoldFacts {
   readonly door: string;
   readonly callingAE: string;
   readonly transferSyntaxUID: string;
+  /** A keyed mark of the patient, by which an erasure finds what is held of them; undefined when the object names nobody. */
+  readonly subject?: Buffer | undefined;
 }
 
 const NONCE_BYTES = 12;
@@ -92,8 +96,8 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
   }
   await syncFolder(quarantine.folder);
   const row = quarantine.database.get(
-    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (fingerprint) DO UPDATE SET arrivals = arrivals + 1, reason = excluded.reason, sentence = excluded.sentence
      RETURNING *`,
     id,
@@ -105,6 +109,7 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
     facts.callingAE,
     sealed.bytes,
     facts.transferSyntaxUID,
+    facts.subject ?? null,
   );
   if (row === undefined) throw new Error('the quarantine row was not written');
   if (row['id'] !== id) await rm(file, { force: true });
@@ -239,6 +244,20 @@ export async function sweepQuarantine(quarantine: Quarantine): Promise<number> {
     swept++;
   }
   return swept;
+}
+
+/** Ids of what is held of the patient with this mark. */
+export function heldOfSubject(quarantine: Quarantine, subject: Buffer): string[] {
+  return quarantine.database
+    .all('SELECT id FROM quarantine WHERE subject = ? ORDER BY id', subject)
+    .map((row) => String(row['id']));
+}
+
+/** How many held objects name no patient that could be read. */
+export function countUnattributed(quarantine: Quarantine): number {
+  return Number(
+    quarantine.database.get('SELECT count(*) AS held FROM quarantine WHERE subject IS NULL')?.['held'] ?? 0,
+  );
 }
 
 /** Deletes what was held before this time (milliseconds since 1970); answers how many. */

@@ -260,6 +260,24 @@ export function listWork(
   return rows.map(workItem);
 }
 
+/** Cancels the study's items that nobody is at. What is being worked on stays: its worker ends it. */
+export function cancelWorkOf(items: WorkItems, studyInstanceUID: string, error: string): number {
+  const now = items.now();
+  return items.database.run(
+    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = ?, updated_at = ?
+     WHERE study_uid = ? AND (state = 'SCHEDULED' OR (state = 'IN PROGRESS' AND lease_until <= ?))`,
+    error,
+    now,
+    studyInstanceUID,
+    now,
+  ).changes;
+}
+
+/** Deletes the study's items, whatever their state; answers how many. */
+export function forgetWorkOf(items: WorkItems, studyInstanceUID: string): number {
+  return items.database.run('DELETE FROM work_item WHERE study_uid = ?', studyInstanceUID).changes;
+}
+
 export function countWork(items: WorkItems): Record<WorkItemState, number> {
   const counts = { SCHEDULED: 0, 'IN PROGRESS': 0, COMPLETED: 0, CANCELED: 0 };
   for (const row of items.database.all('SELECT state, count(*) AS items FROM work_item GROUP BY state')) {

@@ -1,7 +1,7 @@
 /** The door for people (`/api`): what waits, what failed, what is sealed, what has arrived; and the console's files at `/`. */
 import { fileURLToPath } from 'node:url';
 import express, { Router, type NextFunction, type Request, type Response } from 'express';
-import { authenticate, credentialsOf, requireRole, type Caller, type Role } from '../access.ts';
+import { authenticate, credentialsOf, requireRole, type Caller } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
@@ -9,6 +9,7 @@ import { discardHeld, releaseHeld, retryCanceled } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
 import { listHeld } from '../quarantine.ts';
 import { listWork, type WorkItemState } from '../workitems.ts';
+import { addVaultRoutes, type AddRoute } from './vault.ts';
 
 const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
 const MOST_ROWS = 1000;
@@ -16,12 +17,7 @@ const WEB_FOLDER = fileURLToPath(new URL('../../web', import.meta.url));
 
 export function adminRouter(gateway: Gateway): Router {
   const router = Router({ caseSensitive: true });
-  const route = (
-    method: 'get' | 'post' | 'delete',
-    path: string,
-    roles: readonly Role[],
-    answer: (request: Request, caller: Caller) => unknown,
-  ): void => {
+  const route: AddRoute = (method, path, roles, answer) => {
     router[method](path, async (request: Request, response: Response, next: NextFunction) => {
       try {
         const caller = callerOf(gateway, request, response);
@@ -57,6 +53,7 @@ export function adminRouter(gateway: Gateway): Router {
   route('delete', '/quarantine/:id', ['privacy-officer'], (request, caller) =>
     discardHeld(gateway, parameter(request, 'id'), caller.name),
   );
+  addVaultRoutes(route, gateway, { json: readJson, id: (request) => parameter(request, 'id') });
   router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent || !(error instanceof Refusal)) return next(error);
     sendJson(response, error.answer.httpStatus, { reason: error.reason, message: error.message });

@@ -143,6 +143,19 @@ export function wasDeleted(archive: Indexed, uid: string): boolean {
   return archive.database.get('SELECT 1 FROM tombstone WHERE uid = ?', uid) !== undefined;
 }
 
+/** Study, series and instances. */
+export function uidsOfStudy(archive: Indexed, studyInstanceUID: string): string[] {
+  const uids = new Set([studyInstanceUID]);
+  for (const { seriesInstanceUID, sopInstanceUID } of instancesOf(archive, { studyInstanceUID }))
+    uids.add(seriesInstanceUID).add(sopInstanceUID);
+  return [...uids];
+}
+
+/** These UIDs are answered as if they had never been here. */
+export function forgetTombstones(archive: Indexed, uids: Iterable<string>): void {
+  for (const uid of uids) archive.database.run('DELETE FROM tombstone WHERE uid = ?', uid);
+}
+
 /**
  * Deletes a study with everything derived from it: rows and tombstones in one transaction, then its packs. After a crash between the
  * two, opening the archive unlinks what is left. `alongside` runs in the transaction. Returns the number of instances deleted.

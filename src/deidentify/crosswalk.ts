@@ -14,7 +14,7 @@ import { migrate, type Database, type MigrationStep, type Row } from '../databas
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { uuidUid } from '../dicom/uid.ts';
-import { hkdf, newestGeneration, openSecrets, scrubbed, VAULT_STEPS, type KeySource, type Secrets } from './vault.ts';
+import { hkdf, newestGeneration, openSecrets, VAULT_STEPS, type KeySource, type Secrets } from './vault.ts';
 
 /** The wall between the two worlds: the database that holds the crosswalk, and the keys. */
 export interface Wall extends Secrets {
@@ -83,7 +83,11 @@ const MIGRATIONS: readonly MigrationStep[] = [
      PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
    CREATE INDEX crosswalk_merged_survivor ON crosswalk_merged (project, survivor);
    CREATE TABLE crosswalk_leaving (
-     project TEXT NOT NULL, pseudonym TEXT NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID`,
+     project TEXT NOT NULL, pseudonym TEXT NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
+   CREATE TABLE crosswalk_note (
+     project TEXT NOT NULL, pseudonym TEXT NOT NULL, patient TEXT NOT NULL, sealed BLOB NOT NULL,
+     generation INTEGER NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
+   CREATE INDEX crosswalk_note_patient ON crosswalk_note (project, patient)`,
 ];
 
 /** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
@@ -189,6 +193,24 @@ function patientRow(wall: Wall, project: string, lookup: Buffer): Row | undefine
 export function knownPseudonym(wall: Wall, project: string, issuer: string, patientId: string): string | undefined {
   const row = patientRow(wall, project, patientLookup(domainOf(wall, project), issuer, patientId));
   return row === undefined ? undefined : (row['pseudonym'] as string);
+}
+
+export function isKnownPseudonym(wall: Wall, project: string, pseudonym: string): boolean {
+  return (
+    wall.database.get('SELECT 1 FROM crosswalk_patient WHERE project = ? AND pseudonym = ?', project, pseudonym) !==
+    undefined
+  );
+}
+
+/** Projects that know at least one patient. */
+export function projectsOfWall(wall: Wall): string[] {
+  const projects: string[] = [];
+  for (let last = ''; ;) {
+    const row = wall.database.get('SELECT min(project) AS next FROM crosswalk_patient WHERE project > ?', last);
+    if (typeof row?.['next'] !== 'string') return projects;
+    last = row['next'];
+    projects.push(last);
+  }
 }
 
 /** Follows merges to the record that stands for the person. */
@@ -401,6 +423,28 @@ export function originalUid(wall: Wall, project: string, pseudonym: string): str
   return unseal(wall, domainOf(wall, project), `uid:${pseudonym}`, row).toString('latin1');
 }
 
+/** Words of a person about a patient, which may name them: sealed, and gone when the patient is. */
+export function writeNote(wall: Wall, project: string, note: { id: string; patient: string; text: string }): void {
+  const { sealed, generation } = seal(wall, domainOf(wall, project), `note:${note.id}`, Buffer.from(note.text, 'utf8'));
+  wall.database.run(
+    'INSERT INTO crosswalk_note (project, pseudonym, patient, sealed, generation) VALUES (?, ?, ?, ?, ?)',
+    project,
+    note.id,
+    note.patient,
+    sealed,
+    generation,
+  );
+}
+
+export function readNote(wall: Wall, project: string, id: string): string | undefined {
+  const row = wall.database.get(
+    'SELECT sealed, generation FROM crosswalk_note WHERE project = ? AND pseudonym = ?',
+    project,
+    id,
+  );
+  return row === undefined ? undefined : unseal(wall, domainOf(wall, project), `note:${id}`, row).toString('utf8');
+}
+
 /** What the hospital calls this UID of ours: the original, or the outward UID of one we minted; undefined when it does not resolve. */
 export function resolveUid(wall: Wall, project: string, uid: string): string | undefined {
   if (isWellKnownUid(uid)) return uid;
@@ -438,6 +482,16 @@ export function patientOfStudy(wall: Wall, project: string, studyPseudonym: stri
   return row === undefined ? undefined : (row['patient'] as string);
 }
 
+/** Whose UID this is; undefined when the crosswalk does not have it or it was minted here. */
+export function patientOfUid(wall: Wall, project: string, pseudonym: string): string | undefined {
+  const row = wall.database.get(
+    'SELECT patient FROM crosswalk_uid WHERE project = ? AND pseudonym = ?',
+    project,
+    pseudonym,
+  );
+  return row === undefined ? undefined : (row['patient'] as string);
+}
+
 /** Pseudonyms of a patient's studies: what is left to erase before the patient can be forgotten. */
 export function studiesOfPatient(wall: Wall, project: string, patient: string): string[] {
   return wall.database
@@ -445,10 +499,26 @@ export function studiesOfPatient(wall: Wall, project: string, patient: string): 
     .map((row) => row['pseudonym'] as string);
 }
 
+/** Every pseudonymous UID that a patient's objects were given, those of derived objects too. */
+export function uidsOfPatient(wall: Wall, project: string, patient: string): string[] {
+  return wall.database
+    .all(
+      `SELECT pseudonym AS uid FROM crosswalk_uid WHERE project = ? AND patient = ?
+       UNION SELECT uid FROM minted_uid WHERE project = ?
+         AND study IN (SELECT pseudonym FROM crosswalk_study WHERE project = ? AND patient = ?)`,
+      project,
+      patient,
+      project,
+      project,
+      patient,
+    )
+    .map((row) => row['uid'] as string);
+}
+
 /** Destroys salt and rows of a patient: nothing here leads back any more. Returns how many rows went. */
 export function forgetPatient(wall: Wall, project: string, patient: string): number {
   const domain = domainOf(wall, project);
-  const forgotten = scrubbed(wall.database, () => {
+  const forgotten = wall.database.transaction(() => {
     let rows = 0;
     rows += wall.database.run(
       'DELETE FROM minted_uid WHERE project = ? AND study IN (SELECT pseudonym FROM crosswalk_study WHERE project = ? AND patient = ?)',
@@ -456,7 +526,7 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
       project,
       patient,
     ).changes;
-    for (const table of ['crosswalk_uid', 'crosswalk_study']) {
+    for (const table of ['crosswalk_uid', 'crosswalk_study', 'crosswalk_note']) {
       rows += wall.database.run(`DELETE FROM ${table} WHERE project = ? AND patient = ?`, project, patient).changes;
     }
     wall.database.run(

@@ -25,6 +25,7 @@ import {
   type Wall,
 } from './crosswalk.ts';
 import { writeFileMeta } from './file-meta.ts';
+import type { PatientRecord } from './merge.ts';
 import type { CompiledProfile } from './profile.ts';
 import { noCounts, rewriteDataSet, type Counts, type Insert, type Rewriting } from './rewrite.ts';
 import { faceRisk, pixelRisk, uncleanable } from './risk.ts';
@@ -126,15 +127,22 @@ function admit(head: Head, sopClassUID: string, profile: CompiledProfile): Verdi
   return { pixelsAtRisk: pixels !== undefined, faceVisible: face !== undefined };
 }
 
+/** Whose object it is as the hospital writes it; undefined when it names no patient. */
+export function recordOf(dataSet: DataSet): PatientRecord | undefined {
+  const id = patientIdOf(dataSet);
+  return id === '' ? undefined : { issuer: textValue(dataSet, tag('IssuerOfPatientID'))?.trim() ?? '', id };
+}
+
 function patientIdOf(dataSet: DataSet): string {
   return textValue(dataSet, tag('PatientID'))?.trim() ?? '';
 }
 
 /** Without an ID nobody knows whether two studies are one patient's: each stands for itself. */
 function patientOf(wall: Wall, domain: Domain, dataSet: DataSet, study: string): PatientPseudonym {
-  const patientId = patientIdOf(dataSet);
-  if (patientId === '') return patientPseudonym(wall, domain, 'no patient id', study);
-  return patientPseudonym(wall, domain, textValue(dataSet, tag('IssuerOfPatientID'))?.trim() ?? '', patientId);
+  const record = recordOf(dataSet);
+  return record === undefined
+    ? patientPseudonym(wall, domain, 'no patient id', study)
+    : patientPseudonym(wall, domain, record.issuer, record.id);
 }
 
 function refuse(why: string | undefined): void {

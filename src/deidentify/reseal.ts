@@ -10,6 +10,7 @@ const TABLES = [
   { table: 'crosswalk_patient', kind: 'patient' },
   { table: 'crosswalk_study', kind: 'study' },
   { table: 'crosswalk_uid', kind: 'uid' },
+  { table: 'crosswalk_note', kind: 'note' },
 ] as const;
 
 export interface Resealed {

@@ -178,3 +178,14 @@ export async function tellCommitment(
     throw error;
   }
 }
+
+/** Forgets what was asked about the study's results; a report that still comes is about nothing known. */
+export function forgetTransactionsOf(database: Database, studyInstanceUID: string): void {
+  database.transaction(() => {
+    database.run(
+      'DELETE FROM commitment_object WHERE transaction_uid IN (SELECT transaction_uid FROM commitment WHERE study_uid = ?)',
+      studyInstanceUID,
+    );
+    database.run('DELETE FROM commitment WHERE study_uid = ?', studyInstanceUID);
+  });
+}

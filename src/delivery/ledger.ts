@@ -90,3 +90,8 @@ export function readLedger(database: Database, studyInstanceUID: string): Ledger
       at: Number(row['at']),
     }));
 }
+
+/** Forgets where the study's results went. */
+export function forgetLedgerOf(database: Database, studyInstanceUID: string): void {
+  database.run('DELETE FROM ledger WHERE study_uid = ?', studyInstanceUID);
+}

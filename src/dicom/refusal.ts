@@ -30,6 +30,8 @@ export const REFUSALS = {
   Gone: { dimseStatus: 0x0112, failureReason: 0x0112, httpStatus: 410 },
   /** It would be lost if it were deleted now. */
   Busy: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
+  /** It is not in the state that this needs. */
+  Conflict: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
   NotAcceptable: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 406 },
   UnsupportedMediaType: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 415 },
   /** A configuration file that cannot be used. */

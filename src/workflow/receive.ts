@@ -3,7 +3,9 @@
  * The only place that sees identified objects, for as long as they stream by. What cannot be let in is sealed in quarantine.
  */
 import { randomUUID } from 'node:crypto';
-import { deidentify } from '../deidentify/deidentify.ts';
+import { subjectMark } from '../deidentify/crosswalk.ts';
+import { deidentify, recordOf } from '../deidentify/deidentify.ts';
+import type { PatientRecord } from '../deidentify/merge.ts';
 import { storeInstance } from '../archive/instances.ts';
 import { outOfSpace } from '../archive/intake.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
@@ -72,16 +74,18 @@ type Names = Pick<Received, 'sopClassUID' | 'sopInstanceUID' | 'studyInstanceUID
 
 async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: Sender): Promise<Received> {
   let names: Names = { sopClassUID: undefined, sopInstanceUID: undefined, studyInstanceUID: undefined };
+  let record: PatientRecord | undefined;
   try {
     const object = await receiveObject(
       tee.bytes(),
       source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID },
     );
     names = namesOf(object);
+    record = recordOf(object.head.dataSet);
     return await admit(gateway, object, names, tee, from);
   } catch (error) {
     const refusal = refusalOf(gateway, error);
-    return { ...names, ...(await refuse(gateway, refusal, source, tee, from)) };
+    return { ...names, ...(await refuse(gateway, refusal, { ...source, record }, tee, from)) };
   }
 }
 
@@ -121,7 +125,7 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
 async function refuse(
   gateway: Gateway,
   refusal: Refusal,
-  source: ReceiveSource,
+  source: ReceiveSource & { readonly record: PatientRecord | undefined },
   tee: Tee,
   from: Sender,
 ): Promise<Pick<Received, 'refusal' | 'quarantined'>> {
@@ -144,6 +148,7 @@ async function refuse(
       door: from.door,
       callingAE: from.callingAE,
       transferSyntaxUID: source.transferSyntaxUID ?? '',
+      subject: source.record && subjectMark(gateway.wall, source.record.issuer, source.record.id),
     });
   } catch (error) {
     // The sender went away in the middle, or the disk is full: nothing was promised.

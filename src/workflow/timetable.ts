@@ -6,6 +6,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
 import { completeStudies } from './complete.ts';
+import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
 import { retain } from './retain.ts';
 import { followRules } from './rulebook.ts';
@@ -53,6 +54,7 @@ export function startTimetable(gateway: Gateway): Timetable {
     }),
     // Apart from completion: a study that cannot be completed keeps nobody else's work waiting.
     tick('do due work', '* * * * * *', () => performer.kick()),
+    tick('go on with erasures', '*/5 * * * * *', () => continueErasures(gateway)),
     tick('retention', '17 * * * *', () => retain(gateway)),
     tick('reclaim replaced bytes', '47 2 * * *', () => reclaim(gateway.archive)),
     tick('clean up commitments', '27 3 * * *', () =>

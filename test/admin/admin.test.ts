@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { adminRouter, consoleRouter } from '../../src/admin/router.ts';
+import { studyOf } from '../../src/archive/studies.ts';
+import { findStudy } from '../../src/deidentify/crosswalk.ts';
 import { listHeld } from '../../src/quarantine.ts';
 import { buildApp, listen } from '../../src/server.ts';
 import { claimWork, failWork } from '../../src/workitems.ts';
@@ -65,6 +67,16 @@ const ROUTES: readonly (readonly [string, string, readonly string[], number])[] 
   ['GET', '/api/quarantine', BOTH, 200],
   ['POST', `/api/quarantine/${UNKNOWN}/release`, OFFICER, 404],
   ['DELETE', `/api/quarantine/${UNKNOWN}`, OFFICER, 404],
+  ['POST', '/api/disclosures', BOTH, 400],
+  ['GET', '/api/disclosures', OFFICER, 200],
+  ['POST', `/api/disclosures/${UNKNOWN}/approve`, OFFICER, 404],
+  ['POST', `/api/disclosures/${UNKNOWN}/refuse`, OFFICER, 404],
+  ['POST', `/api/disclosures/${UNKNOWN}/read`, BOTH, 404],
+  ['POST', '/api/patients/merge', OFFICER, 400],
+  ['POST', '/api/patients/part', OFFICER, 400],
+  ['POST', '/api/erasures', OFFICER, 400],
+  ['GET', '/api/erasures', OFFICER, 200],
+  ['GET', `/api/erasures/${UNKNOWN}`, OFFICER, 404],
 ];
 
 test('each path is open to its roles and to nobody else', async (t) => {
@@ -162,4 +174,96 @@ test('the console is served without a token and holds nothing of the gateway', a
   assert.equal((await door.call('GET', '/console.js')).status, 200);
   assert.equal((await door.call('GET', '/../package.json')).status, 404);
   assert.equal((await door.call('GET', '/%2e%2e/package.json')).status, 404);
+});
+
+test('behind a pseudonym looks only who asked, after another person approved, and for a while', async (t) => {
+  const door = await openDoor(t);
+  const study = await takeStudy(door, ctStudy({ patient: PATIENT, slices: 1, size: 8 }).objects);
+  const ask = {
+    project: 'research',
+    subject: study,
+    reason: 'incidental finding, the referring physician must hear of it',
+  };
+  assert.equal((await door.call('POST', '/api/disclosures', 'radiology-it', { ...ask, reason: 'why' })).status, 400);
+  assert.equal(
+    (await door.call('POST', '/api/disclosures', 'radiology-it', { ...ask, subject: '2.25.1' })).status,
+    404,
+  );
+  assert.equal((await door.call('POST', '/api/disclosures', 'radiology-it', { ...ask, project: 'other' })).status, 404);
+  const asked = await door.call('POST', '/api/disclosures', 'radiology-it', ask);
+  const path = `/api/disclosures/${String(asked.body['id'])}`;
+  assert.equal(asked.body['state'], 'ASKED');
+  assert.equal((await door.call('POST', `${path}/read`, 'radiology-it')).status, 403);
+  const approved = await door.call('POST', `${path}/approve`, 'privacy-officer');
+  assert.deepEqual([approved.status, approved.body['state'], approved.body['reason']], [200, 'APPROVED', ask.reason]);
+  assert.equal((await door.call('POST', `${path}/approve`, 'privacy-officer')).status, 409);
+  assert.equal((await door.call('POST', `${path}/read`, 'privacy-officer')).status, 403, 'only the one who asked');
+  const { status, body } = await door.call('POST', `${path}/read`, 'radiology-it');
+  assert.equal(status, 200);
+  const [patient] = body['patient'] as { attributes: Record<string, string> }[];
+  assert.deepEqual([patient?.attributes['00100010'], patient?.attributes['00100020']], [PATIENT.name, PATIENT.id]);
+  door.clock.now += 61 * 60_000;
+  assert.equal((await door.call('POST', `${path}/read`, 'radiology-it')).status, 403, 'the hour is over');
+  const trail = door.gateway.database
+    .all('SELECT actor, facts FROM audit')
+    .map(({ actor, facts }) => `${String(actor)} ${String(facts)}`);
+  for (const step of [
+    'radiology-it {"action":"ask',
+    'privacy-officer {"action":"approve',
+    'radiology-it {"action":"read',
+  ])
+    assert.equal(trail.filter((line) => line.startsWith(`the ${step}`)).length, 1, step);
+  for (const word of [PATIENT.name, PATIENT.id, 'incidental'])
+    assert.equal(
+      trail.some((line) => line.includes(word)),
+      false,
+    );
+});
+
+test('one person alone looks behind no pseudonym', async (t) => {
+  const door = await openDoor(t, false);
+  const study = await takeStudy(door, ctStudy({ patient: PATIENT, slices: 1, size: 8 }).objects);
+  const ask = { project: 'research', subject: study, reason: 'incidental finding, somebody must hear of it' };
+  const { body } = await door.call('POST', '/api/disclosures', undefined, ask);
+  const approved = await door.call('POST', `/api/disclosures/${String(body['id'])}/approve`);
+  assert.equal(approved.status, 403);
+  assert.match(String(approved.body['message']), /another person/);
+});
+
+test("records are merged, and studies that come later are one person's", async (t) => {
+  const door = await openDoor(t);
+  const early = await takeStudy(door, ctStudy({ patient: { ...PATIENT, id: 'KH-OLD' }, slices: 1, size: 8 }).objects);
+  const kept = await takeStudy(door, ctStudy({ patient: PATIENT, slices: 1, size: 8 }).objects);
+  const body = { project: 'research', from: { id: 'KH-OLD' }, into: { issuer: '', id: PATIENT.id } };
+  const merged = await door.call('POST', '/api/patients/merge', 'privacy-officer', body);
+  assert.equal(merged.status, 200);
+  assert.deepEqual(merged.body['earlierStudies'], [early]);
+  assert.equal((await door.call('POST', '/api/patients/merge', 'privacy-officer', body)).status, 400);
+  const later = await takeStudy(
+    door,
+    ctStudy({ patient: { ...PATIENT, id: 'KH-OLD' }, slices: 1, size: 8, studyDate: '20250505' }).objects,
+  );
+  const patientOf = (study: string): unknown => studyOf(door.gateway.archive, study)?.patientID;
+  assert.equal(patientOf(later), patientOf(kept));
+  assert.notEqual(patientOf(later), patientOf(early));
+  assert.equal(findStudy(door.gateway.wall, 'research', early)?.attributes['00100020'], PATIENT.id);
+  assert.equal((await door.call('POST', '/api/patients/part', 'privacy-officer', body)).status, 200);
+  assert.equal(findStudy(door.gateway.wall, 'research', early)?.attributes['00100020'], 'KH-OLD');
+  assert.equal((await door.call('POST', '/api/patients/part', 'privacy-officer', body)).status, 404);
+});
+
+test('a person is erased by the name the hospital uses, and the certificate names nobody', async (t) => {
+  const door = await openDoor(t);
+  const study = await takeStudy(door, ctStudy({ patient: PATIENT, slices: 2, size: 8 }).objects);
+  const body = { record: { id: PATIENT.id }, reason: 'consent-withdrawn', reference: 'DSR 4' };
+  const wrong = await door.call('POST', '/api/erasures', 'privacy-officer', { ...body, project: 'research' });
+  assert.equal(wrong.status, 400);
+  const erased = await door.call('POST', '/api/erasures', 'privacy-officer', body);
+  assert.deepEqual([erased.status, erased.body['state']], [200, 'DONE']);
+  const text = JSON.stringify(erased.body);
+  for (const word of [PATIENT.id, PATIENT.name, study]) assert.equal(text.includes(word), false);
+  assert.equal(studyOf(door.gateway.archive, study), undefined);
+  const listed = await door.call('GET', '/api/erasures', 'privacy-officer');
+  assert.equal(listed.body.length, 1);
+  assert.equal((await door.call('POST', '/api/erasures', 'privacy-officer', body)).status, 404);
 });

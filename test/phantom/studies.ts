@@ -51,10 +51,11 @@ export function ctStudy(options: {
   size?: number;
   noiseHU?: number;
   seed?: number;
+  studyDate?: string;
 }): PhantomStudy {
-  const { patient, slices = 12, size = 192, noiseHU = 28, seed = 1 } = options;
+  const { patient, slices = 12, size = 192, noiseHU = 28, seed = 1, studyDate = '20240917' } = options;
   const random = seeded(seed);
-  const facts = seriesFacts('CT', patient, '20240917', `A${patient.id}C`, {
+  const facts = seriesFacts('CT', patient, studyDate, `A${patient.id}C`, {
     studyDescription: 'CT Thorax nativ',
     seriesDescription: 'Thorax 1.5 B40f',
     bodyPart: 'CHEST',

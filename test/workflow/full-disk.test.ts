@@ -18,7 +18,7 @@ test('a patient who is new while the database cannot grow is refused as out of r
   // What is left in the table's own pages goes too.
   assert.throws(() => {
     for (let row = 0; ; row++) {
-      database.run("INSERT INTO crosswalk_patient VALUES ('filler', ?, ?, zeroblob(20))", `${row}`, `${row}`);
+      database.run("INSERT INTO crosswalk_patient VALUES ('filler', ?, ?, zeroblob(20), 0)", `${row}`, `${row}`);
     }
   }, /full/);
 
