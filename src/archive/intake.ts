@@ -72,6 +72,16 @@ export async function checkSpace(archive: Archive, bytes: number): Promise<void>
   }
 }
 
+/**
+ * Before anything of a request has been read: room for what it announces, besides the reserve.
+ * @throws Refusal OutOfResources when there is none
+ */
+export async function refuseWithoutRoom({ folder, options }: Archive, announcedBytes = 0): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize - announcedBytes < options.reserveBytes)
+    throw new Refusal('OutOfResources', `less than ${options.reserveBytes} bytes would be left on the archive's disk`);
+}
+
 /** Resolves when the arrival is durable. */
 export async function commit(archive: Archive, arrival: Arrival): Promise<StoreResult> {
   const { intake } = archive;

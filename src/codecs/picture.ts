@@ -70,6 +70,50 @@ export async function encodePictures(pictures: readonly Picture[], form: Picture
     .toBuffer();
 }
 
+/** A PNG or GIF as native samples, little endian, one picture of a moving GIF after another. */
+export interface PictureLayout {
+  readonly rows: number;
+  readonly columns: number;
+  readonly samplesPerPixel: 1 | 3;
+  readonly bitsAllocated: 8 | 16;
+}
+
+/** Bytes that a picture may become. */
+export const MOST_PICTURE_BYTES = 256 * 2 ** 20;
+
+/**
+ * Palettes become colours, transparency is left out (PS3.18 table 10.5.2-1, notes 1 and 5); the samples stay what they are, whatever
+ * profile stands beside them. @throws Refusal NotAcceptable for what is broken or another image than the layout
+ */
+export async function decodePicture(bytes: Buffer, layout: PictureLayout): Promise<Buffer> {
+  const { rows, columns, samplesPerPixel, bitsAllocated } = layout;
+  const frameBytes = (rows * columns * samplesPerPixel * bitsAllocated) / 8;
+  const wide = bitsAllocated === 16;
+  const space = samplesPerPixel === 1 ? (wide ? 'grey16' : 'b-w') : wide ? 'rgb16' : 'srgb';
+  const decoded = await sharp(bytes, {
+    pages: -1,
+    failOn: 'warning',
+    ignoreIcc: true,
+    limitInputPixels: Math.floor(MOST_PICTURE_BYTES / ((samplesPerPixel * bitsAllocated) / 8)),
+  })
+    .removeAlpha()
+    .toColourspace(space)
+    .raw({ depth: wide ? 'ushort' : 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+    .catch(() => {
+      throw unusable('the picture is broken or larger than what is decoded');
+    });
+  const { data, info } = decoded;
+  if (
+    info.width !== columns ||
+    info.channels !== samplesPerPixel ||
+    data.length === 0 ||
+    data.length % frameBytes !== 0
+  )
+    throw unusable('the picture is another than its header says');
+  return data;
+}
+
 function grey(data: Buffer): Buffer {
   const colour = Buffer.allocUnsafe(data.length * 3);
   for (let at = 0; at < data.length; at++) colour.fill(data[at] ?? 0, 3 * at, 3 * at + 3);

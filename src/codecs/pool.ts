@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import type { ImageLayout } from './image.ts';
+import type { PictureLayout } from './picture.ts';
 import type { CodecRequest, DrawRequest, JobMessage, WorkerMessage } from './requests.ts';
 
 export interface CodecPool {
@@ -89,6 +90,11 @@ export function drawFrames(pool: CodecPool, request: Omit<DrawRequest, 'kind'>):
   return run(pool, { ...request, kind: 'draw', frames });
 }
 
+/** A PNG or GIF as native samples. @throws Refusal, as convertFrame does */
+export function readPicture(pool: CodecPool, picture: Buffer, layout: PictureLayout): Promise<Buffer> {
+  return run(pool, { kind: 'picture', frame: owned(picture), layout });
+}
+
 function owned(bytes: Uint8Array): Uint8Array {
   return bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes);
 }
@@ -124,7 +130,7 @@ function start(pool: CodecPool, worker: CodecWorker, job: Job): void {
 }
 
 function transferOf(request: CodecRequest): ArrayBuffer[] {
-  const frames = request.kind === 'convert' ? [request.frame] : request.frames.map(({ frame }) => frame);
+  const frames = request.kind === 'draw' ? request.frames.map(({ frame }) => frame) : [request.frame];
   return frames.map(({ buffer }) => buffer as ArrayBuffer);
 }
 

@@ -1,7 +1,7 @@
 /** What goes to a worker thread of the codecs and what comes back. */
 import type { RefusalReason } from '../dicom/refusal.ts';
 import type { ImageLayout } from './image.ts';
-import type { PictureForm } from './picture.ts';
+import type { PictureForm, PictureLayout } from './picture.ts';
 import type { Presentation } from './presentation.ts';
 
 /** One frame into another transfer syntax. */
@@ -22,7 +22,14 @@ export interface DrawRequest {
   readonly form: PictureForm;
 }
 
-export type CodecRequest = ConvertRequest | DrawRequest;
+/** A PNG or GIF as native samples. */
+export interface PictureRequest {
+  readonly kind: 'picture';
+  readonly frame: Uint8Array;
+  readonly layout: PictureLayout;
+}
+
+export type CodecRequest = ConvertRequest | DrawRequest | PictureRequest;
 
 export interface JobMessage {
   readonly job: number;

@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import { drawFrame } from './draw.ts';
 import { CodecFault, decodeFrame, encodeFrame } from './frames.ts';
-import { encodePictures, type Picture } from './picture.ts';
+import { decodePicture, encodePictures, type Picture } from './picture.ts';
 import type { CodecRequest, JobMessage, WorkerMessage } from './requests.ts';
 
 parentPort?.on('message', (message: JobMessage) => void answer(message));
@@ -36,6 +36,8 @@ async function perform(request: CodecRequest): Promise<Buffer> {
         pictures.push(drawFrame(await decodeFrame(bufferOf(frame), request.layout, request.from), presentation));
       return encodePictures(pictures, request.form);
     }
+    case 'picture':
+      return decodePicture(bufferOf(request.frame), request.layout);
     default:
       return request satisfies never;
   }

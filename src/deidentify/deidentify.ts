@@ -24,7 +24,7 @@ import {
   type StudyRow,
   type Wall,
 } from './crosswalk.ts';
-import { writeFileMeta } from './file-meta.ts';
+import { writeFileMeta } from '../dicom/file-meta.ts';
 import type { PatientRecord } from './merge.ts';
 import type { CompiledProfile } from './profile.ts';
 import { noCounts, rewriteDataSet, type Counts, type Insert, type Rewriting } from './rewrite.ts';

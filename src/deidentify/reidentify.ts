@@ -24,7 +24,7 @@ import {
 import type { Vr } from '../dicom/vr.ts';
 import { shiftDate, shiftDateTime } from './actions.ts';
 import { findStudy, refuseLeaving, resolveUid, type StudyRow, type Wall } from './crosswalk.ts';
-import { writeFileMeta } from './file-meta.ts';
+import { writeFileMeta } from '../dicom/file-meta.ts';
 import { STAMP_TAGS } from './stamps.ts';
 
 export interface PseudonymousHead {

@@ -16,7 +16,8 @@ import { parseQuery, sendReport, type Exchange } from './exchange.ts';
 import { retrieveMetadata } from './metadata.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { renderAll, renderFrames, renderInstance } from './rendered.ts';
-import { storeInstances } from './stow.ts';
+import { storeInstances, STORE_TYPES } from './stow.ts';
+import { RETRY_AFTER_SECONDS, STORE_ANSWERS } from './stow-answer.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
 import { orZip } from './zip.ts';
@@ -65,8 +66,8 @@ const store = (path: string, handle: Route['handle']): Route => ({
   path,
   transaction: 'Store',
   roles: ['sender'],
-  representations: ['application/dicom+json'],
-  accepts: OBJECTS,
+  representations: STORE_ANSWERS.map(({ type }) => type),
+  accepts: STORE_TYPES,
   handle,
 });
 
@@ -197,7 +198,7 @@ function refuse(gateway: Gateway, error: unknown, request: Request, response: Re
   }
   if (error instanceof Refusal) {
     const status = error.answer.httpStatus;
-    if (status === 503) response.setHeader('Retry-After', '60');
+    if (status === 503) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
     sendReport(request, response, status, { reason: error.reason, message: error.message });
     return;
   }

@@ -11,6 +11,7 @@ import { outOfSpace } from '../archive/intake.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { receiveObject } from '../dicom/part10.ts';
+import { valueFaults, type ValueFault } from '../dicom/value-faults.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { AssociationInfo, ScpHandlers } from '../dimse/scp.ts';
 import { profileOf, type Gateway } from '../gateway.ts';
@@ -36,6 +37,8 @@ export interface Received {
   readonly refusal?: Refusal;
   /** Sealed and durable, waiting for a person. */
   readonly quarantined?: boolean;
+  /** Values that their VR does not allow; stored all the same. */
+  readonly faults?: readonly ValueFault[];
   /** Pseudonyms of what was stored (or was there already); absent without refusal for a result of ours that was sent back to us. */
   readonly stored?: {
     readonly studyInstanceUID: string;
@@ -70,7 +73,7 @@ export function receiveInstance(
   return { taken: Promise.race([tee.ended, done.then(() => tee.ended)]), done };
 }
 
-type Names = Pick<Received, 'sopClassUID' | 'sopInstanceUID' | 'studyInstanceUID'>;
+type Names = Pick<Received, 'sopClassUID' | 'sopInstanceUID' | 'studyInstanceUID' | 'faults'>;
 
 async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: Sender): Promise<Received> {
   let names: Names = { sopClassUID: undefined, sopInstanceUID: undefined, studyInstanceUID: undefined };
@@ -82,6 +85,9 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
     );
     names = namesOf(object);
     record = recordOf(object.head.dataSet);
+    // A C-STORE has no words for them.
+    const faults = from.door === 'stow' ? valueFaults(object.head.dataSet) : [];
+    if (faults.length > 0) names = { ...names, faults };
     return await admit(gateway, object, names, tee, from);
   } catch (error) {
     const refusal = refusalOf(gateway, error);

@@ -150,7 +150,7 @@ test('STOW-6: no parts, nothing and no boundary are 400; another type is 415 and
   for (const type of [
     'application/json',
     'multipart/form-data; boundary=b0',
-    'multipart/related; type="application/dicom+xml"; boundary=b0',
+    'multipart/related; type="application/dicom+zip"; boundary=b0',
   ]) {
     const response = await agent(door).post('/dicom-web/studies').set('Content-Type', type).send('x');
     assert.equal(response.status, 415, type);

@@ -1,6 +1,6 @@
-/** Preamble and file meta information made from nothing (PS3.10 7.1): none of the sender's remains. */
-import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '../dicom/implementation.ts';
-import { openSink, sinkBytes, writeBytes, writeElement, writeText, type Sink } from '../dicom/writer.ts';
+/** Preamble and file meta information made from nothing (PS3.10 7.1): none of a sender's remains. */
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from './implementation.ts';
+import { openSink, sinkBytes, writeBytes, writeElement, writeText, type Sink } from './writer.ts';
 
 export interface FileMeta {
   readonly sopClassUID: string;
