@@ -180,7 +180,7 @@ async function* object(head: Buffer, pixels: PixelData | undefined): AsyncGenera
 /** Pixel data ends the object: what would follow it (signatures, padding) is not kept anyhow. */
 function withoutPixelData(json: JsonObject): JsonObject {
   if (PIXEL_TAGS.every((tag) => json[tagKey(tag)] === undefined)) return json;
-  return Object.fromEntries(Object.entries(json).filter(([key]) => key < '7FE00000'));
+  return Object.fromEntries(Object.entries(json).filter(([key]) => !/^[0-9A-F]{8}$/.test(key) || key < '7FE00000'));
 }
 
 /** Of every BulkDataURI in the data set, those in sequences too. */
