@@ -6,7 +6,10 @@ import helmet from 'helmet';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { authenticate, credentialsOf } from './access.ts';
 import type { HttpConfig } from './config.ts';
+import { refuseWithoutRoom } from './archive/intake.ts';
 import { dicomwebRouter } from './dicomweb/router.ts';
+import { decidesToContinue } from './dicomweb/stow.ts';
+import { Refusal } from './dicom/refusal.ts';
 import type { Gateway } from './gateway.ts';
 
 export interface Doors {
@@ -46,9 +49,13 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
     next();
   });
   app.get('/healthz', (_request, response) => sendText(response, 200, 'ok\n'));
-  app.get('/readyz', (_request, response) => {
-    const ready = isReady(gateway);
-    sendText(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n');
+  app.get('/readyz', async (_request, response) => {
+    const obstacle = await obstacleOf(gateway);
+    sendText(
+      response,
+      obstacle === undefined ? 200 : 503,
+      obstacle === undefined ? 'ready\n' : `not ready: ${obstacle}\n`,
+    );
   });
   app.get('/metrics', async (request, response) => {
     const caller = authenticate(gateway.config.tokens, credentialsOf(request));
@@ -87,6 +94,11 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
           },
           app,
         );
+  // Who asks first whether to send (RFC 9110 10.1.1) hears of a refusal instead of sending gigabytes for nothing.
+  server.on('checkContinue', (request, response) => {
+    if (!decidesToContinue(request.url)) response.writeContinue();
+    app(request, response);
+  });
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
@@ -101,11 +113,14 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
   });
 }
 
-function isReady(gateway: Gateway): boolean {
+/** What keeps the gateway from taking objects in; undefined: nothing. */
+async function obstacleOf(gateway: Gateway): Promise<string | undefined> {
   try {
-    return gateway.database.get('SELECT 1 AS one') !== undefined;
-  } catch {
-    return false;
+    if (gateway.database.get('SELECT 1 AS one') === undefined) return 'the database does not answer';
+    await refuseWithoutRoom(gateway.archive);
+    return undefined;
+  } catch (error) {
+    return error instanceof Refusal ? error.message : 'the database or the disk does not answer';
   }
 }
 

@@ -3,7 +3,6 @@ import { formatTag, tagKey } from '../dicom/data-set.ts';
 import { keywordOf } from '../dicom/dictionary.ts';
 import type { DicomJson, DicomJsonElement } from '../dicom/json.ts';
 import { Refusal, type RefusalReason } from '../dicom/refusal.ts';
-import { isUid } from '../dicom/uid.ts';
 import type { Received } from '../workflow/receive.ts';
 import { DICOM_JSON, endAfterUpload, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
@@ -82,9 +81,11 @@ function responseModule(results: StoreResults, root: string | undefined): DicomJ
   };
 }
 
-/** Only what is a UID can be told as one; whatever else stands in its place is not given back. */
+/** Its sender has to know it again, also where it is malformed; what is no string of digits and dots might be anything. */
+const GIVEN_BACK = /^[0-9.]{1,128}$/;
+
 function isNamed({ sopInstanceUID }: Received): boolean {
-  return sopInstanceUID !== undefined && isUid(sopInstanceUID);
+  return sopInstanceUID !== undefined && GIVEN_BACK.test(sopInstanceUID);
 }
 
 /** PS3.18 table 10.5.3-1. */
@@ -135,7 +136,7 @@ function us(value: number): DicomJsonElement {
 }
 
 function uid(value: string | undefined): DicomJsonElement {
-  return value === undefined || !isUid(value) ? { vr: 'UI' } : { vr: 'UI', Value: [value] };
+  return value === undefined || !GIVEN_BACK.test(value) ? { vr: 'UI' } : { vr: 'UI', Value: [value] };
 }
 
 function url(root: string | undefined, path: string | undefined): DicomJsonElement {

@@ -29,6 +29,11 @@ export const STORE_TYPES: readonly string[] = [...FORMS.keys()].flatMap((type) =
   type,
 ]);
 
+/** Whether the resource says itself when it wants the body of a request that expects 100 (RFC 9110 10.1.1). */
+export function decidesToContinue(url = ''): boolean {
+  return /^\/dicom-web\/studies(?:\/[^/?]*)?(?:\?|$)/.test(url);
+}
+
 export async function storeInstances(exchange: Exchange): Promise<void> {
   const { request, gateway } = exchange;
   const studyInstanceUID = request.params['study'] === undefined ? undefined : uidParameter(exchange, 'study');
@@ -47,6 +52,7 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
     remoteAddress: request.socket.remoteAddress ?? '',
     ...(studyInstanceUID === undefined ? {} : { expectedStudyInstanceUID: studyInstanceUID }),
   };
+  if (request.headers.expect?.toLowerCase() === '100-continue') exchange.response.writeContinue();
   const intake: Intake = { exchange, from, results: [], unfinished: new Set(), unfinishedBytes: 0 };
   const body = bounded(request, maxRequestBytes);
   let failure: Refusal | undefined;

@@ -30,13 +30,13 @@ const RULES = `admission:
 processing: []
 `;
 
-/** `settings`: YAML added to gateway.yaml. */
-export async function openDoor(settings = '', rules = RULES): Promise<Door> {
+/** `settings`: YAML added to gateway.yaml; `archive`: in place of its part on the archive. */
+export async function openDoor(settings = '', rules = RULES, archive = 'archive: { reserveMb: 1 }'): Promise<Door> {
   const data = mkdtempSync(join(tmpdir(), 'isthmus-door-'));
   const folder = join(data, 'config');
   mkdirSync(folder);
   cpSync(join(CONFIG, 'profiles'), join(folder, 'profiles'), { recursive: true });
-  writeFileSync(join(folder, 'gateway.yaml'), `log: silent\narchive: { reserveMb: 1 }\n${settings}`);
+  writeFileSync(join(folder, 'gateway.yaml'), `log: silent\n${archive}\n${settings}`);
   writeFileSync(join(folder, 'nodes.yaml'), 'nodes: {}\n');
   writeFileSync(join(folder, 'rules.yaml'), rules);
   const config = readConfig({ ISTHMUS_CONFIG: folder, ISTHMUS_DATA: join(data, 'store'), ISTHMUS_HTTP_PORT: '0' });
