@@ -39,7 +39,7 @@ export interface Resource {
 const STATUSES: Readonly<Record<Route['transaction'], readonly number[]>> = {
   Search: [200, 204, 400, 401, 403, 406, 413],
   Retrieve: [200, 206, 304, 400, 401, 403, 404, 406, 410],
-  Store: [200, 202, 400, 401, 403, 409, 413, 415, 503],
+  Store: [200, 202, 400, 401, 403, 406, 409, 413, 415, 503],
   Delete: [204, 401, 403, 404, 409, 410],
 };
 

@@ -38,6 +38,8 @@ export interface MetadataRequest {
   readonly form: MetadataForm;
   /** What relative URIs are relative to. */
   readonly base: string;
+  /** Most bytes of all instances together: a part that many of them name must not become more than a request may be. */
+  readonly maxBytes: number;
 }
 
 const FORM_TYPES: Readonly<Record<MetadataForm, readonly string[]>> = {
@@ -52,6 +54,8 @@ interface Collected {
   readonly spool: Spool;
   readonly metadata: Kept[];
   readonly bulk: BulkParts;
+  /** What the instances put together so far take. */
+  bytes: number;
 }
 
 /** @throws Refusal CannotUnderstand when the body breaks off: then nothing of it is stored, and what it named has been told of */
@@ -60,7 +64,7 @@ export async function* objectsOf(
   parts: AsyncIterable<Part>,
 ): AsyncGenerator<Arriving, void, undefined> {
   const spool = openSpool(request.archive);
-  const collected: Collected = { request, spool, metadata: [], bulk: openBulkParts(request.base) };
+  const collected: Collected = { request, spool, metadata: [], bulk: openBulkParts(request.base), bytes: 0 };
   try {
     try {
       for await (const part of parts) yield* collect(collected, part);
@@ -154,13 +158,17 @@ async function* instancesOf(collected: Collected, kept: Kept): AsyncGenerator<Ar
 }
 
 /** The bytes of a Part 10 object; pixel data is read from where it was kept, while the object is sent on. */
-async function putTogether({ request, spool, bulk }: Collected, json: JsonObject): Promise<AsyncIterable<Buffer>> {
+async function putTogether(collected: Collected, json: JsonObject): Promise<AsyncIterable<Buffer>> {
+  const { request, spool, bulk } = collected;
   const { sopClassUID = '', sopInstanceUID = '' } = namesOf(json);
   const pixels = await pixelDataOf({ spool, bulk, codecs: request.codecs }, json);
   const described = { ...withoutPixelData(json), ...pixels?.attributes };
   const document = describeDocument(bulk, described, sopClassUID);
   const values = await valuesOf(spool, bulk, document);
   const dataSet = fromDicomJson(document, { bulkData: (uri) => values.get(uri) });
+  collected.bytes += dataSet.bytes.length + (pixels?.costBytes ?? 0);
+  if (collected.bytes > request.maxBytes)
+    throw new Refusal('TooLarge', `the instances together are longer than ${request.maxBytes} bytes`);
   const sink = openSink(dataSet.bytes.length + 1024);
   writeFileMeta(sink, {
     sopClassUID,

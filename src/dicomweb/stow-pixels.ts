@@ -29,6 +29,8 @@ export interface PixelData {
   readonly vr: 'OB' | 'OW' | 'OF' | 'OD';
   /** Undefined: encapsulated. */
   readonly lengthBytes: number | undefined;
+  /** About what the value takes, encapsulated too. */
+  readonly costBytes: number;
   readonly transferSyntaxUID: string;
   /** What the metadata has to have besides what it has. */
   readonly attributes: JsonObject;
@@ -137,8 +139,12 @@ function nativePixels(
 ): PixelData {
   if (pieces.length > 1 && numberIn(json, BITS_ALLOCATED) === 1 && (frameBits(json, tag) ?? 0) % 8 !== 0)
     throw new Refusal('DataSetMismatch', 'frames of single bits that do not end with a byte come in one part');
-  const lengthBytes = pieces.reduce((sum, { from, to }) => sum + to - from, 0);
+  const lengthBytes = pieceBytes(pieces);
   return nativeValue(tag, json, element, lengthBytes, attributes, () => piecesOf(spool, pieces));
+}
+
+function pieceBytes(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
 async function* piecesOf(spool: Spool, pieces: readonly Piece[]): AsyncGenerator<Buffer, void, undefined> {
@@ -161,6 +167,7 @@ function nativeValue(
     tag,
     vr: tag === 0x7fe00008 ? 'OF' : tag === 0x7fe00009 ? 'OD' : integers,
     lengthBytes: lengthBytes + (lengthBytes & 1),
+    costBytes: lengthBytes,
     transferSyntaxUID: EXPLICIT_VR_LITTLE_ENDIAN,
     attributes,
     async *body() {
@@ -221,7 +228,8 @@ async function compressedPixels(
     settle(described, NUMBER_OF_FRAMES, 'IS', pieces.length);
   if (whole.image !== undefined) settleImage(described, whole.image);
   else requireImage(described);
-  if (whole.lossy) settleLoss(described, transferSyntaxUID, tag, pieces);
+  if (whole.lossy && transferSyntax(transferSyntaxUID)?.compression !== 'lossless')
+    settleLoss(described, transferSyntaxUID, tag, pieces);
   return encapsulated(spool, tag, transferSyntaxUID, changes(json, described), pieces);
 }
 
@@ -272,7 +280,7 @@ function settleLoss(json: JsonObject, transferSyntaxUID: string, tag: number, pi
   settle(json, '00282110', 'CS', '01');
   const method = lossyMethod(transferSyntaxUID);
   const bits = frameBits(json, tag);
-  const bytes = pieces.reduce((sum, { from, to }) => sum + to - from, 0);
+  const bytes = pieceBytes(pieces);
   if (method === undefined || bits === undefined || bytes === 0) return;
   if (elementIn(json, '00282112') !== undefined || elementIn(json, '00282114') !== undefined) return;
   json['00282112'] = { vr: 'DS', Value: [Math.round((bits * pieces.length * 100) / (8 * bytes)) / 100] };
@@ -316,6 +324,7 @@ function encapsulated(
     tag,
     vr: 'OB',
     lengthBytes: undefined,
+    costBytes: pieceBytes(pieces),
     transferSyntaxUID,
     attributes: { ...attributes, ...extended },
     async *body() {

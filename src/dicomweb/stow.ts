@@ -124,7 +124,13 @@ async function takeMetadata(
   boundary: string | undefined,
 ): Promise<void> {
   const { gateway, baseUrl } = intake.exchange;
-  const request = { archive: gateway.archive, codecs: gateway.codecs, form, base: `${baseUrl}/studies` };
+  const request = {
+    archive: gateway.archive,
+    codecs: gateway.codecs,
+    form,
+    base: `${baseUrl}/studies`,
+    maxBytes: gateway.config.http.maxRequestBytes,
+  };
   for await (const arriving of objectsOf(request, partsIn(body, boundary))) {
     if (arriving.kind === 'object') await takeInstance(intake, arriving.bytes);
     else {

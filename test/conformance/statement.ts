@@ -11,7 +11,10 @@ import { storageSopClasses } from '../../src/dicom/sop-class.ts';
 import { transferSyntaxes } from '../../src/dicom/transfer-syntax.ts';
 import { matchingTable, type Level } from '../../src/archive/search.ts';
 import { describeMethod } from '../../src/dicomweb/capabilities.ts';
+import { FRAME_TYPES } from '../../src/codecs/recognise.ts';
+import { MAX_DEPTH } from '../../src/dicom/reader.ts';
 import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
+import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
 
@@ -98,16 +101,28 @@ Instance keys, besides those of studies and series:
 
 ${keys('instance')}
 
-### 1.2 Deviations from PS3.18
+### 1.2 Store (STOW-RS)
+
+- Metadata as JSON (one array of any length) or XML (a part for each instance), bulk data in parts of their own. A part is found by Content-Location (absolute, relative to \`/studies\`, percent-encoded or not) or Content-ID; nothing is fetched from elsewhere. A part may be named by several instances; a missing one fails its instance (C000), an unused one is an item of Other Failures Sequence (C000).
+- Text of one instance's metadata: at most ${MAX_ITEM_BYTES / 2 ** 20} MiB, nested to ${MAX_DEPTH} sequences.
+- Pixel data in bulk data: \`application/octet-stream\` in little endian, or in a compressed transfer syntax where its parameter says so; frames as ${[...FRAME_TYPES.keys()].map((type) => `\`${type}\``).join(', ')}, unchanged, one part a frame, under the BulkDataURI or \`/frames/{number}\` below it; \`image/png\` and \`image/gif\`, decoded to Explicit VR Little Endian; \`video/mpeg\`, \`video/mp4\`, \`video/H264\` and \`video/H265\`, unchanged, one part. Transfer syntax and Image Pixel attributes are told by the stream; what the metadata or the part says has to agree (A900). RLE, JPEG XL and uncompressed data need the attributes.
+- Documents (PDF, CDA, STL, OBJ, MTL): MIME Type of Encapsulated Document and its length are completed or have to agree.
+- What no profile can clean (video, documents, unsafe pixels) is sealed for a person: 202 with Warning Reason B000. Values that their VR or multiplicity does not allow are stored: 202 with B007 and a Failed Attributes Sequence (0074,1048) of Selector Attribute and Error Comment, which holds no value.
+- De-identification is not reported as a coercion: Original Attributes Sequence would name the patient. The answer has the sender's own UIDs.
+- The same bytes under the same SOP Instance UID are a success; other content follows \`archive.duplicates\` (0111).
+- 503 with Retry-After when less than \`archive.reserveMb\` would be left on the disk, before the body is read (also before 100 Continue), and when the disk fills up on the way; then nothing of the instance is left.
+
+### 1.3 Deviations from PS3.18
 
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
-- One object by itself may be stored as single-part \`application/dicom\`.
+- One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.
+- A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
 - \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
 - \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax.
 - The bulkdata and pixeldata resources (CP-2040) give encapsulated pixel data frame by frame in the stored transfer syntax; 206 when some of it is left out because its syntax was not asked for.
 - A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.
 
-### 1.3 Browsers
+### 1.4 Browsers
 
 Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
 

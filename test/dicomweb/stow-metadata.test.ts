@@ -274,3 +274,25 @@ test('STOW-24: the answer is one data set, in JSON or in XML as Accept says', as
   assert.ok(answer.headers.get('location')?.startsWith(`${door.url}/studies/`));
   assert.equal((await stow(door, JSON_FORM, body, '/studies', { accept: 'image/png' })).status, 406);
 });
+
+test('STOW-45: instances that name one part over and over do not become more than a request may be', async () => {
+  const small = await openDoor('http: { maxRequestMb: 1 }');
+  try {
+    const { json } = await retrieved({ rows: 256, columns: 256 });
+    const instances = Array.from({ length: 12 }, (_, at) => ({
+      ...json,
+      '00080018': { vr: 'UI', Value: [`2.25.88.7.${at}`] },
+      '7FE00010': { vr: 'OW', BulkDataURI: 'pixels' },
+    }));
+    const answer = await stow(
+      small,
+      JSON_FORM,
+      bodyOf([jsonPart(...instances), bulkPart('pixels', Buffer.alloc(131_072))]),
+    );
+    assert.equal(answer.status, 202);
+    assert.equal(itemsIn(answer.dataSet, '00081199').length, 7);
+    assert.deepEqual(new Set(reasonsIn(answer.dataSet, '00081198')), new Set([0xa700]));
+  } finally {
+    await small.close();
+  }
+});
