@@ -2,7 +2,7 @@
  * Values that their VR (PS3.5 6.2) or their attribute's multiplicity (PS3.6) does not allow: nothing that keeps an object from being stored,
  * but what its sender should hear of. Attributes of the top level, private ones left out; says what is wrong, never what was found.
  */
-import { asciiOf, valueBytes, type DataElement, type DataSet } from './data-set.ts';
+import { asciiOf, type DataElement, type DataSet } from './data-set.ts';
 import { isPrivate, lookUp } from './dictionary.ts';
 import { isUid } from './uid.ts';
 import { VR_TRAITS, type Vr } from './vr.ts';
@@ -44,13 +44,22 @@ function faultOf(dataSet: DataSet, element: DataElement): string | undefined {
     return multiplicityFault(rule, vr === 'AT' ? lengthBytes / 4 : lengthBytes / wordBytes);
   }
   // Bytes beyond ASCII may be half a character: counting and splitting would need the character set.
-  if (text === 'charset' && valueBytes(dataSet, element).some((byte) => byte > 0x7f || byte === 0x1b)) return undefined;
-  const values = multiValued ? asciiOf(dataSet, element).split('\\', MOST_VALUES) : [asciiOf(dataSet, element)];
-  return multiplicityFault(rule, values.length) ?? values.map((value) => textFault(vr, value.trim())).find(isFault);
+  if (text === 'charset' && goesBeyondAscii(dataSet, element)) return undefined;
+  const value = asciiOf(dataSet, element);
+  if (!multiValued || !value.includes('\\')) return multiplicityFault(rule, 1) ?? textFault(vr, value);
+  const values = value.split('\\', MOST_VALUES);
+  let what = multiplicityFault(rule, values.length);
+  for (let at = 0; what === undefined && at < values.length; at++) what = textFault(vr, (values[at] ?? '').trim());
+  return what;
 }
 
-function isFault(what: string | undefined): what is string {
-  return what !== undefined;
+/** Escape sequences too. */
+function goesBeyondAscii({ bytes }: DataSet, { valueStart, valueEnd }: DataElement): boolean {
+  for (let at = valueStart; at < valueEnd; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte > 0x7f || byte === 0x1b) return true;
+  }
+  return false;
 }
 
 interface Rule {

@@ -169,7 +169,8 @@ async function forward(order: ForwardOrder): Promise<number> {
       },
       body: Buffer.concat([...parts, Buffer.from(`\r\n--${boundary}--\r\n`)]),
     });
-    if (reply.status !== 200) throw new Error(`STOW was answered with ${reply.status}`);
+    // 202: stored, with a warning about values.
+    if (reply.status !== 200 && reply.status !== 202) throw new Error(`STOW was answered with ${reply.status}`);
     return study.length;
   }
   const classes = [...new Set(study.map(({ sopClass }) => sopClass))];

@@ -47,7 +47,7 @@ async function send(gateway: GatewayProcess, objects: readonly Buffer[]): Promis
     if (n % 2 === 0) {
       const { json } = await stow(gateway.base, [object]);
       for (const item of (json['00081199']?.Value ?? []) as DicomJson[]) {
-        if (item['00081196'] === undefined) counts.stored++;
+        if (item['00081196']?.Value?.[0] !== 0xb000) counts.stored++;
         else counts.held++;
       }
     } else {

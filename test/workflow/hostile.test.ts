@@ -147,7 +147,7 @@ function makeObject(more: readonly (readonly [tag: number, vr: Vr, value: Buffer
 
 function outcomeOf({ stored, failed, nameless, status }: Stowed): Outcome {
   const [only] = stored.values();
-  if (only !== undefined) return only.warning === undefined ? 'stored' : 'held';
+  if (only !== undefined) return only.warning === 0xb000 ? 'held' : 'stored';
   assert.ok(failed.size + nameless.length === 1 || status >= 400, `status ${status}`);
   return 'refused';
 }
