@@ -165,7 +165,7 @@ async function stowAll(gateway: GatewayProcess, files: readonly SampleFile[], se
     );
     for (const file of part) {
       const result = answer.stored.get(file.sopInstanceUID);
-      if (result !== undefined && result.warning === undefined) urls.set(file, result.url);
+      if (result !== undefined && result.warning !== 0xb000) urls.set(file, result.url);
       else if (result !== undefined) held++;
       else if (DAMAGED.includes(file.name)) held++;
       else if (answer.failed.get(file.sopInstanceUID) !== DUPLICATE || !sent.stored.has(file.sopInstanceUID))
