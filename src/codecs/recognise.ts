@@ -105,7 +105,8 @@ function jpegSyntaxes({ process, precision }: StreamHeader, selection: number): 
     case SOF1:
       return precision === 8 || precision === 12 ? [51] : undefined;
     case SOF2:
-      return [55];
+      // Full progression, or spectral selection alone: the same marker.
+      return [55, 53];
     case SOF3:
       return selection === 1 ? [70, 57] : [57];
     case SOF55:

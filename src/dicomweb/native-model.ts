@@ -44,8 +44,12 @@ function formatContent(element: DicomJsonElement): string {
   if (!('Value' in element) || element.Value === undefined) return '';
   if (element.vr === 'SQ')
     return element.Value.map((item, index) => `<Item number="${index + 1}">${formatAttributes(item)}</Item>`).join('');
-  // An empty value among others is left out; the numbers tell where it was.
-  return element.Value.map((value, index) => formatValue(value, index + 1)).join('');
+  // An empty value among others is left out, since the numbers tell where it was; the last one tells how many there are.
+  const last = element.Value.length - 1;
+  const name = element.vr === 'PN' ? 'PersonName' : 'Value';
+  return element.Value.map((value, index) =>
+    value === null && index === last ? `<${name} number="${index + 1}"/>` : formatValue(value, index + 1),
+  ).join('');
 }
 
 function formatValue(value: string | number | PersonName | null, number: number): string {

@@ -55,6 +55,8 @@ const BITS_ALLOCATED = '00280100';
 const OCTETS = 'application/octet-stream';
 const PICTURE_TYPES: readonly string[] = ['image/png', 'image/gif'];
 const NATIVE_SYNTAXES: readonly string[] = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+/** Its frames have no media type of their own; nothing in them tells of their image. */
+const DEFLATED_IMAGE_FRAME = '1.2.840.10008.1.2.8.1';
 /** A frame is looked at as a whole, one at a time. */
 const MOST_FRAME_BYTES = 256 * 2 ** 20;
 /** A fragment's length has 32 bits; a longer stream goes into several. */
@@ -106,6 +108,7 @@ function frameType({ type }: BulkPart): string {
   }
   if (uid === undefined || NATIVE_SYNTAXES.includes(uid)) return OCTETS;
   const syntax = transferSyntax(uid);
+  if (uid === DEFLATED_IMAGE_FRAME) return uid;
   if (syntax?.encapsulated !== true || syntax.mediaType === undefined)
     throw new Refusal(
       'TransferSyntaxNotSupported',
@@ -213,7 +216,10 @@ async function compressedPixels(
   for (const { kept } of parts) {
     if (kept.lengthBytes > MOST_FRAME_BYTES)
       throw new Refusal('TooLarge', `a compressed frame is longer than ${MOST_FRAME_BYTES} bytes`);
-    const frame = recogniseFrame(mediaType, await readWhole(spool, kept));
+    const frame =
+      mediaType === DEFLATED_IMAGE_FRAME
+        ? deflatedFrame(kept)
+        : recogniseFrame(mediaType, await readWhole(spool, kept));
     whole = whole === undefined ? frame : joined(whole, frame);
     pieces.push({ kept, from: frame.start, to: frame.end });
   }
@@ -231,6 +237,10 @@ async function compressedPixels(
   if (whole.lossy && transferSyntax(transferSyntaxUID)?.compression !== 'lossless')
     settleLoss(described, transferSyntaxUID, tag, pieces);
   return encapsulated(spool, tag, transferSyntaxUID, changes(json, described), pieces);
+}
+
+function deflatedFrame({ lengthBytes }: Kept): Recognised {
+  return { transferSyntaxUIDs: [DEFLATED_IMAGE_FRAME], lossy: false, image: undefined, start: 0, end: lengthBytes };
 }
 
 /** All frames are of one image, and of a transfer syntax that each may stand under. */
