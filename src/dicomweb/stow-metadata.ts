@@ -93,8 +93,9 @@ async function* collect(collected: Collected, part: Part): AsyncGenerator<Arrivi
   const { request, spool, metadata, bulk } = collected;
   const type = typeOfPart(part);
   if (type === undefined || FORM_TYPES[request.form].includes(type.name)) {
-    // A document in XML may also be the bulk data of an instance: it says where it belongs.
-    if (type === undefined || metadata.length === 0 || !part.headers.has('content-location')) {
+    // Plain XML or JSON may also be the bulk data of an instance, a document: then it says where it belongs.
+    const plain = type !== undefined && !type.name.startsWith('application/dicom+');
+    if (!plain || metadata.length === 0 || !part.headers.has('content-location')) {
       metadata.push(await keep(spool, part.body));
       return;
     }

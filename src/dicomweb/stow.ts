@@ -44,7 +44,8 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   const { maxRequestBytes } = gateway.config.http;
   const announcedBytes = Number(request.headers['content-length'] ?? 0);
   if (announcedBytes > maxRequestBytes) throw tooLarge(maxRequestBytes);
-  await refuseWithoutRoom(gateway.archive, announcedBytes);
+  // Bulk data is kept aside before it becomes part of an object.
+  await refuseWithoutRoom(gateway.archive, form === 'dicom' ? announcedBytes : 2 * announcedBytes);
   const from: Sender = {
     door: 'stow',
     callingAE: exchange.caller.name,
