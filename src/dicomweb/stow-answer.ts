@@ -81,8 +81,8 @@ function responseModule(results: StoreResults, root: string | undefined): DicomJ
   };
 }
 
-/** Its sender has to know it again, also where it is malformed; what is no string of digits and dots might be anything. */
-const GIVEN_BACK = /^[0-9.]{1,128}$/;
+/** Its sender has to know it again, also where it is malformed (hashes are common); what has blanks or carets might be a name. */
+const GIVEN_BACK = /^[0-9A-Za-z._-]{1,128}$/;
 
 function isNamed({ sopInstanceUID }: Received): boolean {
   return sopInstanceUID !== undefined && GIVEN_BACK.test(sopInstanceUID);

@@ -218,7 +218,8 @@ test('MS-STORE-9: GivenExistingDataset: by policy: reject 409, keep-first and ov
 test('MS-STORE-10: GivenDatasetWithInvalidUID: held for a person, 202 with B000 (409 there), never stored', async () => {
   for (const [uid, told] of [
     ['2.25.5.055', { vr: 'UI', Value: ['2.25.5.055'] }],
-    ['2.25.Castorp', { vr: 'UI' }],
+    ['dccc9599087131', { vr: 'UI', Value: ['dccc9599087131'] }],
+    ['Zauberberg^Castorp', { vr: 'UI' }],
   ] as const) {
     const answer = await send((await changed(new Map([text(0x00080018, 'UI', uid)]))).bytes);
     assert.equal(answer.status, 202);
