@@ -2,7 +2,7 @@
  * Pixel data from the parts of a STOW-RS request (PS3.18 10.5.2, table 10.5.2-1): bytes as they are, compressed frames unchanged in fragments,
  * PNG and GIF decoded. What the stream says of its image completes the Image Pixel attributes or has to agree with them.
  */
-import { FRAME_TYPES, lossyMethod, recogniseFrame, type Recognised, type StreamImage } from '../codecs/recognise.ts';
+import { FRAME_TYPES, lossyMethod, recogniseFrame, type Recognised } from '../codecs/recognise.ts';
 import type { CodecPool } from '../codecs/pool.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -17,6 +17,7 @@ import {
   type JsonObject,
 } from './json-object.ts';
 import { missingPart, pixelPartsOf, type BulkPart, type BulkParts } from './stow-parts.ts';
+import { requireImage, settleImage } from './stow-image.ts';
 import { decodedPicture } from './stow-picture.ts';
 import { readKept, readWhole, type Kept, type Spool } from './spool.ts';
 import { readVideo } from './video.ts';
@@ -256,33 +257,6 @@ function chosenSyntax(possible: readonly string[], named: string | undefined): s
   if (named !== undefined && !possible.includes(named))
     throw new Refusal('DataSetMismatch', 'the codestream is of another transfer syntax than its part says');
   return named ?? possible[0] ?? '';
-}
-
-/** The Image Pixel Description Macro (PS3.3 table C.7-11c). */
-export function settleImage(json: JsonObject, image: StreamImage): void {
-  const { rows, columns, samplesPerPixel, precision, signed, photometricInterpretation } = image;
-  const stored = numberIn(json, '00280101');
-  settle(json, '00280002', 'US', samplesPerPixel);
-  settle(json, '00280004', 'CS', photometricInterpretation, (found) => hasSamples(String(found), samplesPerPixel));
-  settle(json, '00280010', 'US', rows);
-  settle(json, '00280011', 'US', columns);
-  settle(json, BITS_ALLOCATED, 'US', precision <= 8 ? 8 : 16, (found) => Number(found) >= precision);
-  // Streams of more bits than are used are common; of less, they cannot hold the values.
-  settle(json, '00280101', 'US', precision, (found) => Number(found) <= precision);
-  settle(json, '00280102', 'US', (stored ?? precision) - 1);
-  settle(json, '00280103', 'US', signed === true ? 1 : 0, (found) => found === 1 || signed !== true);
-  if (samplesPerPixel > 1) settle(json, '00280006', 'US', 0, () => true);
-}
-
-function hasSamples(photometricInterpretation: string, samples: number): boolean {
-  const single = ['MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR'].includes(photometricInterpretation);
-  return single === (samples === 1);
-}
-
-/** Of a stream that says nothing of its image. */
-function requireImage(json: JsonObject): void {
-  for (const key of ['00280002', '00280010', '00280011', BITS_ALLOCATED])
-    if (numberIn(json, key) === undefined) throw contradiction(key);
 }
 
 /** PS3.3 C.7.6.1.1.5: what has been lost stays told; said here where the metadata is silent. */
