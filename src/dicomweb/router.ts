@@ -12,12 +12,14 @@ import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
+import { DOCUMENT_TYPES } from './document.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
 import { retrieveMetadata } from './metadata.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances } from './stow.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
+import { retrieveByUri } from './wado-uri.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
 import { orZip } from './zip.ts';
 
@@ -40,6 +42,8 @@ const DATA_SETS = ['application/dicom+json', 'multipart/related; type="applicati
 const OBJECTS = ['multipart/related; type="application/dicom"'];
 const PICTURES = ['image/jpeg', 'image/png', 'image/gif'];
 const PICTURE_PARTS = PICTURES.map((type) => `multipart/related; type="${type}"`);
+const DOCUMENTS = DOCUMENT_TYPES;
+const DOCUMENT_PARTS = DOCUMENTS.map((type) => `multipart/related; type="${type}"`);
 const OCTETS = ['multipart/related; type="application/octet-stream"'];
 
 const search = (path: string, handle: Route['handle']): Route => ({
@@ -106,9 +110,9 @@ export const ROUTES: readonly Route[] = [
   retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES),
   retrieve(`${INSTANCE}/bulkdata/*path`, retrieveBulkData, [...OCTETS, 'application/octet-stream']),
 
-  retrieve(`${STUDY}/rendered`, renderAll, PICTURE_PARTS),
-  retrieve(`${SERIES}/rendered`, renderAll, PICTURE_PARTS),
-  retrieve(`${INSTANCE}/rendered`, renderInstance, PICTURES),
+  retrieve(`${STUDY}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS]),
+  retrieve(`${SERIES}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS]),
+  retrieve(`${INSTANCE}/rendered`, renderInstance, [...PICTURES, ...DOCUMENTS]),
   retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES),
   retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES),
   retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES),
@@ -118,6 +122,9 @@ export const ROUTES: readonly Route[] = [
     retrieve(`${scope}/pixeldata`, retrievePixelData, OCTETS),
     remove(scope, deleteResource),
   ]),
+
+  // PS3.18 section 9: the query names the object.
+  retrieve('/wado', retrieveByUri, [...PICTURES, ...DOCUMENTS, 'application/dicom']),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */

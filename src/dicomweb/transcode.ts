@@ -3,9 +3,9 @@
  * object goes out native or under a lossless syntax, an object that was compressed with loss as it is, and labelled so.
  */
 import { readFrame } from '../archive/frames.ts';
-import { readInstance, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
+import { readInstance, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { decodedPhotometric, encodedPhotometric } from '../codecs/photometric.ts';
-import { transcodedHead } from '../codecs/head.ts';
+import { renamedHead, transcodedHead } from '../codecs/head.ts';
 import { frameBytes, imageLayout, unusable, type ImageLayout } from '../codecs/image.ts';
 import { convertFrame } from '../codecs/pool.ts';
 import { codingOf, JPEG_BASELINE, LOSSLESS_TARGETS } from '../codecs/syntaxes.ts';
@@ -103,10 +103,17 @@ async function whole(bytes: Buffer | AsyncIterable<Buffer>): Promise<Buffer> {
 
 /**
  * A whole object. Its first frame is made before this returns, so that what cannot be is told by the status.
+ * @param sopInstanceUID another one than its own
  * @throws Refusal NotAcceptable
  */
-export async function objectIn(gateway: Gateway, instance: InstanceRow, to: string): Promise<Served> {
+export async function objectIn(
+  gateway: Gateway,
+  instance: InstanceRow,
+  to: string,
+  sopInstanceUID?: string,
+): Promise<Served> {
   const { transferSyntaxUID: from, lengthBytes, frameCount } = instance;
+  if (to === from && sopInstanceUID !== undefined) return renamedObject(gateway, instance, sopInstanceUID);
   if (to === from) return { transferSyntaxUID: to, lengthBytes, body: readInstance(gateway.archive, instance) };
   const object = await headOf(gateway, instance);
   const layout = imageLayout(object.head.dataSet);
@@ -123,6 +130,7 @@ export async function objectIn(gateway: Gateway, instance: InstanceRow, to: stri
     photometricInterpretation: photometricIn(layout, from, to),
     bitsAllocated: layout.bitsAllocated,
     valueBytes: native ? pixelBytes + (pixelBytes % 2) : undefined,
+    sopInstanceUID,
   });
   const body = objectBytes(head, first, native, frameCount, frame);
   if (native) return { transferSyntaxUID: to, lengthBytes: head.length + pixelBytes + (pixelBytes % 2), body };
@@ -131,6 +139,16 @@ export async function objectIn(gateway: Gateway, instance: InstanceRow, to: stri
   for await (const chunk of body) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   return { transferSyntaxUID: to, lengthBytes: bytes.length, body: bytes };
+}
+
+async function renamedObject(gateway: Gateway, instance: InstanceRow, sopInstanceUID: string): Promise<Served> {
+  const { transferSyntaxUID, lengthBytes, headLengthBytes } = instance;
+  const head = renamedHead(await headOf(gateway, instance), sopInstanceUID);
+  const body = async function* (): AsyncGenerator<Buffer, void, undefined> {
+    yield head;
+    yield* readInstanceBody(gateway.archive, instance);
+  };
+  return { transferSyntaxUID, lengthBytes: lengthBytes - headLengthBytes + head.length, body: body() };
 }
 
 function photometricIn(layout: ImageLayout, from: string, to: string): string {

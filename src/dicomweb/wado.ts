@@ -30,8 +30,20 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
     { multipart: false, type: 'application/dicom', syntaxes },
   ]);
   if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
-  if (isUnchanged(exchange, fingerprintOf([instance], `single ${targetOf(choice, instance)}`))) return;
-  return sendSingle(exchange, await instancePart(exchange, choice, instance));
+  return sendObject(exchange, choice, instance);
+}
+
+/** One object by itself, in the syntax chosen. @param sopInstanceUID under which it goes out, when not under its own */
+export async function sendObject(
+  exchange: Exchange,
+  choice: Choice,
+  instance: InstanceRow,
+  sopInstanceUID?: string,
+): Promise<void> {
+  const form = `single ${targetOf(choice, instance)} ${sopInstanceUID ?? ''}`;
+  if (isUnchanged(exchange, fingerprintOf([instance], form))) return;
+  const part = await instancePart(exchange, choice, instance, sopInstanceUID);
+  await sendSingle(exchange, part);
 }
 
 const MAX_FRAMES = 10_000;
@@ -207,7 +219,10 @@ export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow)
 }
 
 /** 410 for what was here and has been deleted (PS3.18 8.5), 404 for what never was. */
-function missing({ gateway }: Exchange, { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope): Refusal {
+export function missing(
+  { gateway }: Exchange,
+  { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope,
+): Refusal {
   const [what, uid] =
     sopInstanceUID !== undefined
       ? ['instance in this series of this study', sopInstanceUID]
@@ -306,10 +321,16 @@ async function* instanceParts(
 }
 
 /** @throws Refusal NotAcceptable when its pixels have no form in the syntax; who names no type takes what is stored */
-async function instancePart(exchange: Exchange, choice: Choice, instance: InstanceRow): Promise<OutgoingPart> {
+async function instancePart(
+  exchange: Exchange,
+  choice: Choice,
+  instance: InstanceRow,
+  sopInstanceUID?: string,
+): Promise<OutgoingPart> {
   const { gateway } = exchange;
   try {
-    const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, targetOf(choice, instance));
+    const target = targetOf(choice, instance);
+    const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, target, sopInstanceUID);
     return {
       contentType: dicomType(transferSyntaxUID),
       contentLocation: instanceUrl(exchange, instance),
@@ -317,8 +338,8 @@ async function instancePart(exchange: Exchange, choice: Choice, instance: Instan
       body,
     };
   } catch (error) {
-    if (choice.byWildcard && error instanceof Refusal && error.reason === 'NotAcceptable')
-      return storedPart(exchange, instance);
+    const stored = choice.byWildcard && sopInstanceUID === undefined;
+    if (stored && error instanceof Refusal && error.reason === 'NotAcceptable') return storedPart(exchange, instance);
     throw told(error, instance);
   }
 }
