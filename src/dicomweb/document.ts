@@ -37,15 +37,14 @@ export function documentOffers(documents: readonly InstanceRow[]): Offer[] {
   return types.map((type) => ({ multipart: false, type }));
 }
 
+/** For a document sent by itself: whoever opens it in a browser opens it without scripts, forms and what lies elsewhere. */
+export function policyOf(type: string): string {
+  if (type === 'application/pdf') return "default-src 'none'";
+  return "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-top-navigation-by-user-activation allow-popups";
+}
+
 /** @throws Refusal NotAcceptable for a document that has no such form */
 export async function drawDocument(exchange: Exchange, type: string, instance: InstanceRow): Promise<OutgoingPart> {
-  // Whoever opens it in a browser opens it without scripts, forms and what lies elsewhere.
-  exchange.response.setHeader(
-    'Content-Security-Policy',
-    type === 'application/pdf'
-      ? "default-src 'none'"
-      : "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-top-navigation-by-user-activation allow-popups",
-  );
   const body = await bodyOf(exchange, type, instance);
   return {
     // XML says in its first line how it is written.

@@ -6,7 +6,7 @@ import { instanceOf, type InstanceRow } from '../archive/instances.ts';
 import type { PictureType } from '../codecs/picture.ts';
 import { isPresentationState, referencedImages } from '../codecs/softcopy-state.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { documentOffers, drawDocument, isDocument } from './document.ts';
+import { documentOffers, drawDocument, isDocument, policyOf } from './document.ts';
 import { drawPicture, headOf } from './drawing.ts';
 import { negotiate, warn, type Exchange } from './exchange.ts';
 import type { Choice, Offer } from './media-type.ts';
@@ -250,7 +250,10 @@ async function sendShots(
   const [firstShot] = shots;
   if (firstShot === undefined) throw new Refusal('NotAcceptable', 'there is nothing that could be rendered');
   const first = await part(exchange, choice, firstShot, request);
-  if (!choice.offer.multipart) return sendSingle(exchange, first);
+  if (!choice.offer.multipart) {
+    if (!isPicture(choice)) exchange.response.setHeader('Content-Security-Policy', policyOf(choice.offer.type));
+    return sendSingle(exchange, first);
+  }
   const rest = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (const shot of shots.slice(1)) yield await part(exchange, choice, shot, request);
   };

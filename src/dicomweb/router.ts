@@ -19,7 +19,7 @@ import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances } from './stow.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
-import { retrieveByUri } from './wado-uri.ts';
+import { retrieveByUri, URI_PARAMETERS } from './wado-uri.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
 import { orZip } from './zip.ts';
 
@@ -35,6 +35,8 @@ export interface Route {
   readonly representations: readonly string[];
   /** Media types that a request can have. */
   readonly accepts: readonly string[];
+  /** Query parameters of its own, besides those that every row of its transaction has. */
+  readonly query?: readonly string[];
   readonly handle: (exchange: Exchange) => Promise<void>;
 }
 
@@ -42,6 +44,7 @@ const DATA_SETS = ['application/dicom+json', 'multipart/related; type="applicati
 const OBJECTS = ['multipart/related; type="application/dicom"'];
 const PICTURES = ['image/jpeg', 'image/png', 'image/gif'];
 const PICTURE_PARTS = PICTURES.map((type) => `multipart/related; type="${type}"`);
+const RENDERING = ['annotation', 'quality', 'viewport', 'window', 'iccprofile'];
 const DOCUMENTS = DOCUMENT_TYPES;
 const DOCUMENT_PARTS = DOCUMENTS.map((type) => `multipart/related; type="${type}"`);
 const OCTETS = ['multipart/related; type="application/octet-stream"'];
@@ -55,13 +58,19 @@ const search = (path: string, handle: Route['handle']): Route => ({
   accepts: [],
   handle,
 });
-const retrieve = (path: string, handle: Route['handle'], representations: readonly string[]): Route => ({
+const retrieve = (
+  path: string,
+  handle: Route['handle'],
+  representations: readonly string[],
+  query: readonly string[] = [],
+): Route => ({
   method: 'GET',
   path,
   transaction: 'Retrieve',
   roles: ['viewer'],
   representations,
   accepts: [],
+  query,
   handle,
 });
 const store = (path: string, handle: Route['handle']): Route => ({
@@ -106,16 +115,16 @@ export const ROUTES: readonly Route[] = [
   retrieve(INSTANCE, orZip(retrieveInstance), [...OBJECTS, 'application/dicom', 'application/zip']),
   retrieve(`${INSTANCE}/metadata`, retrieveMetadata, DATA_SETS),
   retrieve(`${INSTANCE}/frames/:frames`, retrieveFrames, [...OCTETS, 'application/octet-stream']),
-  retrieve(`${INSTANCE}/frames/:frames/rendered`, renderFrames, PICTURES),
-  retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES),
+  retrieve(`${INSTANCE}/frames/:frames/rendered`, renderFrames, PICTURES, RENDERING),
+  retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES, ['viewport']),
   retrieve(`${INSTANCE}/bulkdata/*path`, retrieveBulkData, [...OCTETS, 'application/octet-stream']),
 
-  retrieve(`${STUDY}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS]),
-  retrieve(`${SERIES}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS]),
-  retrieve(`${INSTANCE}/rendered`, renderInstance, [...PICTURES, ...DOCUMENTS]),
-  retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES),
-  retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES),
-  retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES),
+  retrieve(`${STUDY}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS], RENDERING),
+  retrieve(`${SERIES}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS], RENDERING),
+  retrieve(`${INSTANCE}/rendered`, renderInstance, [...PICTURES, ...DOCUMENTS], RENDERING),
+  retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES, ['viewport']),
+  retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES, ['viewport']),
+  retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES, ['viewport']),
 
   ...[STUDY, SERIES, INSTANCE].flatMap((scope) => [
     retrieve(`${scope}/bulkdata`, retrieveAllBulkData, OCTETS),
@@ -124,7 +133,7 @@ export const ROUTES: readonly Route[] = [
   ]),
 
   // PS3.18 section 9: the query names the object.
-  retrieve('/wado', retrieveByUri, [...PICTURES, ...DOCUMENTS, 'application/dicom']),
+  retrieve('/wado', retrieveByUri, [...PICTURES, ...DOCUMENTS, 'application/dicom'], URI_PARAMETERS),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */

@@ -40,6 +40,19 @@ const PICTURE_PARAMETERS = [
   'presentationSeriesUID',
 ];
 
+export const URI_PARAMETERS: readonly string[] = [
+  'requestType',
+  'studyUID',
+  'seriesUID',
+  'objectUID',
+  'contentType',
+  'charset',
+  'anonymize',
+  'transferSyntax',
+  'imageQuality',
+  ...PICTURE_PARAMETERS,
+];
+
 /** @throws Refusal BadRequest, NotFound, Gone, NotAcceptable */
 export async function retrieveByUri(exchange: Exchange): Promise<void> {
   const { query } = exchange;
@@ -56,7 +69,9 @@ export async function retrieveByUri(exchange: Exchange): Promise<void> {
   if (instance === undefined) throw missing(exchange, uids);
   const choice = chosen(exchange, instance);
   if (choice.offer.type === DICOM) return sendDicom(exchange, choice, instance, isAnonymized);
-  refuse(exchange, ['transferSyntax'], 'goes with contentType=application/dicom alone');
+  // dicomweb-client asks for a picture as stored, which says nothing.
+  if ((single(query, 'transferSyntax') ?? '*') !== '*')
+    throw bad('transferSyntax', 'goes with contentType=application/dicom alone');
   await sendRendered(exchange, choice, instance, isAnonymized);
 }
 
