@@ -9,10 +9,11 @@ import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../arch
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
+import { frameIn, objectIn, type Served } from '../workflow/transcode.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
-import { frameIn, frameOffers, objectIn, objectSyntaxes, type Served } from './transcode.ts';
+import { frameOffers, objectSyntaxes } from './transcode.ts';
 
 export function retrieveStudy(exchange: Exchange): Promise<void> {
   return sendInstances(exchange, instancesIn(exchange));
