@@ -199,8 +199,19 @@ export function glyphsOf(text: string): Glyph[] {
   return letters.map(glyphOf);
 }
 
+/** Punctuation of typesetters, as typewriters have it. */
+const PLAIN = new Map([
+  ['“', '"'],
+  ['”', '"'],
+  ['„', '"'],
+  ['—', '–'],
+  ['−', '–'],
+  ['\u00a0', ' '],
+  ['\u00ad', '-'],
+]);
+
 function glyphOf(letter: string): Glyph {
-  const known = GLYPHS.get(letter);
+  const known = GLYPHS.get(PLAIN.get(letter) ?? letter);
   if (known !== undefined) return known;
   const [base = '', ...marks] = [...letter.normalize('NFD')];
   const marked = marks.every((mark) => MARKS.has(mark));

@@ -18,6 +18,7 @@ import { makeObject } from '../phantom/objects.ts';
 import { openInFolder } from './opened.ts';
 import { samples, withoutSamples } from './sample-files.ts';
 
+const EXPLICIT_LE = '1.2.840.10008.1.2.1';
 const IMPLICIT_LE = '1.2.840.10008.1.2';
 const JPEG_LS = '1.2.840.10008.1.2.4.80';
 const skip = withoutDcmtk();
@@ -124,9 +125,16 @@ test(
       ...asked(port, '2.25.1'),
     ]);
     assert.equal(moved.code, 0, moved.output);
-    const syntaxes = arrivedIn(folder).map((bytes) => readHead(bytes).head.transferSyntaxUID);
-    // HTJ2K is unknown to dcmtk 3.6.7.
-    assert.deepEqual(new Set(syntaxes), new Set([...COMPRESSED.slice(0, 3), '1.2.840.10008.1.2.1']));
+    const syntaxes = new Map(
+      arrivedIn(folder).map((bytes) => {
+        const { head } = readHead(bytes);
+        return [asciiValue(head.dataSet, 0x00080018), head.transferSyntaxUID];
+      }),
+    );
+    assert.equal(syntaxes.size, COMPRESSED.length);
+    // HTJ2K is unknown to dcmtk 3.6.7: it is made into something else.
+    for (const [index, syntax] of COMPRESSED.slice(0, 3).entries())
+      assert.equal(syntaxes.get(`2.25.1.1.${index + 1}`), syntax);
   },
 );
 
@@ -134,17 +142,18 @@ test('CMOVE-8: an object that cannot be decoded fails by itself', { skip }, asyn
   const folder = scratch(t);
   const port = await serve(t, receiver(await startStorescp(t, folder, ['+xi'])));
   const moved = await runPeer('movescu', ['-S', '-v', '-aec', 'ISTHMUS', '-aem', 'RESEARCH', ...asked(port, '2.25.2')]);
-  assert.match(moved.output, /Failed/i);
+  assert.match(moved.output, /OutOfResourcesSubOperations/);
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('CGET-3: getscu that proposes Implicit VR alone gets compressed objects native', { skip }, async (t) => {
+test('CGET-3: getscu, which takes native objects alone, gets compressed ones native', { skip }, async (t) => {
   const folder = scratch(t);
   const port = await serve(t, 'nodes: {}\n');
   const got = await runPeer('getscu', [
     '-S',
     '-v',
     '-xi',
+    '+xi',
     '-od',
     folder,
     '+B',
@@ -157,7 +166,8 @@ test('CGET-3: getscu that proposes Implicit VR alone gets compressed objects nat
   assert.equal(arrived.length, COMPRESSED.length);
   for (const bytes of arrived) {
     const { head, bodyStart } = readHead(bytes);
-    assert.equal(head.transferSyntaxUID, IMPLICIT_LE);
+    // Whatever it is told, getscu of dcmtk 3.6.7 proposes Explicit VR too.
+    assert.ok([IMPLICIT_LE, EXPLICIT_LE].includes(head.transferSyntaxUID));
     assert.ok(bytes.subarray(bodyStart).equals(Buffer.concat(FRAMES)));
   }
 });
