@@ -90,7 +90,8 @@ async function sendFrames(
     lengthBytes,
     body,
   });
-  if (!choice.offer.multipart) return sendSingle(exchange, partOf(first, firstNumber));
+  if (!choice.offer.multipart) return sendRange(exchange, partOf(first, firstNumber));
+
   const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (const [index, number] of numbers.entries())
       yield partOf(index === 0 ? first : await frameIn(gateway, instance, number, to), number);
@@ -150,6 +151,38 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
     if (slice.kind !== 'value') throw new Refusal('NotFound', 'the instance has no such bulk data');
     response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${data.lengthBytes}`);
     await sendSingle(exchange, { ...part, lengthBytes: slice.lengthBytes, body: slice.bytes }, 206);
+  }
+}
+
+/** By itself, or the bytes of it that Range names (RFC 9110 14.2); of what has no length yet everything. */
+async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> {
+  const { request, response } = exchange;
+  const { lengthBytes, body } = part;
+  if (lengthBytes === undefined) return sendSingle(exchange, part);
+  response.setHeader('Accept-Ranges', 'bytes');
+  const range = rangeOf(request.headers.range, lengthBytes);
+  if (range === undefined) return sendSingle(exchange, part);
+  if (range === 'unsatisfiable') {
+    response.setHeader('Content-Range', `bytes */${lengthBytes}`);
+    response.statusCode = 416;
+    response.end();
+    return;
+  }
+  response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${lengthBytes}`);
+  const bytes = slices(body instanceof Uint8Array ? [body] : body, range);
+  await sendSingle(exchange, { ...part, lengthBytes: range.end - range.start, body: bytes }, 206);
+}
+
+async function* slices(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { start, end }: { start: number; end: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = 0;
+  for await (const chunk of chunks) {
+    const slice = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
+    at += chunk.length;
+    if (slice.length > 0) yield slice;
+    if (at >= end) return;
   }
 }
 

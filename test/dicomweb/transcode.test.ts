@@ -280,3 +280,20 @@ test('TRANSCODE-10: retired JPEG processes, JPEG XL and video are passed on as t
     assert.equal((await get(`${path}/rendered`, '*/*')).status, 406);
   }
 });
+
+test('TRANSCODE-11: a range of a frame by itself, stored or made', async () => {
+  for (const path of [NATIVE, PACKED]) {
+    const range = async (value: string): Promise<Response> =>
+      fetch(`${door.url}${path}/frames/2`, { headers: { accept: 'application/octet-stream', range: value } });
+    const middle = await range('bytes=100-199');
+    assert.equal(middle.status, 206);
+    assert.equal(middle.headers.get('content-range'), 'bytes 100-199/1200');
+    assert.ok(Buffer.from(await middle.arrayBuffer()).equals(FRAMES[1]?.subarray(100, 200) ?? Buffer.alloc(0)));
+    const last = Buffer.from(await (await range('bytes=-7')).arrayBuffer());
+    assert.ok(last.equals(FRAMES[1]?.subarray(1193) ?? Buffer.alloc(0)));
+    assert.equal((await range('bytes=1200-')).status, 416);
+    const whole = await range('bytes=5-2');
+    assert.equal(whole.headers.get('accept-ranges'), 'bytes');
+    assert.equal((await whole.arrayBuffer()).byteLength, 1200);
+  }
+});
