@@ -317,10 +317,12 @@ function planeOf(state: DataSet, { dataSet: image, frame }: Subject, group: numb
   const index = frames > 1 ? frame - first : 0;
   if (index < 0 || index >= frames) return undefined;
   const bytes = valueBytes(source, data);
-  const bits = new Uint8Array(rows * columns);
-  const start = index * bits.length;
-  if (bytes.length * 8 < start + bits.length) return undefined;
-  for (let bit = 0; bit < bits.length; bit++) bits[bit] = ((bytes[(start + bit) >> 3] ?? 0) >> ((start + bit) & 7)) & 1;
+  const count = rows * columns;
+  const start = index * count;
+  // Before memory is taken for what the numbers say.
+  if (bytes.length * 8 < start + count) return undefined;
+  const bits = new Uint8Array(count);
+  for (let bit = 0; bit < count; bit++) bits[bit] = ((bytes[(start + bit) >> 3] ?? 0) >> ((start + bit) & 7)) & 1;
   const [top = 1, left = 1] = numberValues(source, at(0x0050));
   return { rows, columns, left: left - 1, top: top - 1, bits };
 }
