@@ -39,7 +39,7 @@ export function documentOffers(documents: readonly InstanceRow[]): Offer[] {
 
 /** For a document sent by itself: whoever opens it in a browser opens it without scripts, forms and what lies elsewhere. */
 export function policyOf(type: string): string {
-  if (type === 'application/pdf') return "default-src 'none'";
+  if (type === 'application/pdf') return "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'";
   return "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-top-navigation-by-user-activation allow-popups";
 }
 
