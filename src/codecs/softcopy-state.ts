@@ -31,7 +31,6 @@ export function refuseUndrawn(sopClassUID: string): void {
 }
 
 export interface ImageReference {
-  readonly seriesInstanceUID: string;
   readonly sopInstanceUID: string;
   /** Undefined: all of them. */
   readonly frames: readonly number[] | undefined;
@@ -41,7 +40,6 @@ export interface ImageReference {
 export function referencedImages(state: DataSet): ImageReference[] {
   return itemsOf(state, 0x00081115).flatMap((series) =>
     itemsOf(series, 0x00081140).map((image) => ({
-      seriesInstanceUID: asciiValue(series, 0x0020000e) ?? '',
       sopInstanceUID: asciiValue(image, 0x00081155) ?? '',
       frames: framesOf(image),
     })),

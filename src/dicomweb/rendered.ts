@@ -121,8 +121,9 @@ function inType({ offer }: Choice, instance: InstanceRow, frames: readonly numbe
 /** The images of a presentation state that are here. @throws Refusal NotAcceptable when none is */
 async function shotsUnder(exchange: Exchange, choice: Choice, state: InstanceRow): Promise<Shot[]> {
   const { head } = await headOf(exchange, state);
-  const shots = referencedImages(head.dataSet).flatMap(({ seriesInstanceUID, sopInstanceUID, frames }) => {
-    const image = instanceOf(exchange.gateway.archive, sopInstanceUID, state.studyInstanceUID, seriesInstanceUID);
+  const shots = referencedImages(head.dataSet).flatMap(({ sopInstanceUID, frames }) => {
+    // Some writers name another series or study than the image's.
+    const image = instanceOf(exchange.gateway.archive, sopInstanceUID);
     if (image === undefined || kindOf(image) !== 'image') return [];
     const all = frames ?? Array.from({ length: image.frameCount }, (_, index) => index + 1);
     return inType(
