@@ -91,13 +91,18 @@ function lookUp({ first, entries }: LookupTable, value: number): number {
 
 /** Real value to 0..255: window or table of the object, else from the frame's darkest to its brightest. */
 function greyFunction(presentation: Presentation, range: () => readonly [number, number]): (value: number) => number {
-  const { voiTable, window, inverse } = presentation;
+  const { voiTable, window, inverse, presentationTable } = presentation;
   const scaled =
     window !== undefined
       ? windowFunction(window)
       : voiTable !== undefined
         ? tableFunction(voiTable)
         : rangeFunction(range());
+  if (presentationTable !== undefined) {
+    const { entries, first } = presentationTable;
+    const shown = tableFunction(presentationTable);
+    return (value) => Math.round(255 * shown(first + scaled(value) * (entries.length - 1)));
+  }
   return inverse ? (value) => 255 - Math.round(255 * scaled(value)) : (value) => Math.round(255 * scaled(value));
 }
 

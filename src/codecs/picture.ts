@@ -1,6 +1,15 @@
 /** Pictures for eyes: JPEG, PNG and GIF of 8-bit samples, cut and scaled; by libvips. Only ever fed with raw samples of known length. */
 import sharp, { type Sharp } from 'sharp';
+import {
+  fromSrgb,
+  isRgbProfile,
+  makeProfile,
+  profileIntoJpeg,
+  profileIntoPng,
+  type ColourSpace,
+} from './icc-profile.ts';
 import { unusable, type ImageLayout } from './image.ts';
+import { writeCorners, type Corners } from './lettering.ts';
 
 // One picture a thread: the pool decides how many threads there are; what is read once is not kept.
 sharp.concurrency(1);
@@ -25,17 +34,23 @@ export interface Viewport {
   readonly flipVertical?: boolean;
 }
 
+/** `no`: none is put in; `yes`: the object's own, or sRGB; a colour space: the colours are made so and it is put in (PS3.18 8.3.5.1.5). */
+export type IccProfile = 'no' | 'yes' | ColourSpace;
+
 export interface PictureForm {
   readonly type: PictureType;
   /** 1 to 100, of JPEG. */
   readonly quality: number;
-  /** Puts an sRGB profile in. */
-  readonly iccProfile: boolean;
+  readonly iccProfile: IccProfile;
+  /** The profile that the object itself names for its colours. */
+  readonly ownProfile?: Uint8Array;
+  /** Written into the picture when it has its size. */
+  readonly corners?: Corners;
   readonly viewport?: Viewport;
   /** Height of a pixel as a part of its width. */
   readonly pixelAspect: number;
-  /** GIF: time of each picture. */
-  readonly frameTimeMs?: number;
+  /** GIF: time of each picture; of the first alone: of all. */
+  readonly frameTimesMs?: readonly number[];
 }
 
 /** Process 1 of PS3.5 A.4.1, for frames of 8 bits: grey, or RGB made to YBR_FULL. */
@@ -58,15 +73,17 @@ export async function encodePictures(pictures: readonly Picture[], form: Picture
   const shaped: Buffer[] = [];
   let size = { width: 0, height: 0 };
   for (const picture of pictures) {
-    const { data, info } = await shape(picture, form).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
-    size = { width: info.width, height: info.height };
-    shaped.push(info.channels === 1 ? grey(data) : data);
+    const made = await pixelsOf(shape(picture, form), 3);
+    if (form.corners !== undefined) writeCorners(made, form.corners);
+    size = { width: made.columns, height: made.rows };
+    shaped.push(made.bytes);
   }
   const { width, height } = size;
+  const times = form.frameTimesMs ?? [];
   return await sharp(Buffer.concat(shaped), {
     raw: { width, height: height * shaped.length, channels: 3, pageHeight: height },
   })
-    .gif({ loop: 0, delay: pictures.map(() => Math.max(20, Math.round(form.frameTimeMs ?? 100))) })
+    .gif({ loop: 0, delay: pictures.map((_, index) => Math.max(20, Math.round(times[index] ?? times[0] ?? 100))) })
     .toBuffer();
 }
 
@@ -121,20 +138,88 @@ function grey(data: Buffer): Buffer {
 }
 
 async function encodePicture(picture: Picture, form: PictureForm): Promise<Buffer> {
-  const shaped = shape(picture, form);
-  // Without this a grey picture would be written in three colours.
-  const toned = picture.channels === 1 && !form.iccProfile ? shaped.toColourspace('b-w') : shaped;
-  const described = form.iccProfile ? toned.withIccProfile('srgb') : toned;
-  switch (form.type) {
-    case 'image/jpeg':
-      return await described.jpeg({ quality: form.quality }).toBuffer();
-    case 'image/png':
-      return await described.png({ compressionLevel: 3 }).toBuffer();
-    case 'image/gif':
-      return await described.gif().toBuffer();
-    default:
-      return form.type satisfies never;
+  let shaped = shape(picture, form);
+  const { channels } = picture;
+  const own = form.ownProfile === undefined ? undefined : Buffer.from(form.ownProfile);
+  const profile = channels === 3 && own !== undefined && isRgbProfile(own) ? own : undefined;
+  if (form.corners !== undefined) {
+    const made = await pixelsOf(shaped, channels);
+    writeCorners(made, form.corners);
+    shaped = raw(made);
   }
+  switch (form.iccProfile) {
+    case 'no':
+      // Without this a grey picture would be written in three colours.
+      return await written(channels === 1 ? shaped.toColourspace('b-w') : shaped, form);
+    case 'yes':
+      if (profile !== undefined) return withProfile(await written(shaped, form), form, profile);
+      return await written(shaped.withIccProfile('srgb'), form);
+    case 'srgb':
+      return await written((await inSrgb(shaped, profile)).withIccProfile('srgb'), form);
+    case 'adobergb':
+    case 'rommrgb': {
+      const colours = await pixelsOf(await inSrgb(shaped, profile), 3);
+      fromSrgb(colours.bytes, form.iccProfile);
+      return withProfile(await written(raw(colours), form), form, makeProfile(form.iccProfile));
+    }
+    default:
+      return form.iccProfile satisfies never;
+  }
+}
+
+async function written(image: Sharp, { type, quality }: PictureForm): Promise<Buffer> {
+  switch (type) {
+    case 'image/jpeg':
+      return await image.jpeg({ quality }).toBuffer();
+    case 'image/png':
+      return await image.png({ compressionLevel: 3 }).toBuffer();
+    case 'image/gif':
+      return await image.gif().toBuffer();
+    default:
+      return type satisfies never;
+  }
+}
+
+function withProfile(bytes: Buffer, { type }: PictureForm, profile: Buffer): Buffer {
+  return type === 'image/jpeg' ? profileIntoJpeg(bytes, profile) : profileIntoPng(bytes, profile);
+}
+
+/** libvips converts by a profile that lies in the image: a PNG that is not compressed carries it there. */
+async function inSrgb(image: Sharp, profile: Buffer | undefined): Promise<Sharp> {
+  if (profile === undefined) return image;
+  const png = await image.png({ compressionLevel: 0 }).toBuffer();
+  return sharp(profileIntoPng(png, profile)).toColourspace('srgb');
+}
+
+async function pixelsOf(image: Sharp, channels: 1 | 3): Promise<Picture> {
+  const space = channels === 1 ? 'b-w' : 'srgb';
+  const { data, info } = await image.toColourspace(space).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const bytes = channels === 3 && info.channels === 1 ? grey(data) : data;
+  return { bytes, columns: info.width, rows: info.height, channels };
+}
+
+/** Exactly that wide and high. */
+export async function resized(picture: Picture, width: number, height: number): Promise<Picture> {
+  if (width === picture.columns && height === picture.rows) return picture;
+  return pixelsOf(raw(picture).resize({ width, height, fit: 'fill' }), picture.channels);
+}
+
+/** With a drawing of the same size on top. */
+export async function paintOver(picture: Picture, svg: string): Promise<Picture> {
+  const { data } = await raw(picture)
+    .toColourspace('srgb')
+    .composite([{ input: Buffer.from(svg) }])
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const channels = data.length / (picture.rows * picture.columns);
+  const bytes = picture.channels === 1 && channels === 3 ? firstOf(data) : data;
+  return { ...picture, bytes };
+}
+
+/** One channel of a picture whose three are the same. */
+function firstOf(rgb: Buffer): Buffer {
+  return Buffer.from(Uint8Array.from({ length: rgb.length / 3 }, (_, at) => rgb[3 * at] ?? 0).buffer);
 }
 
 function raw({ bytes, columns, rows, channels }: Picture): Sharp {

@@ -86,7 +86,7 @@ export function convertFrame(
 
 /** Frames as a picture. @throws Refusal, as convertFrame does */
 export function drawFrames(pool: CodecPool, request: Omit<DrawRequest, 'kind'>): Promise<Buffer> {
-  const frames = request.frames.map(({ frame, presentation }) => ({ frame: owned(frame), presentation }));
+  const frames = request.frames.map((one) => ({ ...one, frame: owned(one.frame) }));
   return run(pool, { ...request, kind: 'draw', frames });
 }
 

@@ -34,6 +34,8 @@ export interface Presentation {
   readonly window: Window | undefined;
   readonly voiTable: LookupTable | undefined;
   readonly inverse: boolean;
+  /** Of a presentation state: from what the window or the VOI table gives to what is shown. */
+  readonly presentationTable?: LookupTable;
   readonly palette: readonly [LookupTable, LookupTable, LookupTable] | undefined;
   /** Stored values from the lower to the upper stand for no picture; they do not count for the frame's range. */
   readonly padding: readonly [number, number] | undefined;
@@ -74,7 +76,7 @@ function frameMacro(dataSet: DataSet, frame: number, tag: number): DataSet | und
 }
 
 /** The first window that makes sense: LINEAR wants a width of at least 1, the others more than 0 (PS3.3 C.11.2.1.2). */
-function windowOf(dataSet: DataSet): Window | undefined {
+export function windowOf(dataSet: DataSet): Window | undefined {
   const centers = numberValues(dataSet, 0x00281050);
   const widths = numberValues(dataSet, 0x00281051);
   const shape = shapeOf(asciiValue(dataSet, 0x00281056));
@@ -91,7 +93,7 @@ function shapeOf(value: string | undefined): WindowFunction {
 }
 
 /** Descriptor: entries (0 is 65536), first value, bits of an entry (PS3.3 C.11.1.1, C.7.6.3.1.5). */
-function lookupTable(
+export function lookupTable(
   dataSet: DataSet,
   descriptorTag: number,
   dataTag: number,

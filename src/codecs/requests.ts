@@ -3,6 +3,7 @@ import type { RefusalReason } from '../dicom/refusal.ts';
 import type { ImageLayout } from './image.ts';
 import type { PictureForm, PictureLayout } from './picture.ts';
 import type { Presentation } from './presentation.ts';
+import type { SoftcopyState } from './softcopy-state.ts';
 
 /** One frame into another transfer syntax. */
 export interface ConvertRequest {
@@ -13,10 +14,17 @@ export interface ConvertRequest {
   readonly to: string;
 }
 
+export interface FrameToDraw {
+  readonly frame: Uint8Array;
+  readonly presentation: Presentation;
+  /** Seen as a presentation state says. */
+  readonly state?: SoftcopyState;
+}
+
 /** Frames drawn as a picture; several only for a picture that moves. */
 export interface DrawRequest {
   readonly kind: 'draw';
-  readonly frames: readonly { readonly frame: Uint8Array; readonly presentation: Presentation }[];
+  readonly frames: readonly FrameToDraw[];
   readonly layout: ImageLayout;
   readonly from: string;
   readonly form: PictureForm;

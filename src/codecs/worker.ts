@@ -4,6 +4,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { drawFrame } from './draw.ts';
 import { CodecFault, decodeFrame, encodeFrame } from './frames.ts';
 import { decodePicture, encodePictures, type Picture } from './picture.ts';
+import { drawSoftcopy } from './softcopy.ts';
 import type { CodecRequest, JobMessage, WorkerMessage } from './requests.ts';
 
 parentPort?.on('message', (message: JobMessage) => void answer(message));
@@ -31,10 +32,16 @@ async function perform(request: CodecRequest): Promise<Buffer> {
       return encodeFrame(native, request.to);
     }
     case 'draw': {
+      const { frames, layout, from, form } = request;
       const pictures: Picture[] = [];
-      for (const { frame, presentation } of request.frames)
-        pictures.push(drawFrame(await decodeFrame(bufferOf(frame), request.layout, request.from), presentation));
-      return encodePictures(pictures, request.form);
+      for (const { frame, presentation, state } of frames) {
+        const picture = drawFrame(await decodeFrame(bufferOf(frame), layout, from), presentation);
+        pictures.push(state === undefined ? picture : await drawSoftcopy(picture, state, form.viewport));
+      }
+      // What a state has shaped has its size.
+      const shaped = frames.some(({ state }) => state !== undefined);
+      const { viewport: _viewport, ...others } = form;
+      return encodePictures(pictures, shaped ? { ...others, pixelAspect: 1 } : form);
     }
     case 'picture':
       return decodePicture(bufferOf(request.frame), request.layout);

@@ -46,6 +46,7 @@ const STATUSES: Readonly<Record<Route['transaction'], readonly number[]>> = {
 export function describeMethod(route: Route): Method {
   const parameters: Parameter[] = [];
   if (route.transaction === 'Search') parameters.push(...searchParameters(levelOf(route)));
+  for (const name of route.query ?? []) parameters.push({ name, style: 'query', type: 'xsd:string' });
   if (route.representations.length > 0) {
     const options = route.representations;
     parameters.push({ name: 'Accept', style: 'header', type: 'xsd:string', options });

@@ -1,4 +1,5 @@
 /** Query parameters of rendered resources and thumbnails, PS3.18 8.3.5. */
+import type { IccProfile } from '../codecs/picture.ts';
 import type { Window, WindowFunction } from '../codecs/presentation.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { QueryPair } from './exchange.ts';
@@ -19,13 +20,20 @@ export interface RenderingRequest {
   readonly viewport: ViewportRequest | undefined;
   readonly window: Window | undefined;
   readonly quality: number;
-  readonly iccProfile: boolean;
-  /** Keywords of `annotation`, in lower case. */
-  readonly annotations: readonly string[];
+  readonly iccProfile: IccProfile;
+  readonly annotations: readonly Annotation[];
+  /** Keywords of `annotation` that say nothing here, in lower case. */
+  readonly unsupportedAnnotations: readonly string[];
 }
 
-const DEFAULT_QUALITY = 90;
-const MOST_PIXELS_A_SIDE = 8192;
+/** PS3.18 8.3.5.1.1. */
+export const ANNOTATIONS = ['patient', 'technique'] as const;
+export type Annotation = (typeof ANNOTATIONS)[number];
+
+export const ICC_PROFILES: readonly IccProfile[] = ['no', 'yes', 'srgb', 'adobergb', 'rommrgb'];
+
+export const DEFAULT_QUALITY = 90;
+export const MOST_PIXELS_A_SIDE = 8192;
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/;
 
 /** @throws Refusal BadRequest naming the parameter, never its value */
@@ -36,7 +44,7 @@ export function readRenderingRequest(query: readonly QueryPair[]): RenderingRequ
     window: windowOf(single(query, 'window')),
     quality: quality === undefined ? DEFAULT_QUALITY : whole(quality, 'quality', 100),
     iccProfile: iccProfileOf(single(query, 'iccprofile')),
-    annotations: annotationsOf(single(query, 'annotation')),
+    ...annotationsOf(single(query, 'annotation'), 'annotation'),
   };
 }
 
@@ -45,17 +53,17 @@ export function readThumbnailViewport(query: readonly QueryPair[]): ViewportRequ
   return viewportOf(single(query, 'viewport'), true);
 }
 
-function single(query: readonly QueryPair[], name: string): string | undefined {
+export function single(query: readonly QueryPair[], name: string): string | undefined {
   const values = query.filter(([key]) => key === name);
   if (values.length > 1) throw bad(name, 'stands once');
   return values[0]?.[1];
 }
 
-function bad(name: string, rule: string): Refusal {
+export function bad(name: string, rule: string): Refusal {
   return new Refusal('BadRequest', `the query parameter ${name} ${rule} (PS3.18 8.3.5.1)`);
 }
 
-function whole(text: string, name: string, most: number): number {
+export function whole(text: string, name: string, most: number): number {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (number < 1 || number > most) throw bad(name, `is a whole number from 1 to ${most}`);
   return number;
@@ -85,7 +93,7 @@ function viewportOf(text: string | undefined, sizeOnly: boolean): ViewportReques
   };
 }
 
-function decimal(text: string, name: string): number {
+export function decimal(text: string, name: string): number {
   if (!NUMBER.test(text) || !Number.isFinite(Number(text))) throw bad(name, 'is made of decimal numbers');
   return Number(text);
 }
@@ -110,17 +118,23 @@ function windowOf(text: string | undefined): Window | undefined {
   return window;
 }
 
-/** Profiles that are defined but not made here are as good as unknown: nothing else than asked for is sent. */
-function iccProfileOf(text: string | undefined): boolean {
-  if (text === undefined || text === 'no') return false;
-  if (text === 'yes' || text === 'srgb') return true;
-  throw bad('iccprofile', 'is no, yes or srgb here');
+/** PS3.18 8.3.5.1.5. */
+function iccProfileOf(text: string | undefined): IccProfile {
+  const asked = text ?? 'no';
+  const known = ICC_PROFILES.find((name) => name === asked);
+  if (known === undefined) throw bad('iccprofile', `is ${ICC_PROFILES.join(', ')}`);
+  return known;
 }
 
-function annotationsOf(text: string | undefined): string[] {
-  if (text === undefined) return [];
+export function annotationsOf(
+  text: string | undefined,
+  name: string,
+): Pick<RenderingRequest, 'annotations' | 'unsupportedAnnotations'> {
+  if (text === undefined) return { annotations: [], unsupportedAnnotations: [] };
   const keywords = text.split(',').map((keyword) => keyword.trim().toLowerCase());
-  if (!keywords.every((keyword) => /^[a-z][a-z0-9-]{0,63}$/.test(keyword)))
-    throw bad('annotation', 'is a list of keywords');
-  return keywords;
+  if (!keywords.every((keyword) => /^[a-z][a-z0-9-]{0,63}$/.test(keyword))) throw bad(name, 'is a list of keywords');
+  return {
+    annotations: ANNOTATIONS.filter((known) => keywords.includes(known)),
+    unsupportedAnnotations: keywords.filter((keyword) => !ANNOTATIONS.some((known) => known === keyword)),
+  };
 }

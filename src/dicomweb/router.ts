@@ -12,6 +12,7 @@ import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
+import { DOCUMENT_TYPES } from './document.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
 import { retrieveMetadata } from './metadata.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
@@ -19,6 +20,7 @@ import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances, STORE_TYPES } from './stow.ts';
 import { RETRY_AFTER_SECONDS, STORE_ANSWERS } from './stow-answer.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
+import { retrieveByUri, URI_PARAMETERS } from './wado-uri.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
 import { orZip } from './zip.ts';
 
@@ -34,6 +36,8 @@ export interface Route {
   readonly representations: readonly string[];
   /** Media types that a request can have. */
   readonly accepts: readonly string[];
+  /** Query parameters of its own, besides those that every row of its transaction has. */
+  readonly query?: readonly string[];
   readonly handle: (exchange: Exchange) => Promise<void>;
 }
 
@@ -41,6 +45,9 @@ const DATA_SETS = ['application/dicom+json', 'multipart/related; type="applicati
 const OBJECTS = ['multipart/related; type="application/dicom"'];
 const PICTURES = ['image/jpeg', 'image/png', 'image/gif'];
 const PICTURE_PARTS = PICTURES.map((type) => `multipart/related; type="${type}"`);
+const RENDERING = ['annotation', 'quality', 'viewport', 'window', 'iccprofile'];
+const DOCUMENTS = DOCUMENT_TYPES;
+const DOCUMENT_PARTS = DOCUMENTS.map((type) => `multipart/related; type="${type}"`);
 const OCTETS = ['multipart/related; type="application/octet-stream"'];
 
 const search = (path: string, handle: Route['handle']): Route => ({
@@ -52,13 +59,19 @@ const search = (path: string, handle: Route['handle']): Route => ({
   accepts: [],
   handle,
 });
-const retrieve = (path: string, handle: Route['handle'], representations: readonly string[]): Route => ({
+const retrieve = (
+  path: string,
+  handle: Route['handle'],
+  representations: readonly string[],
+  query: readonly string[] = [],
+): Route => ({
   method: 'GET',
   path,
   transaction: 'Retrieve',
   roles: ['viewer'],
   representations,
   accepts: [],
+  query,
   handle,
 });
 const store = (path: string, handle: Route['handle']): Route => ({
@@ -103,22 +116,25 @@ export const ROUTES: readonly Route[] = [
   retrieve(INSTANCE, orZip(retrieveInstance), [...OBJECTS, 'application/dicom', 'application/zip']),
   retrieve(`${INSTANCE}/metadata`, retrieveMetadata, DATA_SETS),
   retrieve(`${INSTANCE}/frames/:frames`, retrieveFrames, [...OCTETS, 'application/octet-stream']),
-  retrieve(`${INSTANCE}/frames/:frames/rendered`, renderFrames, PICTURES),
-  retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES),
+  retrieve(`${INSTANCE}/frames/:frames/rendered`, renderFrames, PICTURES, RENDERING),
+  retrieve(`${INSTANCE}/frames/:frames/thumbnail`, thumbnailOfFrames, PICTURES, ['viewport']),
   retrieve(`${INSTANCE}/bulkdata/*path`, retrieveBulkData, [...OCTETS, 'application/octet-stream']),
 
-  retrieve(`${STUDY}/rendered`, renderAll, PICTURE_PARTS),
-  retrieve(`${SERIES}/rendered`, renderAll, PICTURE_PARTS),
-  retrieve(`${INSTANCE}/rendered`, renderInstance, PICTURES),
-  retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES),
-  retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES),
-  retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES),
+  retrieve(`${STUDY}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS], RENDERING),
+  retrieve(`${SERIES}/rendered`, renderAll, [...PICTURE_PARTS, ...DOCUMENT_PARTS], RENDERING),
+  retrieve(`${INSTANCE}/rendered`, renderInstance, [...PICTURES, ...DOCUMENTS], RENDERING),
+  retrieve(`${STUDY}/thumbnail`, thumbnailOfMany, PICTURES, ['viewport']),
+  retrieve(`${SERIES}/thumbnail`, thumbnailOfMany, PICTURES, ['viewport']),
+  retrieve(`${INSTANCE}/thumbnail`, thumbnailOfInstance, PICTURES, ['viewport']),
 
   ...[STUDY, SERIES, INSTANCE].flatMap((scope) => [
     retrieve(`${scope}/bulkdata`, retrieveAllBulkData, OCTETS),
     retrieve(`${scope}/pixeldata`, retrievePixelData, OCTETS),
     remove(scope, deleteResource),
   ]),
+
+  // PS3.18 section 9: the query names the object.
+  retrieve('/wado', retrieveByUri, [...PICTURES, ...DOCUMENTS, 'application/dicom'], URI_PARAMETERS),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */

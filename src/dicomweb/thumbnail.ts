@@ -11,7 +11,8 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
 import { negotiate, type Exchange } from './exchange.ts';
-import { drawPicture, middleFrame } from './rendered.ts';
+import { drawPicture } from './drawing.ts';
+import { middleFrame } from './rendered.ts';
 import { readThumbnailViewport, type RenderingRequest } from './rendering-request.ts';
 import { fingerprintOf, frameNumbers, instancesIn, isUnchanged, sendSingle, theInstance } from './wado.ts';
 
@@ -97,7 +98,14 @@ async function firstPicture(
     flipHorizontal: false,
     flipVertical: false,
   };
-  const request: RenderingRequest = { viewport, window: undefined, quality: 80, iccProfile: false, annotations: [] };
+  const request: RenderingRequest = {
+    viewport,
+    window: undefined,
+    quality: 80,
+    iccProfile: 'no',
+    annotations: [],
+    unsupportedAnnotations: [],
+  };
   for (const { instance, frame } of candidates) {
     if (!(await mayBeShown(exchange, instance))) continue;
     try {
@@ -157,7 +165,7 @@ function icon({ gateway }: Exchange, type: PictureType, { width, height }: Size)
         photometricInterpretation: 'MONOCHROME2',
       },
       from: EXPLICIT_VR_LITTLE_ENDIAN,
-      form: { type, quality: 80, iccProfile: false, pixelAspect: 1, viewport: { width, height } },
+      form: { type, quality: 80, iccProfile: 'no', pixelAspect: 1, viewport: { width, height } },
     });
   });
 }

@@ -1,17 +1,10 @@
 /**
- * Frames and whole objects in a transfer syntax of the caller's choice (PS3.18 8.7.3). Nothing is ever lost on the way: a lossless
- * object goes out native or under a lossless syntax, an object that was compressed with loss as it is, and labelled so.
+ * Which transfer syntaxes an object and its frames can be had in (PS3.18 8.7.3). Nothing is ever lost on the way: a lossless object goes
+ * out native or under a lossless syntax, an object that was compressed with loss as it is, and labelled so.
  */
-import { readFrame } from '../archive/frames.ts';
-import { readInstance, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
-import { decodedPhotometric, encodedPhotometric } from '../codecs/photometric.ts';
-import { transcodedHead } from '../codecs/head.ts';
-import { frameBytes, imageLayout, unusable, type ImageLayout } from '../codecs/image.ts';
-import { convertFrame } from '../codecs/pool.ts';
+import type { InstanceRow } from '../archive/instances.ts';
 import { codingOf, JPEG_BASELINE, LOSSLESS_TARGETS } from '../codecs/syntaxes.ts';
-import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import type { Gateway } from '../gateway.ts';
 import type { Offer, Syntax } from './media-type.ts';
 
 /**
@@ -70,107 +63,4 @@ export function frameOffers({ transferSyntaxUID: uid }: InstanceRow, single: boo
     forms.push(octets({ uid, answers: [] }));
   }
   return [true, ...(single ? [false] : [])].flatMap((multipart) => forms.map((form) => ({ multipart, ...form })));
-}
-
-export interface Served {
-  readonly transferSyntaxUID: string;
-  readonly lengthBytes: number | undefined;
-  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
-}
-
-/** A frame, counted from 1. @throws Refusal NotAcceptable when its pixels have no form in that syntax */
-export async function frameIn(gateway: Gateway, instance: InstanceRow, number: number, to: string): Promise<Served> {
-  const { bytes, lengthBytes } = await readFrame(gateway.archive, instance, number);
-  if (to === instance.transferSyntaxUID) return { transferSyntaxUID: to, lengthBytes, body: bytes };
-  const layout = imageLayout((await headOf(gateway, instance)).head.dataSet);
-  const frame = await convertFrame(gateway.codecs, await whole(bytes), layout, {
-    from: instance.transferSyntaxUID,
-    to,
-  });
-  return { transferSyntaxUID: to, lengthBytes: frame.length, body: frame };
-}
-
-async function headOf({ archive }: Gateway, instance: InstanceRow): Promise<HeadAndBody> {
-  return readHead(await readInstanceHead(archive, instance));
-}
-
-async function whole(bytes: Buffer | AsyncIterable<Buffer>): Promise<Buffer> {
-  if (Buffer.isBuffer(bytes)) return bytes;
-  const chunks: Buffer[] = [];
-  for await (const chunk of bytes) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
-/**
- * A whole object. Its first frame is made before this returns, so that what cannot be is told by the status.
- * @throws Refusal NotAcceptable
- */
-export async function objectIn(gateway: Gateway, instance: InstanceRow, to: string): Promise<Served> {
-  const { transferSyntaxUID: from, lengthBytes, frameCount } = instance;
-  if (to === from) return { transferSyntaxUID: to, lengthBytes, body: readInstance(gateway.archive, instance) };
-  const object = await headOf(gateway, instance);
-  const layout = imageLayout(object.head.dataSet);
-  refuseUnevenFrames(instance, layout);
-  const frame = async (number: number): Promise<Buffer> => {
-    const { bytes } = await readFrame(gateway.archive, instance, number);
-    return convertFrame(gateway.codecs, await whole(bytes), layout, { from, to });
-  };
-  const first = await frame(1);
-  const native = to === EXPLICIT_VR_LITTLE_ENDIAN;
-  const pixelBytes = frameBytes(layout) * frameCount;
-  const head = transcodedHead(object, {
-    transferSyntaxUID: to,
-    photometricInterpretation: photometricIn(layout, from, to),
-    bitsAllocated: layout.bitsAllocated,
-    valueBytes: native ? pixelBytes + (pixelBytes % 2) : undefined,
-  });
-  const body = objectBytes(head, first, native, frameCount, frame);
-  if (native) return { transferSyntaxUID: to, lengthBytes: head.length + pixelBytes + (pixelBytes % 2), body };
-  if (frameCount > 1) return { transferSyntaxUID: to, lengthBytes: undefined, body };
-  const chunks: Buffer[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  return { transferSyntaxUID: to, lengthBytes: bytes.length, body: bytes };
-}
-
-function photometricIn(layout: ImageLayout, from: string, to: string): string {
-  const photometricInterpretation = decodedPhotometric(layout, codingOf(from) ?? 'native');
-  return encodedPhotometric({ ...layout, photometricInterpretation }, codingOf(to) ?? 'native');
-}
-
-/** Frames that begin inside a byte, or that are not all there, cannot be put one after another. */
-function refuseUnevenFrames({ numberOfFrames = 1, frameCount }: InstanceRow, layout: ImageLayout): void {
-  if (frameCount !== Math.max(1, numberOfFrames))
-    throw unusable(`${frameCount} of ${numberOfFrames} frames are there; the object is sent as it is stored`);
-  if (frameCount > 1 && (layout.rows * layout.columns * layout.samplesPerPixel * layout.bitsAllocated) % 8 !== 0)
-    throw unusable('frames that do not end on a byte are sent as they are stored');
-}
-
-const ITEM = Buffer.from([0xfe, 0xff, 0x00, 0xe0]);
-const NO_OFFSETS = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
-const END_OF_ITEMS = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
-
-/** One fragment a frame after an empty offset table (PS3.5 A.4), or one native frame after another; padded to even length. */
-async function* objectBytes(
-  head: Buffer,
-  first: Buffer,
-  native: boolean,
-  frameCount: number,
-  frame: (number: number) => Promise<Buffer>,
-): AsyncGenerator<Buffer, void, undefined> {
-  yield native ? head : Buffer.concat([head, NO_OFFSETS]);
-  let total = 0;
-  for (let number = 1; number <= frameCount; number++) {
-    const bytes = number === 1 ? first : await frame(number);
-    total += bytes.length;
-    yield native ? bytes : fragment(bytes);
-  }
-  if (!native) yield END_OF_ITEMS;
-  else if (total % 2 === 1) yield Buffer.alloc(1);
-}
-
-function fragment(bytes: Buffer): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(bytes.length + (bytes.length % 2));
-  return Buffer.concat([ITEM, length, bytes, Buffer.alloc(bytes.length % 2)]);
 }

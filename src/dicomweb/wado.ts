@@ -9,10 +9,11 @@ import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../arch
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
+import { frameIn, objectIn, type Served } from '../workflow/transcode.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
-import { frameIn, frameOffers, objectIn, objectSyntaxes, type Served } from './transcode.ts';
+import { frameOffers, objectSyntaxes } from './transcode.ts';
 
 export function retrieveStudy(exchange: Exchange): Promise<void> {
   return sendInstances(exchange, instancesIn(exchange));
@@ -30,8 +31,20 @@ export async function retrieveInstance(exchange: Exchange): Promise<void> {
     { multipart: false, type: 'application/dicom', syntaxes },
   ]);
   if (choice.offer.multipart) return sendParts(exchange, choice, [instance], 200);
-  if (isUnchanged(exchange, fingerprintOf([instance], `single ${targetOf(choice, instance)}`))) return;
-  return sendSingle(exchange, await instancePart(exchange, choice, instance));
+  return sendObject(exchange, choice, instance);
+}
+
+/** One object by itself, in the syntax chosen. @param sopInstanceUID under which it goes out, when not under its own */
+export async function sendObject(
+  exchange: Exchange,
+  choice: Choice,
+  instance: InstanceRow,
+  sopInstanceUID?: string,
+): Promise<void> {
+  const form = `single ${targetOf(choice, instance)} ${sopInstanceUID ?? ''}`;
+  if (isUnchanged(exchange, fingerprintOf([instance], form))) return;
+  const part = await instancePart(exchange, choice, instance, sopInstanceUID);
+  await sendSingle(exchange, part);
 }
 
 const MAX_FRAMES = 10_000;
@@ -77,7 +90,8 @@ async function sendFrames(
     lengthBytes,
     body,
   });
-  if (!choice.offer.multipart) return sendSingle(exchange, partOf(first, firstNumber));
+  if (!choice.offer.multipart) return sendRange(exchange, partOf(first, firstNumber));
+
   const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (const [index, number] of numbers.entries())
       yield partOf(index === 0 ? first : await frameIn(gateway, instance, number, to), number);
@@ -137,6 +151,38 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
     if (slice.kind !== 'value') throw new Refusal('NotFound', 'the instance has no such bulk data');
     response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${data.lengthBytes}`);
     await sendSingle(exchange, { ...part, lengthBytes: slice.lengthBytes, body: slice.bytes }, 206);
+  }
+}
+
+/** By itself, or the bytes of it that Range names (RFC 9110 14.2); of what has no length yet everything. */
+async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> {
+  const { request, response } = exchange;
+  const { lengthBytes, body } = part;
+  if (lengthBytes === undefined) return sendSingle(exchange, part);
+  response.setHeader('Accept-Ranges', 'bytes');
+  const range = rangeOf(request.headers.range, lengthBytes);
+  if (range === undefined) return sendSingle(exchange, part);
+  if (range === 'unsatisfiable') {
+    response.setHeader('Content-Range', `bytes */${lengthBytes}`);
+    response.statusCode = 416;
+    response.end();
+    return;
+  }
+  response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${lengthBytes}`);
+  const bytes = slices(body instanceof Uint8Array ? [body] : body, range);
+  await sendSingle(exchange, { ...part, lengthBytes: range.end - range.start, body: bytes }, 206);
+}
+
+async function* slices(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { start, end }: { start: number; end: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = 0;
+  for await (const chunk of chunks) {
+    const slice = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
+    at += chunk.length;
+    if (slice.length > 0) yield slice;
+    if (at >= end) return;
   }
 }
 
@@ -207,7 +253,10 @@ export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow)
 }
 
 /** 410 for what was here and has been deleted (PS3.18 8.5), 404 for what never was. */
-function missing({ gateway }: Exchange, { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope): Refusal {
+export function missing(
+  { gateway }: Exchange,
+  { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: Scope,
+): Refusal {
   const [what, uid] =
     sopInstanceUID !== undefined
       ? ['instance in this series of this study', sopInstanceUID]
@@ -306,10 +355,16 @@ async function* instanceParts(
 }
 
 /** @throws Refusal NotAcceptable when its pixels have no form in the syntax; who names no type takes what is stored */
-async function instancePart(exchange: Exchange, choice: Choice, instance: InstanceRow): Promise<OutgoingPart> {
+async function instancePart(
+  exchange: Exchange,
+  choice: Choice,
+  instance: InstanceRow,
+  sopInstanceUID?: string,
+): Promise<OutgoingPart> {
   const { gateway } = exchange;
   try {
-    const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, targetOf(choice, instance));
+    const target = targetOf(choice, instance);
+    const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, target, sopInstanceUID);
     return {
       contentType: dicomType(transferSyntaxUID),
       contentLocation: instanceUrl(exchange, instance),
@@ -317,8 +372,8 @@ async function instancePart(exchange: Exchange, choice: Choice, instance: Instan
       body,
     };
   } catch (error) {
-    if (choice.byWildcard && error instanceof Refusal && error.reason === 'NotAcceptable')
-      return storedPart(exchange, instance);
+    const stored = choice.byWildcard && sopInstanceUID === undefined;
+    if (stored && error instanceof Refusal && error.reason === 'NotAcceptable') return storedPart(exchange, instance);
     throw told(error, instance);
   }
 }

@@ -229,24 +229,43 @@ interface Group {
   readonly contexts: ProposedClass[];
 }
 
-/** In order, cut where an association would have more contexts than fit: one for each class and own transfer syntax. */
+/**
+ * In order, cut where an association would have more contexts than fit. Of each class and own transfer syntax one context for that
+ * syntax, and one for what the object can be made into: a peer that takes both gets it as it is.
+ */
 function groupsByContexts(objects: readonly RetrievedObject[]): Group[] {
   const groups: Group[] = [];
   let known = new Set<string>();
   for (const object of objects) {
-    const key = `${object.sopClassUID} ${object.transferSyntaxUIDs[0]}`;
+    const { sopClassUID, transferSyntaxUIDs } = object;
+    const wanted = contextsOf(object).filter((context) => !known.has(keyOf(context)));
     let group = groups.at(-1);
-    if (group === undefined || (!known.has(key) && known.size === MAX_CONTEXTS)) {
+    if (group === undefined || known.size + wanted.length > MAX_CONTEXTS) {
       group = { objects: [], contexts: [] };
       groups.push(group);
       known = new Set();
     }
     group.objects.push(object);
-    if (known.has(key)) continue;
-    known.add(key);
-    group.contexts.push({ sopClassUID: object.sopClassUID, transferSyntaxUIDs: object.transferSyntaxUIDs });
+    for (const context of contextsOf({ sopClassUID, transferSyntaxUIDs })) {
+      if (known.has(keyOf(context))) continue;
+      known.add(keyOf(context));
+      group.contexts.push(context);
+    }
   }
   return groups;
+}
+
+function keyOf({ sopClassUID, transferSyntaxUIDs }: ProposedClass): string {
+  return `${sopClassUID} ${transferSyntaxUIDs.join()}`;
+}
+
+function contextsOf({
+  sopClassUID,
+  transferSyntaxUIDs: [own = '', ...made],
+}: Pick<RetrievedObject, 'sopClassUID' | 'transferSyntaxUIDs'>): ProposedClass[] {
+  return [[own], made]
+    .filter((uids) => uids.length > 0)
+    .map((transferSyntaxUIDs) => ({ sopClassUID, transferSyntaxUIDs }));
 }
 
 function failedList(uids: readonly string[]): DataSet {

@@ -7,6 +7,7 @@ import { instanceOf, instancesOf, readInstanceBody, readInstanceHead, type Insta
 import { countsOfPatient, searchPatients, studyUIDsOfPatient, type PatientCounts } from '../archive/patients.ts';
 import { matchingKeys, search, type Level, type Match } from '../archive/search.ts';
 import { recordAudit } from '../audit.ts';
+import { codingOf, LOSSLESS_TARGETS } from '../codecs/syntaxes.ts';
 import { peerOf } from '../delivery/destination.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { tag, vrOf } from '../dicom/dictionary.ts';
@@ -15,7 +16,7 @@ import type { DicomJson, DicomJsonElement } from '../dicom/json.ts';
 import { fromDicomJson } from '../dicom/json-reader.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import type {
   Destination,
   FindRequest,
@@ -35,6 +36,7 @@ import {
   type AskedRetrieval,
   type QueryKey,
 } from './query-identifier.ts';
+import { transcodedIn } from './transcode.ts';
 
 /** Matches of one look into the index: few enough not to hold up others, many enough to be worth one. */
 const PAGE = 200;
@@ -238,27 +240,53 @@ function instancesFor(gateway: Gateway, asked: AskedRetrieval): InstanceRow[] {
   }
 }
 
-/** As it was stored; what is not compressed also in Implicit VR, which every receiver has to take (PS3.5 10.1). */
+/**
+ * As it was stored, before anything that has to be made: native, Implicit VR, which every receiver has to take (PS3.5 10.1), and of what
+ * is not lossy the lossless syntaxes. What was lossy says so in its native form too (PS3.3 C.7.6.1.1.5).
+ */
 function retrievedObject(gateway: Gateway, instance: InstanceRow): RetrievedObject {
   const { sopClassUID, sopInstanceUID, transferSyntaxUID } = instance;
-  const isPlain = transferSyntaxUID === EXPLICIT_VR_LITTLE_ENDIAN;
   return {
     sopClassUID,
     sopInstanceUID,
-    transferSyntaxUIDs: isPlain ? [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN] : [transferSyntaxUID],
+    transferSyntaxUIDs: syntaxesOf(instance),
     async dataSet(as) {
-      const bytes = await readInstanceHead(gateway.archive, instance);
+      const to = as === IMPLICIT_VR_LITTLE_ENDIAN ? EXPLICIT_VR_LITTLE_ENDIAN : as;
+      const { bytes, body } =
+        to === transferSyntaxUID
+          ? {
+              bytes: await readInstanceHead(gateway.archive, instance),
+              body: readInstanceBody(gateway.archive, instance),
+            }
+          : await madeIn(gateway, instance, to);
       const { dataSet, pixelData } = readHead(bytes).head;
       const head =
-        as === transferSyntaxUID
+        as === to
           ? bytes.subarray(dataSet.start)
           : Buffer.concat([
               implicitDataSet(dataSet),
               ...(pixelData === undefined ? [] : [implicitHeader(pixelData.tag, pixelData.lengthBytes ?? 0)]),
             ]);
-      return joined(head, readInstanceBody(gateway.archive, instance));
+      return joined(head, body);
     },
   };
+}
+
+async function madeIn(
+  gateway: Gateway,
+  instance: InstanceRow,
+  to: string,
+): Promise<{ bytes: Buffer; body: AsyncIterable<Buffer> }> {
+  const { head, body } = await transcodedIn(gateway, instance, to);
+  return { bytes: head, body };
+}
+
+function syntaxesOf({ transferSyntaxUID: own, frameCount }: InstanceRow): string[] {
+  const native = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+  const isNative = own === EXPLICIT_VR_LITTLE_ENDIAN;
+  if (frameCount === 0 || codingOf(own) === undefined) return isNative ? native : [own];
+  const lossless = transferSyntax(own)?.compression === 'lossy' ? [] : LOSSLESS_TARGETS;
+  return [...new Set([own, ...native, ...lossless])];
 }
 
 async function* joined(head: Buffer, body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {

@@ -15,8 +15,11 @@ import { FRAME_TYPES } from '../../src/codecs/recognise.ts';
 import { MAX_DEPTH } from '../../src/dicom/reader.ts';
 import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
 import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
+import { DOCUMENT_TYPES } from '../../src/dicomweb/document.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
+import { ANNOTATIONS, ICC_PROFILES } from '../../src/dicomweb/rendering-request.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
+import { URI_PARAMETERS } from '../../src/dicomweb/wado-uri.ts';
 
 export const STATEMENT = fileURLToPath(new URL('../../conformance/statement.md', import.meta.url));
 
@@ -119,10 +122,21 @@ ${keys('instance')}
 - A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
 - \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
 - \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax.
-- The bulkdata and pixeldata resources (CP-2040) give encapsulated pixel data frame by frame in the stored transfer syntax; 206 when some of it is left out because its syntax was not asked for.
+- The bulkdata and pixeldata resources (CP-2040) give compressed pixel data frame by frame, native pixel data as one value; 206 when some of it is left out because it cannot be had as asked for. A frame that cannot be made goes out as it is stored, and says so.
 - A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.
 
-### 1.4 Browsers
+### 1.4 Rendered resources and WADO-URI
+
+- \`annotation\`: ${ANNOTATIONS.join(', ')}, in the corners of the picture; other keywords are told by \`Warning: 299\`. The archive holds pseudonyms, so \`patient\` shows a pseudonym.
+- \`iccprofile\`: ${ICC_PROFILES.join(', ')}. \`no\` (the default) leaves the colours as they are stored; \`yes\` puts the image's own profile in, or sRGB; a colour space converts to it. 400 with a type that holds no profile.
+- \`viewport\` and \`window\` as in 8.3.5.1; with a presentation state \`viewport=vw,vh\` alone. Without \`window\` the object's first window or VOI table, else from the frame's darkest to its brightest.
+- Presentation states: Grayscale and Color Softcopy. What they leave out is the identity, whatever the image says (PS3.4 N.2.1). True size is that of a screen of 96 pixels an inch. Mask subtraction, pseudo-colour, blending, XA/XRF and planar states are 406, so are graphics in MATRIX coordinates; compound graphics are passed over.
+- Structured reports, key object selections and encapsulated documents: ${DOCUMENT_TYPES.join(', ')} (PDF where it is one). Text is UTF-8; a document sent by itself bears a Content Security Policy without scripts.
+- Of several frames JPEG and PNG show the middle one; GIF shows all, or those listed, with Frame Time (Vector), Recommended Display Frame Rate or Cine Rate. Video is passed on as it is stored.
+- Not decoded, hence passed on as stored and 406 in any other form: retired JPEG processes (progressive, spectral selection), JPEG XL, MPEG-2, MPEG-4, HEVC, JPIP.
+- WADO-URI is answered at \`/dicom-web/wado\`; parameters: ${URI_PARAMETERS.join(', ')}. \`anonymize=yes\` gives the object under a new SOP Instance UID, always the same.
+
+### 1.5 Browsers
 
 Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
 

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Resource } from '../../src/dicomweb/capabilities.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
+import { storeInstance } from '../../src/archive/instances.ts';
+import { identified, objectOf } from '../phantom/keywords.ts';
 import { fill, openDoor, type Door } from './door.ts';
 
 const ORIGIN = 'https://viewer.example.org';
@@ -10,6 +12,9 @@ let door: Door;
 before(async () => {
   door = await openDoor(`http: { allowedOrigins: ['${ORIGIN}'] }`);
   await fill(door, { studyInstanceUID: '2.25.1', seriesInstanceUID: '2.25.2', sopInstanceUID: '2.25.3' });
+  const document = { EncapsulatedDocument: Buffer.from('%PDF'), MIMETypeOfEncapsulatedDocument: 'application/pdf' };
+  const ids = identified('1.2.840.10008.5.1.4.1.1.104.1', 'DOC', [4, 1, 1]);
+  await storeInstance(door.gateway.archive, objectOf({ ...ids, ...document }));
 });
 after(() => door.close());
 
@@ -19,6 +24,18 @@ const VALUES: Readonly<Record<string, string>> = {
   '{instance}': '2.25.3',
   '{frames}': '1',
   '{path}': '7FE00010',
+};
+/** For forms that only a document has. */
+const DOCUMENT: Readonly<Record<string, string>> = {
+  '{study}': '2.25.4',
+  '{series}': '2.25.4.1',
+  '{instance}': '2.25.4.1.1',
+};
+const urlOf = (path: string, accept: string): string => {
+  const values = /text\/|pdf/.test(accept) ? { ...VALUES, ...DOCUMENT } : VALUES;
+  const url = door.url + path.replace(/\{\w+\}/g, (step) => values[step] ?? step);
+  const { '{study}': study, '{series}': series, '{instance}': instance } = values;
+  return path === '/wado' ? `${url}?requestType=WADO&studyUID=${study}&seriesUID=${series}&objectUID=${instance}` : url;
 };
 const options = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${door.url}${path}`, { method: 'OPTIONS', headers });
@@ -46,9 +63,8 @@ test('CAP-1: OPTIONS / names every row of the routing table, and each one answer
   for (const { path, resource } of flat)
     for (const { name, representations } of resource.methods) {
       if (name !== 'GET') continue;
-      const url = door.url + path.replace(/\{\w+\}/g, (step) => VALUES[step] ?? step);
       for (const accept of representations) {
-        const response = await fetch(url, { headers: { accept } });
+        const response = await fetch(urlOf(path, accept), { headers: { accept } });
         await response.arrayBuffer();
         assert.equal(response.status, 200, `${path} as ${accept}`);
         const wanted = accept.replace(/[";].*/, '');

@@ -1,8 +1,11 @@
 /** Rendered resources and thumbnails over a real socket (PS3.18 8.3.5, 10.4.1.1.3, 10.4.1.1.4). */
 import assert from 'node:assert/strict';
-import { inflateSync } from 'node:zlib';
 import { after, before, test } from 'node:test';
+import { storeInstance } from '../../src/archive/instances.ts';
+import { makeProfile } from '../../src/codecs/icc-profile.ts';
+import { identified, objectOf } from '../phantom/keywords.ts';
 import { fill, openDoor, partsOf, type Door } from './door.ts';
+import { readPng, type Png } from './png.ts';
 
 const CT = '/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1';
 const CINE = '/studies/2.25.1/series/2.25.1.2/instances/2.25.1.2.1';
@@ -45,41 +48,6 @@ after(() => door.close());
 
 const get = (path: string, accept?: string): Promise<Response> =>
   fetch(`${door.url}${path}`, accept === undefined ? {} : { headers: { accept } });
-
-interface Png {
-  readonly width: number;
-  readonly height: number;
-  readonly samples: Buffer;
-}
-
-/** A PNG of 8 bits a sample, every filter undone by hand. */
-function readPng(bytes: Buffer): Png {
-  const [width, height, colour] = [bytes.readUInt32BE(16), bytes.readUInt32BE(20), bytes[25]];
-  const channels = colour === 0 ? 1 : colour === 2 ? 3 : 4;
-  const data: Buffer[] = [];
-  for (let at = 8; at < bytes.length; at += 12 + bytes.readUInt32BE(at))
-    if (bytes.toString('latin1', at + 4, at + 8) === 'IDAT')
-      data.push(bytes.subarray(at + 8, at + 8 + bytes.readUInt32BE(at)));
-  const raw = inflateSync(Buffer.concat(data));
-  const line = width * channels;
-  const samples = Buffer.alloc(line * height);
-  for (let row = 0; row < height; row++) {
-    const filter = raw[row * (line + 1)] ?? 0;
-    for (let x = 0; x < line; x++) {
-      const left = x >= channels ? (samples[row * line + x - channels] ?? 0) : 0;
-      const up = row > 0 ? (samples[(row - 1) * line + x] ?? 0) : 0;
-      const corner = row > 0 && x >= channels ? (samples[(row - 1) * line + x - channels] ?? 0) : 0;
-      const guess = [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter] ?? 0;
-      samples[row * line + x] = (raw[row * (line + 1) + 1 + x] ?? 0) + guess;
-    }
-  }
-  return { width, height, samples };
-}
-
-function paeth(left: number, up: number, corner: number): number {
-  const [a, b, c] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
-  return a <= b && a <= c ? left : b <= c ? up : corner;
-}
 
 async function png(path: string): Promise<Png> {
   const response = await get(path, 'image/png');
@@ -165,7 +133,7 @@ test('RENDERED-5: bad values are 400 and not repeated', async () => {
     'quality=101',
     'quality=1.5',
     'quality=90&quality=80',
-    'iccprofile=adobergb',
+    'iccprofile=cmyk',
     'annotation=%3Cscript%3E',
   ]) {
     const response = await get(`${CT}/rendered?${query}`);
@@ -175,12 +143,12 @@ test('RENDERED-5: bad values are 400 and not repeated', async () => {
   assert.equal((await get(`${CT}/rendered?iccprofile=yes`, 'image/gif')).status, 400);
 });
 
-test('RENDERED-6: annotations that are not drawn are told in a warning', async () => {
-  const response = await get(`${CT}/rendered?annotation=patient,technique`);
+test('RENDERED-6: annotations that are not known are told in a warning', async () => {
+  const response = await get(`${CT}/rendered?annotation=patient,weather,technique,tide`);
   assert.equal(response.status, 200);
   assert.match(
     response.headers.get('warning') ?? '',
-    /^299 http.*: The following annotation values are not supported: patient, technique$/,
+    /^299 http.*: The following annotation values are not supported: weather, tide$/,
   );
 });
 
@@ -190,6 +158,131 @@ test('RENDERED-7: quality makes a smaller JPEG, iccprofile puts a profile in', a
   assert.ok((await size('quality=10')) < (await size('quality=100')));
   const described = Buffer.from(await (await get(`${CT}/rendered?iccprofile=srgb`)).arrayBuffer());
   assert.ok(described.includes('ICC_PROFILE'));
+});
+
+test('RENDERED-12: annotation writes the pseudonym top left and the technique into the other corners, readable on any ground', async () => {
+  const size = 'viewport=400,400&window=';
+  for (const ground of ['-5000,1,linear', '99999,1,linear']) {
+    const bare = await png(`${CT}/rendered?${size}${ground}`);
+    const changed = async (
+      keywords: string,
+    ): Promise<{ left: number; top: number; light: boolean; dark: boolean }[]> => {
+      const { samples, width } = await png(`${CT}/rendered?${size}${ground}&annotation=${keywords}`);
+      return [...samples.keys()]
+        .filter((at) => samples[at] !== bare.samples[at])
+        .map((at) => ({
+          left: at % width,
+          top: Math.floor(at / width),
+          light: samples[at] === 255,
+          dark: samples[at] === 0,
+        }));
+    };
+    const patient = await changed('patient');
+    assert.ok(patient.length > 100);
+    assert.ok(patient.every(({ left, top }) => left < 200 && top < 60));
+    const technique = await changed('technique');
+    assert.ok(technique.some(({ left, top }) => left > 200 && top < 60));
+    assert.ok(technique.some(({ left, top }) => left < 200 && top > 340));
+    assert.ok(technique.some(({ left, top }) => left > 200 && top > 340));
+    assert.ok(technique.every(({ left, top }) => left > 200 || top > 200));
+    // On black the letters are seen, on white their rims.
+    assert.ok(patient.every(({ light, dark }) => (ground.startsWith('-') ? dark : light)));
+  }
+});
+
+test('RENDERED-13: iccprofile names the colour space the picture is in; colours are converted, and the profile is put in', async () => {
+  const first = async (space: string): Promise<number[]> =>
+    firstRow(await png(`${COLOUR}/rendered?iccprofile=${space}`)).slice(0, 3);
+  assert.deepEqual(await first('no'), [255, 0, 0]);
+  assert.deepEqual(await first('srgb'), [255, 0, 0]);
+  // sRGB's red in Adobe RGB (1998) and in ROMM RGB, by their primaries.
+  for (const [space, wanted] of [
+    ['adobergb', [219, 0, 0]],
+    ['rommrgb', [179, 70, 26]],
+  ] as const) {
+    const found = await first(space);
+    assert.ok(
+      found.every((value, channel) => Math.abs(value - (wanted[channel] ?? 0)) <= 2),
+      `${space} ${found.join()}`,
+    );
+    for (const type of ['image/jpeg', 'image/png']) {
+      const bytes = Buffer.from(await (await get(`${COLOUR}/rendered?iccprofile=${space}`, type)).arrayBuffer());
+      assert.ok(bytes.includes(type === 'image/jpeg' ? 'ICC_PROFILE' : 'iCCP'));
+    }
+  }
+  const none = Buffer.from(await (await get(`${COLOUR}/rendered?iccprofile=no`, 'image/png')).arrayBuffer());
+  assert.ok(!none.includes('iCCP'));
+});
+
+test('RENDERED-14: a profile that the image brings is put in for yes, and its colours are converted for srgb', async () => {
+  const profile = makeProfile('adobergb');
+  const object = objectOf({
+    ...identified('1.2.840.10008.5.1.4.1.1.77.1.4', 'XC', [8, 1, 1]),
+    SamplesPerPixel: 3,
+    PhotometricInterpretation: 'RGB',
+    PlanarConfiguration: 0,
+    Rows: 4,
+    Columns: 4,
+    BitsAllocated: 8,
+    BitsStored: 8,
+    HighBit: 7,
+    PixelRepresentation: 0,
+    ICCProfile: Buffer.concat([profile, Buffer.alloc(profile.length % 2)]),
+    PixelData: Buffer.alloc(48, Buffer.from([120, 160, 120])),
+  });
+  await storeInstance(door.gateway.archive, object);
+  const path = '/studies/2.25.8/series/2.25.8.1/instances/2.25.8.1.1/rendered';
+  const first = async (query: string): Promise<number[]> => firstRow(await png(`${path}?${query}`)).slice(0, 3);
+  assert.deepEqual(await first('iccprofile=no'), [120, 160, 120]);
+  assert.deepEqual(await first('iccprofile=yes'), [120, 160, 120]);
+  const [red = 0, green = 0, blue = 0] = await first('iccprofile=srgb');
+  // Adobe RGB's green is beyond that of sRGB: less red is left.
+  assert.ok(red < 105 && Math.abs(green - 160) < 4 && Math.abs(blue - 118) < 4, `${red} ${green} ${blue}`);
+  const back = await first('iccprofile=adobergb');
+  assert.ok(
+    back.every((value, channel) => Math.abs(value - ([120, 160, 120][channel] ?? 0)) <= 2),
+    back.join(),
+  );
+  const jpeg = Buffer.from(await (await get(`${path}?iccprofile=yes`)).arrayBuffer());
+  assert.ok(jpeg.includes(profile));
+});
+
+test('RENDERED-15: a picture that moves keeps the times of its frames, at instance and frame level', async () => {
+  const object = objectOf({
+    ...identified('1.2.840.10008.5.1.4.1.1.7.2', 'OT', [9, 1, 1]),
+    SamplesPerPixel: 1,
+    PhotometricInterpretation: 'MONOCHROME2',
+    NumberOfFrames: 3,
+    Rows: 4,
+    Columns: 4,
+    BitsAllocated: 8,
+    BitsStored: 8,
+    HighBit: 7,
+    PixelRepresentation: 0,
+    RecommendedDisplayFrameRate: 5,
+    PixelData: Buffer.from(Array.from({ length: 48 }, (_, at) => (at * 37) % 251)),
+  });
+  await storeInstance(door.gateway.archive, object);
+  const path = '/studies/2.25.9/series/2.25.9.1/instances/2.25.9.1.1';
+  const delays = async (place: string): Promise<number[]> => {
+    const bytes = Buffer.from(await (await get(`${path}${place}/rendered`, 'image/gif')).arrayBuffer());
+    // Graphic control extensions (GIF89a 23), hundredths of a second.
+    const found: number[] = [];
+    for (
+      let at = bytes.indexOf('\x21\xf9\x04', 0, 'latin1');
+      at >= 0;
+      at = bytes.indexOf('\x21\xf9\x04', at + 1, 'latin1')
+    )
+      found.push(bytes.readUInt16LE(at + 4));
+    return found;
+  };
+  assert.deepEqual(await delays(''), [20, 20, 20]);
+  assert.deepEqual(await delays('/frames/1,3'), [20, 20]);
+  assert.equal((await partsOf(await get(`${path}/frames/1,3/rendered`))).length, 2);
+  const series = await partsOf(
+    await get('/studies/2.25.9/series/2.25.9.1/rendered', 'multipart/related; type="image/gif"'),
+  );
+  assert.equal(series.length, 1);
 });
 
 test('RENDERED-8: of several frames the middle one, all as a GIF that moves, each as a part', async () => {

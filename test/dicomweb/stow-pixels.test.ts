@@ -86,7 +86,7 @@ const COLOUR: ImageLayout = {
 const grey = Buffer.alloc(240);
 for (let at = 0; at < 120; at++) grey.writeUInt16LE((at * 31) % 4096, 2 * at);
 const colour = Buffer.from(Array.from({ length: 360 }, (_, at) => (at * 7) % 256));
-const JPEG_FORM: PictureForm = { type: 'image/jpeg', quality: 90, iccProfile: false, pixelAspect: 1 };
+const JPEG_FORM: PictureForm = { type: 'image/jpeg', quality: 90, iccProfile: 'no', pixelAspect: 1 };
 
 test('STOW-25: lossless frames go into fragments unchanged; syntax and Image Pixel attributes are told by the stream', async () => {
   for (const [uid, mediaType, layout, bytes, photometric] of [

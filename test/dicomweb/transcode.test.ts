@@ -222,3 +222,78 @@ test('TRANSCODE-8: entity tags tell the syntaxes apart', async () => {
   );
   assert.equal(new Set(tags).size, 3);
 });
+
+test('TRANSCODE-9: the pixels of a study, series or instance as bulk data, in whatever lossless form is asked for', async () => {
+  for (const resource of ['pixeldata', 'bulkdata']) {
+    for (const path of [NATIVE, PACKED]) {
+      const native = await partsOf(
+        await get(`${path}/${resource}`, 'multipart/related; type="application/octet-stream"'),
+      );
+      assert.ok(Buffer.concat(native.map(({ body }) => body)).equals(PIXELS), path);
+      assert.ok(native.every(({ headers }) => headers['content-type']?.endsWith(`transfer-syntax=${EXPLICIT_LE}`)));
+      for (const [type, syntax] of [
+        ['image/jp2', JPEG_2000],
+        ['image/jphc', HTJ2K],
+        ['image/dicom-rle', RLE],
+        ['image/jls', JPEG_LS],
+      ] as const) {
+        const response = await get(`${path}/${resource}`, `multipart/related; type="${type}"`);
+        assert.equal(response.status, 200, `${path} ${type}`);
+        const parts = await partsOf(response);
+        assert.deepEqual(
+          parts.map(({ headers }) => headers['content-type']),
+          Array(2).fill(`${type}; transfer-syntax=${syntax}`),
+        );
+        const decoded = await Promise.all(parts.map(({ body }) => decodeFrame(body, LAYOUT, syntax)));
+        assert.ok(Buffer.concat(decoded.map(({ bytes }) => bytes)).equals(PIXELS));
+      }
+    }
+  }
+  const lossy = await partsOf(await get(`${LOSSY}/pixeldata`, 'multipart/related; type="application/octet-stream"'));
+  assert.equal(lossy[0]?.headers['content-type'], `application/octet-stream; transfer-syntax=${JPEG_BASELINE}`);
+});
+
+test('TRANSCODE-10: retired JPEG processes, JPEG XL and video are passed on as they are stored; anything else is 406 and names that', async () => {
+  const syntaxes = [
+    '1.2.840.10008.1.2.4.53',
+    '1.2.840.10008.1.2.4.55',
+    '1.2.840.10008.1.2.4.110',
+    '1.2.840.10008.1.2.4.102',
+    '1.2.840.10008.1.2.4.107',
+  ];
+  for (const [index, transferSyntaxUID] of syntaxes.entries()) {
+    const study = `2.25.7${index}`;
+    const path = `/studies/${study}/series/${study}.1/instances/${study}.1.1`;
+    const ids = { studyInstanceUID: study, seriesInstanceUID: `${study}.1`, sopInstanceUID: `${study}.1.1` };
+    const fragments = [Buffer.from('what no codec here has a look at')];
+    await fill(door, { ...ids, rows: 20, columns: 30, transferSyntaxUID, fragments });
+    for (const accept of [dicom('*'), dicom(transferSyntaxUID), '*/*']) {
+      const part = await onlyPart(await get(path, accept));
+      assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${transferSyntaxUID}`);
+      assert.ok(part.body.includes(fragments[0] ?? ''));
+    }
+    for (const accept of [dicom(JPEG_2000), dicom(JPEG_BASELINE)]) {
+      const refused = await get(path, accept);
+      assert.equal(refused.status, 406);
+      assert.ok((await refused.text()).includes(transferSyntaxUID), transferSyntaxUID);
+    }
+    assert.equal((await get(`${path}/rendered`, '*/*')).status, 406);
+  }
+});
+
+test('TRANSCODE-11: a range of a frame by itself, stored or made', async () => {
+  for (const path of [NATIVE, PACKED]) {
+    const range = async (value: string): Promise<Response> =>
+      fetch(`${door.url}${path}/frames/2`, { headers: { accept: 'application/octet-stream', range: value } });
+    const middle = await range('bytes=100-199');
+    assert.equal(middle.status, 206);
+    assert.equal(middle.headers.get('content-range'), 'bytes 100-199/1200');
+    assert.ok(Buffer.from(await middle.arrayBuffer()).equals(FRAMES[1]?.subarray(100, 200) ?? Buffer.alloc(0)));
+    const last = Buffer.from(await (await range('bytes=-7')).arrayBuffer());
+    assert.ok(last.equals(FRAMES[1]?.subarray(1193) ?? Buffer.alloc(0)));
+    assert.equal((await range('bytes=1200-')).status, 416);
+    const whole = await range('bytes=5-2');
+    assert.equal(whole.headers.get('accept-ranges'), 'bytes');
+    assert.equal((await whole.arrayBuffer()).byteLength, 1200);
+  }
+});
