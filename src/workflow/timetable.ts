@@ -5,6 +5,7 @@ import { deleteTransactions } from '../delivery/commitment.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
+import { deleteIdleSubscribers, deleteOldEvents } from '../workitems/events.ts';
 import { completeStudies } from './complete.ts';
 import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
@@ -63,6 +64,10 @@ export function startTimetable(gateway: Gateway): Timetable {
     tick('clean up work items', '37 3 * * *', () =>
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),
+    tick('clean up event reports', '57 * * * *', () => {
+      deleteOldEvents(gateway.workItems, gateway.now() - gateway.config.worklist.eventDays * DAY_MS);
+      deleteIdleSubscribers(gateway.workItems);
+    }),
   ];
   return {
     async stop() {

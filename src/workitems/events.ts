@@ -118,13 +118,15 @@ function enqueue(notices: Notices, aet: string, uid: string, type: EventType, in
     notices.now(),
     '',
   );
-  const report: DicomJson = {};
-  put(report, 'AffectedSOPClassUID', UPS_PUSH);
-  // A US; what is told apart by it are the reports that are under way together.
-  put(report, 'MessageID', lastId % 65536);
-  put(report, 'AffectedSOPInstanceUID', uid);
-  put(report, 'EventTypeID', EVENT_TYPES[type]);
-  database.run('UPDATE step_event SET json = ? WHERE id = ?', JSON.stringify({ ...report, ...information }), lastId);
+  // Elements of the command group (PS3.7 annex E): class, Message ID, instance, Event Type ID. The Message ID is a US; what is told apart
+  // by it are reports that are under way together.
+  const command: DicomJson = {
+    '00000002': { vr: 'UI', Value: [UPS_PUSH] },
+    '00000110': { vr: 'US', Value: [lastId % 65536] },
+    '00001000': { vr: 'UI', Value: [uid] },
+    '00001002': { vr: 'US', Value: [EVENT_TYPES[type]] },
+  };
+  database.run('UPDATE step_event SET json = ? WHERE id = ?', JSON.stringify({ ...command, ...information }), lastId);
   database.run(
     'DELETE FROM step_event WHERE id <= (SELECT id FROM step_event WHERE aet = ? ORDER BY id DESC LIMIT 1 OFFSET ?) AND aet = ?',
     aet,
