@@ -52,6 +52,7 @@ const STATUSES: Readonly<Record<Route['transaction'], readonly number[]>> = {
   Unsubscribe: [200, 400, 401, 403, 404, 410],
   'Suspend Global Subscription': [200, 400, 401, 403, 404],
   'Open Notification Connection': [101, 400, 401, 403, 426, 503],
+  'Read Change Feed': [200, 204, 400, 401, 403, 406],
 };
 
 export function describeMethod(route: Route): Method {
@@ -59,6 +60,7 @@ export function describeMethod(route: Route): Method {
   if (route.transaction === 'Search') parameters.push(...searchParameters(matchingKeys(levelOf(route))));
   if (route.transaction === 'Find Workitems') parameters.push(...searchParameters(STEP_KEYS));
   parameters.push(...(OWN_PARAMETERS[route.transaction] ?? []));
+  if (route.path === '/changefeed') parameters.push(...FEED_PARAMETERS);
   if (route.representations.length > 0) {
     const options = route.representations;
     parameters.push({ name: 'Accept', style: 'header', type: 'xsd:string', options });
@@ -87,9 +89,16 @@ function text(name: string, type = 'xsd:string'): Parameter {
 }
 
 const BOOLEAN = ['true', 'false'];
+const FEED_PARAMETERS: readonly Parameter[] = [
+  text('offset', 'xsd:nonNegativeInteger'),
+  text('limit', 'xsd:positiveInteger'),
+  text('startTime', 'xsd:dateTime'),
+  text('endTime', 'xsd:dateTime'),
+];
 const OWN_PARAMETERS: Readonly<Partial<Record<Route['transaction'], readonly Parameter[]>>> = {
   'Create Workitem': [text('workitem')],
   'Update Workitem': [text('transaction-uid')],
+  'Read Change Feed': [{ ...text('includeMetadata', 'xsd:boolean'), options: BOOLEAN }],
   Subscribe: [{ ...text('deletionlock', 'xsd:boolean'), options: BOOLEAN }, text('filter')],
 };
 

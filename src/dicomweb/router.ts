@@ -10,6 +10,7 @@ import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
 import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
+import { readChangeFeed, readLatestChange } from './changefeed.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
 import { parseQuery, sendReport, type Exchange } from './exchange.ts';
@@ -47,7 +48,8 @@ export type Transaction =
   | 'Subscribe'
   | 'Unsubscribe'
   | 'Suspend Global Subscription'
-  | 'Open Notification Connection';
+  | 'Open Notification Connection'
+  | 'Read Change Feed';
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -124,6 +126,16 @@ const worklist = (
   ...more,
 });
 
+const changes = (path: string, handle: Route['handle']): Route => ({
+  method: 'GET',
+  path,
+  transaction: 'Read Change Feed',
+  roles: ['viewer'],
+  representations: ['application/json'],
+  accepts: [],
+  handle,
+});
+
 const WORKITEM = '/workitems/:workitem';
 const SUBSCRIBER = `${WORKITEM}/subscribers/:aet`;
 const DATA_SET_IN = { accepts: ['application/dicom+json'] };
@@ -179,6 +191,9 @@ export const ROUTES: readonly Route[] = [
   worklist('DELETE', SUBSCRIBER, 'Unsubscribe', unsubscribe, FOLLOWERS),
   worklist('POST', `${SUBSCRIBER}/suspend`, 'Suspend Global Subscription', suspendSubscription, FOLLOWERS),
   worklist('GET', '/ws/subscribers/:aet', 'Open Notification Connection', awaitUpgrade, FOLLOWERS),
+
+  changes('/changefeed', readChangeFeed),
+  changes('/changefeed/latest', readLatestChange),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */

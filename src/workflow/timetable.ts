@@ -1,5 +1,6 @@
 /** What happens by the clock (node-cron): rules, completion, due work, retention, clean-up. */
 import { schedule, type ScheduledTask } from 'node-cron';
+import { deleteOldChanges } from '../archive/changes.ts';
 import { reclaim } from '../archive/reclaim.ts';
 import { deleteTransactions } from '../delivery/commitment.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -64,6 +65,10 @@ export function startTimetable(gateway: Gateway): Timetable {
     tick('clean up work items', '37 3 * * *', () =>
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),
+    tick('clean up the change feed', '7 4 * * *', () => {
+      const { changeDays } = gateway.config.retention;
+      if (changeDays !== undefined) deleteOldChanges(gateway.archive, gateway.now() - changeDays * DAY_MS);
+    }),
     tick('clean up event reports', '57 * * * *', () => {
       deleteOldEvents(gateway.workItems, gateway.now() - gateway.config.worklist.eventDays * DAY_MS);
       deleteIdleSubscribers(gateway.workItems);
