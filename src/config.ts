@@ -97,8 +97,9 @@ export interface Config {
     readonly workItemDays: number;
     /** How long backups of the data folder are kept, for the certificate of an erasure; undefined: nobody has said. */
     readonly backupDays: number | undefined;
-    readonly changeDays: number | undefined;
   };
+  /** How long entries of the change feed are kept; undefined: for ever. */
+  readonly changeDays: number | undefined;
   readonly worklist: {
     /** Event reports that wait for one subscriber at most; the oldest go first. */
     readonly eventsPerSubscriber: number;
@@ -170,8 +171,8 @@ export function readConfig(given: Environment = process.env): Config {
       quarantineDays: gateway.retention?.quarantineDays,
       workItemDays: gateway.retention?.workItemDays ?? 90,
       backupDays: gateway.retention?.backupDays,
-      changeDays: gateway.retention?.changeDays,
     },
+    changeDays: gateway.retention?.changeDays,
     worklist: {
       eventsPerSubscriber: gateway.worklist?.eventsPerSubscriber ?? 1000,
       eventDays: gateway.worklist?.eventDays ?? 7,

@@ -66,7 +66,7 @@ export function startTimetable(gateway: Gateway): Timetable {
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),
     tick('clean up the change feed', '7 4 * * *', () => {
-      const { changeDays } = gateway.config.retention;
+      const { changeDays } = gateway.config;
       if (changeDays !== undefined) deleteOldChanges(gateway.archive, gateway.now() - changeDays * DAY_MS);
     }),
     tick('clean up event reports', '57 * * * *', () => {

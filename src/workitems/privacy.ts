@@ -1,6 +1,7 @@
 /**
- * What others schedule here stands beside pseudonyms: attributes that PS3.15 table E.1-1 takes from an object are emptied in a step as
- * well, however deep they stand. Left are UIDs and moments of the step, and who performs it by station, code and organization.
+ * What others schedule here stands beside pseudonyms: names of people, free text and the attributes that PS3.15 table E.1-1 takes from an
+ * object are emptied in a step as well, however deep they stand. Left are UIDs and moments of the step, how far it is, why it ended, and who performs it by station, code and
+ * organization.
  */
 import { readFileSync } from 'node:fs';
 import { tagKey } from '../dicom/data-set.ts';
@@ -17,6 +18,11 @@ const KEPT: ReadonlySet<string> = new Set(
     'ActualHumanPerformersSequence',
     'HumanPerformerOrganization',
   ].map((keyword) => tagKey(tag(keyword))),
+);
+/** Free text, but for what a performer says of the work itself. */
+const TEXT: ReadonlySet<string> = new Set(['LT', 'ST', 'UT']);
+const OF_THE_WORK: ReadonlySet<string> = new Set(
+  ['ProcedureStepProgressDescription', 'ReasonForCancellation'].map((keyword) => tagKey(tag(keyword))),
 );
 const TAKEN: ReadonlySet<string> = readTaken();
 
@@ -37,7 +43,7 @@ export function withoutIdentity(
   for (const [key, element] of Object.entries(object)) {
     if (isPrivate(Number.parseInt(key, 16))) {
       taken = true;
-    } else if ((TAKEN.has(key) || element.vr === 'PN') && !isKnown(element, key, isPseudonym)) {
+    } else if (namesSomebody(key, element) && !isKnown(element, key, isPseudonym)) {
       taken ||= Object.keys(element).length > 1;
       clean[key] = { vr: element.vr } as DicomJsonElement;
     } else if (element.vr === 'SQ' && element.Value !== undefined) {
@@ -49,6 +55,10 @@ export function withoutIdentity(
     }
   }
   return { object: clean, taken };
+}
+
+function namesSomebody(key: string, { vr }: DicomJsonElement): boolean {
+  return TAKEN.has(key) || vr === 'PN' || (TEXT.has(vr) && !OF_THE_WORK.has(key));
 }
 
 function isKnown(

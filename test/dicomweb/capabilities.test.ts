@@ -4,12 +4,14 @@ import { after, before, test } from 'node:test';
 import type { Resource } from '../../src/dicomweb/capabilities.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
 import { fill, openDoor, type Door } from './door.ts';
+import { postWorkitem } from './workitem.ts';
 
 const ORIGIN = 'https://viewer.example.org';
 let door: Door;
 before(async () => {
   door = await openDoor(`http: { allowedOrigins: ['${ORIGIN}'] }`);
   await fill(door, { studyInstanceUID: '2.25.1', seriesInstanceUID: '2.25.2', sopInstanceUID: '2.25.3' });
+  assert.equal((await postWorkitem(door, '2.25.4')).status, 201);
 });
 after(() => door.close());
 
@@ -19,6 +21,7 @@ const VALUES: Readonly<Record<string, string>> = {
   '{instance}': '2.25.3',
   '{frames}': '1',
   '{path}': '7FE00010',
+  '{workitem}': '2.25.4',
 };
 const options = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${door.url}${path}`, { method: 'OPTIONS', headers });
@@ -61,7 +64,7 @@ test('CAP-2: every match key that a search resource names is taken', async () =>
   let keys = 0;
   for (const { path, resource } of flatten(await treeOf('/')))
     for (const { id, parameters } of resource.methods) {
-      if (!id.startsWith('Search')) continue;
+      if (!/^(Search|FindWorkitems)/.test(id)) continue;
       const url = door.url + path.replace(/\{\w+\}/g, (step) => VALUES[step] ?? step);
       for (const { name, style } of parameters) {
         if (style !== 'query' || !/^[A-Z]/.test(name)) continue;
