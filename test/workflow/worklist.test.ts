@@ -132,15 +132,15 @@ test('UPS-own-cancel-running: a cancel request ends a run under way; nothing of 
   const config = { ...first.gateway.config, modelsFolder: MODELS };
   const gateway = await openGateway(config, first.gateway.log, () => clock.now);
   const opened: Opened = { ...first, gateway };
-  const { study, item } = await scheduled(opened, 24, 128);
+  const { study, item } = await scheduled(opened, 24, 192);
   const performer = startPerformer(gateway);
   t.after(async () => {
     await performer.stop();
     await closeGateway(gateway);
   });
   performer.kick();
-  const progress = () => JSON.stringify(stepNamed(gateway.workItems, item.uid).object['00741002'] ?? {});
-  await until('the run to get on', () => progress().includes('denoise'), 60_000, 5);
+  const progress = (): string => JSON.stringify(stepNamed(gateway.workItems, item.uid).object['00741002'] ?? {});
+  await until('the run to get on', () => progress().includes('"denoise"'), 60_000, 5);
   cancelWorkitem(gateway, item.uid, {}, 'operator');
   assert.equal(workItemsOf(gateway.workItems, study)[0]?.state, 'CANCELED');
   await until('the run to end', () => gateway.workItems.live?.running.size === 0, 60_000, 5);
