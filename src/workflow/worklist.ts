@@ -13,11 +13,13 @@ import { cancelWork } from '../workitems.ts';
 import { checkCreation, checkUpdate } from '../workitems/attributes.ts';
 import {
   enterOwner,
+  FILTERED_WORKLIST,
   ownerOf,
   subscribeToStep,
   subscribeToWorklist,
   unsubscribeFromStep,
   unsubscribeFromWorklist,
+  WORKLIST,
 } from '../workitems/events.ts';
 import { withoutIdentity } from '../workitems/privacy.ts';
 import { stepCondition } from '../workitems/step-search.ts';
@@ -40,6 +42,8 @@ export interface Accepted {
 
 /** @throws Refusal BadRequest, Duplicate */
 export function createWorkitem(gateway: Gateway, uid: string, given: DicomJson, actor: string): Accepted {
+  if (uid === WORKLIST || uid === FILTERED_WORKLIST)
+    throw new Refusal('BadRequest', 'this UID stands for the worklist itself (PS3.4 CC.2.3.2)');
   const checked = checkCreation(given);
   const { object, taken } = withoutIdentity(checked.object, pseudonymsOf(gateway));
   gateway.database.transaction(() => {

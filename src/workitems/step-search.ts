@@ -28,11 +28,17 @@ const KEYS: ReadonlyMap<string, readonly number[]> = new Map(STEP_KEYS.map((path
 /** Rows of one step; what refers to thousands of objects is found by the first of them. */
 const MOST_ROWS = 5000;
 
-/** The rows of a step in place of those it had. Must run inside a transaction. */
-export function enterStepKeys(database: Database, step: number, object: DicomJson): void {
-  database.run('DELETE FROM step_key WHERE step = ?', step);
+/**
+ * The rows of a step, in place of those it had: of all its attributes, or of these, by their keys. Must run inside a transaction.
+ */
+export function enterStepKeys(database: Database, step: number, object: DicomJson, only?: ReadonlySet<string>): void {
+  if (only === undefined) database.run('DELETE FROM step_key WHERE step = ?', step);
   let left = MOST_ROWS;
   for (const [path, tags] of KEYS) {
+    if (only !== undefined) {
+      if (!only.has(tagKey(tags[0] ?? 0))) continue;
+      database.run('DELETE FROM step_key WHERE step = ? AND path IN (?, ?)', step, path, `${path} ~`);
+    }
     for (const { item, value } of valuesIn(object, tags)) {
       if (left-- <= 0) return;
       const top = item === '' ? -1 : Number(item.split('.', 1)[0]);

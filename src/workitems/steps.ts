@@ -79,7 +79,7 @@ export const STEP_TABLES = `CREATE TABLE step (
      value TEXT NOT NULL
    );
    CREATE INDEX step_key_value ON step_key (path, value, step);
-   CREATE INDEX step_key_step ON step_key (step);
+   CREATE INDEX step_key_step ON step_key (step, path);
    CREATE TABLE step_tombstone (uid TEXT PRIMARY KEY) WITHOUT ROWID;
    CREATE TABLE worklist_subscription (aet TEXT NOT NULL, filter TEXT, deletion_lock INTEGER NOT NULL);
    CREATE INDEX worklist_subscriber ON worklist_subscription (aet);
@@ -187,7 +187,8 @@ export function changeStep(notices: Notices, step: Step, { changes = {}, state, 
       notices.now(),
       step.id,
     );
-    enterStepKeys(database, step.id, object);
+    const touched = Object.keys(object).filter((key) => object[key] !== step.object[key]);
+    enterStepKeys(database, step.id, object, new Set(touched));
     tell(notices, step, changed);
     return changed;
   });

@@ -189,6 +189,7 @@ test('PS3.18-11.4.3: what a creation has to bring: 400 without it, 409 for a UID
     { '00404034': el('SQ', { '00404009': el('SQ', code('x')) }) },
   ])
     assert.equal((await postWorkitem(door, '2.25.50', wrong)).status, 400, JSON.stringify(wrong));
+  assert.equal((await postWorkitem(door, '1.2.840.10008.5.1.4.34.5')).status, 400, 'the worklist itself');
   assert.equal((await postWorkitem(door, '2.25.50')).status, 201);
   assert.equal((await postWorkitem(door, '2.25.50')).status, 409);
   assert.equal((await send(door, 'POST', '/workitems?workitem=2.25.52', [workitem()])).status, 201);
