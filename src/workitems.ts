@@ -15,7 +15,7 @@ import {
   type Shown,
   type SeriesReference,
 } from './workitems/shown.ts';
-import { STEP_TABLES, deleteEndedSteps } from './workitems/steps.ts';
+import { STEP_TABLES, deleteEndedSteps, forgetStepsNaming } from './workitems/steps.ts';
 
 export type { SeriesReference } from './workitems/shown.ts';
 
@@ -328,19 +328,26 @@ export function listWork(
 /** Cancels the study's items that nobody is at. What is being worked on stays: its worker ends it. */
 export function cancelWorkOf(items: WorkItems, studyInstanceUID: string, error: string): number {
   const now = items.now();
-  return items.database.run(
-    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = ?, updated_at = ?
-     WHERE study_uid = ? AND (state = 'SCHEDULED' OR (state = 'IN PROGRESS' AND lease_until <= ?))`,
-    error,
-    now,
-    studyInstanceUID,
-    now,
-  ).changes;
+  return items.database.transaction(() => {
+    const canceled = items.database.all(
+      `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = ?, updated_at = ?
+       WHERE study_uid = ? AND (state = 'SCHEDULED' OR (state = 'IN PROGRESS' AND lease_until <= ?)) RETURNING *`,
+      error,
+      now,
+      studyInstanceUID,
+      now,
+    );
+    for (const row of canceled) showCanceled(items, workItem(row));
+    return canceled.length;
+  });
 }
 
-/** Deletes the study's items, whatever their state; answers how many. */
+/** Deletes the study's items, whatever their state, and every step that names the study, others' too; answers how many items. */
 export function forgetWorkOf(items: WorkItems, studyInstanceUID: string): number {
-  return items.database.run('DELETE FROM work_item WHERE study_uid = ?', studyInstanceUID).changes;
+  return items.database.transaction(() => {
+    forgetStepsNaming(items, studyInstanceUID);
+    return items.database.run('DELETE FROM work_item WHERE study_uid = ?', studyInstanceUID).changes;
+  });
 }
 
 export function countWork(items: WorkItems): Record<WorkItemState, number> {

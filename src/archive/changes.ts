@@ -32,7 +32,8 @@ CREATE TABLE change (
   at INTEGER NOT NULL
 );
 CREATE INDEX change_at ON change (at, sequence);
-CREATE INDEX change_instance ON change (sop_uid)
+CREATE INDEX change_instance ON change (sop_uid);
+CREATE INDEX change_study ON change (study_uid)
 `;
 
 /** Entries for instances that have none: of an archive from before there was a feed, or of an index made anew without one. */
@@ -136,6 +137,11 @@ export function metadataOfChange(archive: Archive, change: Change): string | und
 export function firstChange({ database }: Archive): number {
   const row = database.get('SELECT min(sequence) AS first FROM change');
   return typeof row?.['first'] === 'number' ? row['first'] : lastChange(database) + 1;
+}
+
+/** Takes a study's entries out, that it was deleted among them. Must run inside the transaction that erases it. */
+export function forgetChangesOf({ database }: Archive, studyInstanceUID: string): void {
+  database.run('DELETE FROM change WHERE study_uid = ?', studyInstanceUID);
 }
 
 /** Numbers are not given again. */

@@ -2,7 +2,7 @@
  * Unified Procedure Steps (PS3.4 annex CC): what others schedule, claim, report on and end here, and what the gateway's own work shows of
  * itself. A step in progress is locked by the Transaction UID of who claimed it, which is never given out.
  */
-import type { Row } from '../database.ts';
+import type { Database, Row } from '../database.ts';
 import { formatDicomJsonObject, type DicomJson } from '../dicom/json.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid, newUid } from '../dicom/uid.ts';
@@ -344,12 +344,22 @@ export function deleteEndedSteps({ database }: Notices, before: number): number 
          AND id NOT IN (SELECT step FROM step_subscription WHERE deletion_lock = 1)`,
       before,
     );
-    for (const { id, uid } of ended) {
-      database.run('DELETE FROM step_key WHERE step = ?', id ?? null);
-      database.run('DELETE FROM step_subscription WHERE step = ?', id ?? null);
-      database.run('DELETE FROM step WHERE id = ?', id ?? null);
-      database.run('INSERT INTO step_tombstone (uid) VALUES (?)', uid ?? null);
-    }
+    for (const { id, uid } of ended) deleteStep(database, Number(id), String(uid));
     return ended.length;
   });
+}
+
+/** Steps in which this UID stands, whatever their state and whoever keeps them, with the reports of them that still wait. */
+export function forgetStepsNaming({ database }: Notices, uid: string): void {
+  for (const step of database.all('SELECT id, uid FROM step WHERE instr(json, ?) > 0', `"${uid}"`)) {
+    database.run('DELETE FROM step_event WHERE instr(json, ?) > 0', `"${String(step['uid'])}"`);
+    deleteStep(database, Number(step['id']), String(step['uid']));
+  }
+}
+
+function deleteStep(database: Database, id: number, uid: string): void {
+  database.run('DELETE FROM step_key WHERE step = ?', id);
+  database.run('DELETE FROM step_subscription WHERE step = ?', id);
+  database.run('DELETE FROM step WHERE id = ?', id);
+  database.run('INSERT INTO step_tombstone (uid) VALUES (?)', uid);
 }

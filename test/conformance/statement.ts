@@ -161,7 +161,7 @@ ${stepAttributes()}
 
 ### 1.5 Change feed (extension)
 
-\`GET /changefeed\` and \`/changefeed/latest\` in the form of Microsoft's dicom-server: entries with Sequence, StudyInstanceUid, SeriesInstanceUid, SopInstanceUid, Action (create, update, delete), Timestamp (UTC), State (current, replaced, deleted) and, unless \`includeMetadata=false\`, the Metadata of the instance as it is now. \`limit\` is 1 to ${MOST_CHANGES}, 100 by default. \`offset\` is the last Sequence already read; with \`startTime\` (inclusive) or \`endTime\` (exclusive), both RFC 3339 with an offset, it counts entries of that window. An entry is shown once it is durable; Sequence has no holes and is never given twice. Entries are kept for ever, or for \`retention.changeDays\`: a Warning tells a follower whose \`offset\` is before what is kept.
+\`GET /changefeed\` and \`/changefeed/latest\` in the form of Microsoft's dicom-server: entries with Sequence, StudyInstanceUid, SeriesInstanceUid, SopInstanceUid, Action (create, update, delete), Timestamp (UTC), State (current, replaced, deleted) and, unless \`includeMetadata=false\`, the Metadata of the instance as it is now. \`limit\` is 1 to ${MOST_CHANGES}, 100 by default. \`offset\` is the last Sequence already read; with \`startTime\` (inclusive) or \`endTime\` (exclusive), both RFC 3339 with an offset, it counts entries of that window. An entry is shown once it is durable; Sequence has no holes but those of what was erased, and is never given twice. Entries are kept for ever, or for \`retention.changeDays\`: a Warning tells a follower whose \`offset\` is before what is kept.
 
 ## 2. Transfer syntaxes
 

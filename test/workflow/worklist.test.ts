@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { seriesOf } from '../../src/archive/studies.ts';
+import { seriesOf, studyOf } from '../../src/archive/studies.ts';
 import type { DicomJson } from '../../src/dicom/json.ts';
 import { closeGateway, openGateway } from '../../src/gateway.ts';
 import { claimWork, failWork, finishWork, retryWork, workItemsOf, type WorkItem } from '../../src/workitems.ts';
@@ -10,6 +10,7 @@ import { missingForFinalState, valuesOf } from '../../src/workitems/attributes.t
 import { nextEvent, WORKLIST } from '../../src/workitems/events.ts';
 import { stepNamed, stepOfWork } from '../../src/workitems/steps.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';
+import { beginErasure, continueErasures } from '../../src/workflow/erase.ts';
 import { startPerformer } from '../../src/workflow/perform.ts';
 import {
   cancelWorkitem,
@@ -20,7 +21,7 @@ import {
 } from '../../src/workflow/worklist.ts';
 import { until } from '../peers/ports.ts';
 import { ctStudy } from '../phantom/studies.ts';
-import { openInFolder, takeStudy, type Opened } from './opened.ts';
+import { PROJECT, openInFolder, takeStudy, type Opened } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-1', birthDate: '19631112', sex: 'F' } as const;
 const MODELS = fileURLToPath(new URL('../../models', import.meta.url));
@@ -149,6 +150,22 @@ test('UPS-own-cancel-running: a cancel request ends a run under way; nothing of 
     seriesOf(gateway.archive, study).every(({ derived }) => !derived),
     'no derived series',
   );
+});
+
+test('UPS-erased: of a person who is erased no step, report or change is left', async (t) => {
+  const opened = await openInFolder(t);
+  const { gateway } = opened;
+  const { study } = await scheduled(opened);
+  const pseudonym = studyOf(gateway.archive, study)?.patientID ?? '';
+  const mentions = (word: string): number =>
+    ['SELECT json AS text FROM step', 'SELECT json AS text FROM step_event', 'SELECT value AS text FROM step_key']
+      .concat('SELECT study_uid AS text FROM change')
+      .flatMap((sql) => gateway.database.all(sql))
+      .filter(({ text }) => String(text).includes(word)).length;
+  assert.ok(mentions(study) > 1 && mentions(pseudonym) > 0);
+  beginErasure(gateway, { project: PROJECT, pseudonym }, { actor: 'dpo', reason: 'consent-withdrawn', reference: '7' });
+  assert.equal(await continueErasures(gateway), 1);
+  assert.deepEqual([mentions(study), mentions(pseudonym)], [0, 0]);
 });
 
 test('UPS-restart: claims, locks, subscriptions and waiting reports outlive a restart, which is told', async (t) => {
