@@ -24,7 +24,7 @@ import { closeGateway, lockDataFolder, openCrosswalk, openGateway } from './gate
 import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
-import { buildApp, listen } from './server.ts';
+import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
 import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
@@ -119,10 +119,11 @@ async function serve(): Promise<number> {
   const log = openLog(config.logLevel);
   const gateway = await openGateway(config, log);
   const { dimse } = config;
+  const app = buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() });
   let scp: Scp | undefined;
   let server: Server | undefined;
   try {
-    server = await listen(buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() }), config.http);
+    server = await listen(app, config.http);
     scp = await startScp(
       {
         host: dimse.host,
@@ -156,6 +157,7 @@ async function serve(): Promise<number> {
     await timetable.stop();
     return 0;
   } finally {
+    await announceClosing(app);
     await scp?.close();
     if (server !== undefined) await closeServer(server);
     await closeGateway(gateway);

@@ -98,6 +98,14 @@ export interface Config {
     /** How long backups of the data folder are kept, for the certificate of an erasure; undefined: nobody has said. */
     readonly backupDays: number | undefined;
   };
+  /** How long entries of the change feed are kept; undefined: for ever. */
+  readonly changeDays: number | undefined;
+  readonly worklist: {
+    /** Event reports that wait for one subscriber at most; the oldest go first. */
+    readonly eventsPerSubscriber: number;
+    /** Days after which an event report that nobody fetched is given up. */
+    readonly eventDays: number;
+  };
   readonly logLevel: LogLevel;
   /** Where the key is that the crosswalk's secrets are wrapped under. */
   readonly crosswalkKey: {
@@ -164,6 +172,11 @@ export function readConfig(given: Environment = process.env): Config {
       workItemDays: gateway.retention?.workItemDays ?? 90,
       backupDays: gateway.retention?.backupDays,
     },
+    changeDays: gateway.retention?.changeDays,
+    worklist: {
+      eventsPerSubscriber: gateway.worklist?.eventsPerSubscriber ?? 1000,
+      eventDays: gateway.worklist?.eventDays ?? 7,
+    },
     logLevel: gateway.log ?? 'info',
     crosswalkKey: crosswalkKey(gateway, environment, { folder, dataFolder }),
     disclosure: { minutes: gateway.crosswalk?.disclosureMinutes ?? 60 },
@@ -229,12 +242,14 @@ interface GatewayFile {
     readonly quarantineDays?: number;
     readonly workItemDays?: number;
     readonly backupDays?: number;
+    readonly changeDays?: number;
   };
   readonly crosswalk?: {
     readonly keyFile?: string;
     readonly keyCommand?: readonly string[];
     readonly disclosureMinutes?: number;
   };
+  readonly worklist?: { readonly eventsPerSubscriber?: number; readonly eventDays?: number };
   readonly log?: LogLevel;
 }
 

@@ -18,6 +18,7 @@ import { closePool, openPool, type Pool } from './pipelines/pool.ts';
 import { MIGRATE_QUARANTINE, sweepQuarantine, type Quarantine } from './quarantine.ts';
 import type { Rules } from './routing/rules.ts';
 import { MIGRATE_WORK_ITEMS, releaseLeases, type WorkItems } from './workitems.ts';
+import { reportServerStatus } from './workitems/events.ts';
 
 export interface Gateway {
   readonly config: Config;
@@ -113,8 +114,17 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
     ]) {
       migrate(database, room, steps);
     }
-    const workItems = { database, now };
+    const workItems: WorkItems = {
+      database,
+      now,
+      live: {
+        listeners: new Set(),
+        running: new Map(),
+        eventsPerSubscriber: config.worklist.eventsPerSubscriber,
+      },
+    };
     releaseLeases(workItems);
+    reportServerStatus(workItems, 'RESTARTED');
     const archive = await openArchive(database, join(config.dataFolder, 'packs'), {
       duplicates: config.archive.duplicates,
       packBytes: config.archive.packBytes,

@@ -1,12 +1,14 @@
 /** The Express application, built without listening so that tests drive the same one, and the HTTP server it runs in. */
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express';
 import helmet from 'helmet';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { authenticate, credentialsOf } from './access.ts';
 import type { HttpConfig } from './config.ts';
 import { refuseWithoutRoom } from './archive/intake.ts';
+import { openNotifications, type Notifications } from './dicomweb/notifications.ts';
 import { dicomwebRouter } from './dicomweb/router.ts';
 import { decidesToContinue } from './dicomweb/stow.ts';
 import { Refusal } from './dicom/refusal.ts';
@@ -26,6 +28,15 @@ const IDLE_TIMEOUT_MS = 120_000;
 const KEEP_ALIVE_MS = 65_000;
 const MAX_HEADER_BYTES = 65_536;
 const MAX_CONNECTIONS = 2048;
+
+/** What an application does with connections that want to become WebSockets. */
+const NOTIFICATIONS = new WeakMap<Express, Notifications>();
+const NO_UPGRADE = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
+/** Resolves when those who are connected for good have been told that the server goes down, and let go. */
+export async function announceClosing(app: Express): Promise<void> {
+  await NOTIFICATIONS.get(app)?.close();
+}
 
 export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   const app = express();
@@ -67,6 +78,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
     sendText(response, 200, await metrics.registry.metrics(), metrics.registry.contentType);
   });
   app.use('/dicom-web', dicomwebRouter(gateway));
+  NOTIFICATIONS.set(app, openNotifications(gateway));
   if (doors.api !== undefined) app.use('/api', doors.api);
   if (doors.console !== undefined) app.use('/', doors.console);
   app.use((_request: Request, response: Response) => sendText(response, 404, 'not found\n'));
@@ -99,6 +111,19 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
     if (!decidesToContinue(request.url)) response.writeContinue();
     app(request, response);
   });
+  const upgraded = new Set<Duplex>();
+  server.on('upgrade', (request, socket, head) => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
+    socket.on('error', () => socket.destroy());
+    if (NOTIFICATIONS.get(app)?.open(request, socket, head) !== true) socket.end(NO_UPGRADE);
+  });
+  // Node's own server forgets connections that have changed their protocol.
+  const closeAll = server.closeAllConnections.bind(server);
+  server.closeAllConnections = () => {
+    closeAll();
+    for (const socket of upgraded) socket.destroy();
+  };
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;

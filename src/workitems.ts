@@ -3,8 +3,21 @@
  * A claim is a lease: work whose worker died is claimed again. UPS has no way back from IN PROGRESS, so an item that waits for its next
  * attempt stays IN PROGRESS without a lease.
  */
-import type { Database, Row } from './database.ts';
+import type { Database, MigrationStep, Row } from './database.ts';
 import { newUid } from './dicom/uid.ts';
+import type { Live } from './workitems/events.ts';
+import {
+  showAttempt,
+  showCanceled,
+  showCompleted,
+  showFailure,
+  showScheduled,
+  type Shown,
+  type SeriesReference,
+} from './workitems/shown.ts';
+import { STEP_TABLES, deleteEndedSteps, forgetStepsNaming } from './workitems/steps.ts';
+
+export type { SeriesReference } from './workitems/shown.ts';
 
 export type WorkItemState = 'SCHEDULED' | 'IN PROGRESS' | 'COMPLETED' | 'CANCELED';
 export type WorkKind = 'derive' | 'deliver';
@@ -31,9 +44,11 @@ export interface WorkItem {
 export interface WorkItems {
   readonly database: Database;
   readonly now: () => number;
+  /** Who is told of changes, and what runs in this process. */
+  readonly live?: Live | undefined;
 }
 
-const MIGRATIONS = [
+const MIGRATIONS: readonly MigrationStep[] = [
   `CREATE TABLE work_item (
      uid TEXT PRIMARY KEY,
      kind TEXT NOT NULL,
@@ -53,9 +68,14 @@ const MIGRATIONS = [
    CREATE INDEX work_item_due ON work_item (kind, next_attempt_at) WHERE state IN ('SCHEDULED', 'IN PROGRESS');
    CREATE INDEX work_item_study ON work_item (study_uid);
    CREATE INDEX work_item_ended ON work_item (updated_at) WHERE state IN ('COMPLETED', 'CANCELED')`,
+  STEP_TABLES,
+  showAll,
 ];
 
-export const MIGRATE_WORK_ITEMS = { room: 'workitems', steps: MIGRATIONS } as const;
+export const MIGRATE_WORK_ITEMS: { readonly room: string; readonly steps: readonly MigrationStep[] } = {
+  room: 'workitems',
+  steps: MIGRATIONS,
+};
 
 export interface NewWorkItem {
   readonly kind: WorkKind;
@@ -64,25 +84,32 @@ export interface NewWorkItem {
   readonly studyInstanceUID: string;
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly maxAttempts: number;
+  /** What its step says of it. */
+  readonly shown?: Shown;
 }
 
 /** True when it is new, false when this work was scheduled before. */
 export function scheduleWork(items: WorkItems, item: NewWorkItem): boolean {
   const now = items.now();
-  const { changes } = items.database.run(
-    `INSERT INTO work_item (uid, kind, key, state, study_uid, parameters, max_attempts, next_attempt_at, created_at, updated_at)
+  const uid = newUid();
+  return items.database.transaction(() => {
+    const { changes } = items.database.run(
+      `INSERT INTO work_item (uid, kind, key, state, study_uid, parameters, max_attempts, next_attempt_at, created_at, updated_at)
      VALUES (?, ?, ?, 'SCHEDULED', ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`,
-    newUid(),
-    item.kind,
-    item.key,
-    item.studyInstanceUID,
-    JSON.stringify(item.parameters),
-    item.maxAttempts,
-    now,
-    now,
-    now,
-  );
-  return changes > 0;
+      uid,
+      item.kind,
+      item.key,
+      item.studyInstanceUID,
+      JSON.stringify(item.parameters),
+      item.maxAttempts,
+      now,
+      now,
+      now,
+    );
+    if (changes === 0) return false;
+    showScheduled(items, { ...item, uid }, item.shown ?? {});
+    return true;
+  });
 }
 
 /**
@@ -91,28 +118,34 @@ export function scheduleWork(items: WorkItems, item: NewWorkItem): boolean {
  */
 export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): WorkItem | undefined {
   const now = items.now();
-  items.database.run(
-    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = 'ProcessingFailure: the process ended during the last attempt', updated_at = ?
-     WHERE kind = ? AND state = 'IN PROGRESS' AND next_attempt_at <= ? AND lease_until <= ? AND attempts >= max_attempts`,
-    now,
-    kind,
-    now,
-    now,
-  );
-  const row = items.database.get(
-    `UPDATE work_item SET state = 'IN PROGRESS', attempts = attempts + 1, lease_until = ?, updated_at = ?
-     WHERE uid = (
-       SELECT uid FROM work_item
-       WHERE kind = ? AND state IN ('SCHEDULED', 'IN PROGRESS') AND next_attempt_at <= ? AND lease_until <= ?
-       ORDER BY next_attempt_at LIMIT 1
-     ) RETURNING *`,
-    now + leaseMs,
-    now,
-    kind,
-    now,
-    now,
-  );
-  return row === undefined ? undefined : workItem(row);
+  return items.database.transaction(() => {
+    const lost = items.database.all(
+      `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = 'ProcessingFailure: the process ended during the last attempt', updated_at = ?
+       WHERE kind = ? AND state = 'IN PROGRESS' AND next_attempt_at <= ? AND lease_until <= ? AND attempts >= max_attempts RETURNING *`,
+      now,
+      kind,
+      now,
+      now,
+    );
+    for (const row of lost) showCanceled(items, workItem(row));
+    const row = items.database.get(
+      `UPDATE work_item SET state = 'IN PROGRESS', attempts = attempts + 1, lease_until = ?, updated_at = ?
+       WHERE uid = (
+         SELECT uid FROM work_item
+         WHERE kind = ? AND state IN ('SCHEDULED', 'IN PROGRESS') AND next_attempt_at <= ? AND lease_until <= ?
+         ORDER BY next_attempt_at LIMIT 1
+       ) RETURNING *`,
+      now + leaseMs,
+      now,
+      kind,
+      now,
+      now,
+    );
+    if (row === undefined) return undefined;
+    const item = workItem(row);
+    showAttempt(items, item);
+    return item;
+  });
 }
 
 /** Keeps a claim alive while the work takes long. False: the item is no longer ours to work on. */
@@ -128,16 +161,25 @@ export function renewLease(items: WorkItems, item: WorkItem, leaseMs: number): b
   return changes > 0;
 }
 
-/** False: the lease ran out and somebody else has the item now; nothing has been changed. */
-export function finishWork(items: WorkItems, item: WorkItem, result: Readonly<Record<string, unknown>>): boolean {
-  const { changes } = items.database.run(
-    "UPDATE work_item SET state = 'COMPLETED', lease_until = 0, last_error = NULL, result = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?",
-    JSON.stringify(result),
-    items.now(),
-    item.uid,
-    item.attempts,
-  );
-  return changes > 0;
+/** False: the lease ran out and somebody else has the item now, or it was canceled; nothing has been changed. */
+export function finishWork(
+  items: WorkItems,
+  item: WorkItem,
+  result: Readonly<Record<string, unknown>>,
+  outputs: readonly SeriesReference[] = [],
+): boolean {
+  return items.database.transaction(() => {
+    const { changes } = items.database.run(
+      "UPDATE work_item SET state = 'COMPLETED', lease_until = 0, last_error = NULL, result = ?, updated_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?",
+      JSON.stringify(result),
+      items.now(),
+      item.uid,
+      item.attempts,
+    );
+    if (changes === 0) return false;
+    showCompleted(items, item, outputs);
+    return true;
+  });
 }
 
 /** Gives an item back that was interrupted through no fault of its own: it can be claimed at once, and the attempt does not count. */
@@ -205,31 +247,54 @@ export function failWork(
 ): WorkItemState | undefined {
   const over = options.final || item.attempts >= item.maxAttempts;
   const now = items.now();
-  const { changes } = items.database.run(
-    `UPDATE work_item SET state = ?, lease_until = 0, last_error = ?, next_attempt_at = ?, updated_at = ?
+  return items.database.transaction(() => {
+    const { changes } = items.database.run(
+      `UPDATE work_item SET state = ?, lease_until = 0, last_error = ?, next_attempt_at = ?, updated_at = ?
      WHERE uid = ? AND state = 'IN PROGRESS' AND attempts = ?`,
-    over ? 'CANCELED' : 'IN PROGRESS',
-    error,
-    over ? now : now + backOffMs(item.attempts),
-    now,
-    item.uid,
-    item.attempts,
-  );
-  if (changes === 0) return undefined;
-  return over ? 'CANCELED' : 'IN PROGRESS';
+      over ? 'CANCELED' : 'IN PROGRESS',
+      error,
+      over ? now : now + backOffMs(item.attempts),
+      now,
+      item.uid,
+      item.attempts,
+    );
+    if (changes === 0) return undefined;
+    if (over) showCanceled(items, { ...item, lastError: error });
+    else showFailure(items, item, error);
+    return over ? 'CANCELED' : 'IN PROGRESS';
+  });
 }
 
-/** Starts a canceled item anew, as a person asks for after mending its cause. */
+/** What somebody has canceled while it waited or ran; whoever works on it finds that it is not theirs any more. */
+export function cancelWork(items: WorkItems, uid: string): boolean {
+  const { changes } = items.database.run(
+    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = 'Canceled: on request', updated_at = ?
+     WHERE uid = ? AND state IN ('SCHEDULED', 'IN PROGRESS')`,
+    items.now(),
+    uid,
+  );
+  return changes > 0;
+}
+
+export function workItemNamed(items: WorkItems, uid: string): WorkItem | undefined {
+  const row = items.database.get('SELECT * FROM work_item WHERE uid = ?', uid);
+  return row === undefined ? undefined : workItem(row);
+}
+
+/** Starts a canceled item anew, as a person asks for after mending its cause; a new step replaces the one that has ended. */
 export function retryWork(items: WorkItems, uid: string): boolean {
   const now = items.now();
-  return (
-    items.database.run(
-      "UPDATE work_item SET state = 'SCHEDULED', attempts = 0, lease_until = 0, next_attempt_at = ?, updated_at = ? WHERE uid = ? AND state = 'CANCELED'",
+  return items.database.transaction(() => {
+    const row = items.database.get(
+      "UPDATE work_item SET state = 'SCHEDULED', attempts = 0, lease_until = 0, next_attempt_at = ?, updated_at = ? WHERE uid = ? AND state = 'CANCELED' RETURNING *",
       now,
       now,
       uid,
-    ).changes > 0
-  );
+    );
+    if (row === undefined) return false;
+    showScheduled(items, workItem(row), {});
+    return true;
+  });
 }
 
 /** Leases of a process that is gone: at start nobody works on anything. */
@@ -263,19 +328,26 @@ export function listWork(
 /** Cancels the study's items that nobody is at. What is being worked on stays: its worker ends it. */
 export function cancelWorkOf(items: WorkItems, studyInstanceUID: string, error: string): number {
   const now = items.now();
-  return items.database.run(
-    `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = ?, updated_at = ?
-     WHERE study_uid = ? AND (state = 'SCHEDULED' OR (state = 'IN PROGRESS' AND lease_until <= ?))`,
-    error,
-    now,
-    studyInstanceUID,
-    now,
-  ).changes;
+  return items.database.transaction(() => {
+    const canceled = items.database.all(
+      `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = ?, updated_at = ?
+       WHERE study_uid = ? AND (state = 'SCHEDULED' OR (state = 'IN PROGRESS' AND lease_until <= ?)) RETURNING *`,
+      error,
+      now,
+      studyInstanceUID,
+      now,
+    );
+    for (const row of canceled) showCanceled(items, workItem(row));
+    return canceled.length;
+  });
 }
 
-/** Deletes the study's items, whatever their state; answers how many. */
+/** Deletes the study's items, whatever their state, and every step that names the study, others' too; answers how many items. */
 export function forgetWorkOf(items: WorkItems, studyInstanceUID: string): number {
-  return items.database.run('DELETE FROM work_item WHERE study_uid = ?', studyInstanceUID).changes;
+  return items.database.transaction(() => {
+    forgetStepsNaming(items, studyInstanceUID);
+    return items.database.run('DELETE FROM work_item WHERE study_uid = ?', studyInstanceUID).changes;
+  });
 }
 
 export function countWork(items: WorkItems): Record<WorkItemState, number> {
@@ -286,9 +358,27 @@ export function countWork(items: WorkItems): Record<WorkItemState, number> {
   return counts;
 }
 
+/** What ended before then, with its steps, those of others too; a step under a deletion lock stays. */
 export function deleteEndedWork(items: WorkItems, before: number): number {
-  return items.database.run("DELETE FROM work_item WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at < ?", before)
-    .changes;
+  return items.database.transaction(() => {
+    deleteEndedSteps(items, before);
+    return items.database.run(
+      "DELETE FROM work_item WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at < ?",
+      before,
+    ).changes;
+  });
+}
+
+/** A migration: the steps of work that was scheduled before there were any. */
+function showAll(database: Database): void {
+  for (const row of database.all('SELECT * FROM work_item ORDER BY created_at, uid')) {
+    const item = workItem(row);
+    const items = { database, now: () => item.updatedAt };
+    showScheduled(items, item, {});
+    if (item.state !== 'SCHEDULED') showAttempt(items, item);
+    if (item.state === 'COMPLETED') showCompleted(items, item, []);
+    if (item.state === 'CANCELED') showCanceled(items, item);
+  }
 }
 
 function workItem(row: Row): WorkItem {

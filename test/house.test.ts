@@ -14,7 +14,7 @@ const files = globSync('**/*.ts', { cwd: src })
 const FLOORS: readonly (readonly string[])[] = [
   ['dicom'],
   ['log', 'database', 'routing', 'access'],
-  ['config'],
+  ['config', 'matching'],
   ['derived', 'pipelines', 'codecs', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
   ['delivery'],
   ['gateway'],

@@ -8,6 +8,7 @@ import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { MOST_GROUP_BYTES, SPOOL_SUFFIX, openIntake, settled } from './intake.ts';
 import type { Archive, ArchiveOptions } from './handle.ts';
+import { recordChange } from './changes.ts';
 import { nextVersion, removeInstance } from './index-rows.ts';
 import { instanceOf } from './instance-rows.ts';
 import { closePacks, packFiles } from './pack-files.ts';
@@ -25,6 +26,8 @@ export async function openArchive(database: Database, folder: string, options: A
   await mkdir(folder, { recursive: true });
   migrateArchive(database);
   await repair(database, folder);
+  // What the feed holds now is shown: it has to outlast a power cut.
+  await database.synchronise();
   return {
     database,
     folder,
@@ -109,6 +112,7 @@ async function dropTorn(database: Database, folder: string): Promise<void> {
     database.transaction(() => {
       // Readers may have seen what goes: what is left has another version.
       removeInstance(database, instance, nextVersion(database));
+      recordChange(database, 'delete', instance, { at: new Date() });
       database.run('UPDATE pack SET whole = 1 WHERE id = ?', instance.packKey);
     });
   }

@@ -6,12 +6,9 @@ import type { Database } from '../database.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../dicom/dictionary.ts';
 import type { DicomJson } from '../dicom/json.ts';
-import { foldPerson, type Level } from './attributes.ts';
-import { dateTimeBounds, timeBounds } from './moments.ts';
+import { kindOfVr, pathName, valuesAt } from '../matching/values.ts';
+import type { Level } from './attributes.ts';
 import { enterName, forgetName } from './names.ts';
-
-/** How values compare. */
-export type ValueKind = 'text' | 'name' | 'uid' | 'number' | 'date' | 'time' | 'datetime';
 
 const LEVEL_NUMBERS: Readonly<Record<Level, number>> = { study: 0, series: 1, instance: 2 };
 
@@ -51,43 +48,6 @@ export const ATTRIBUTE_KEYS: Readonly<Record<Level, readonly (readonly number[])
 const MOST_PRIVATE_VALUES = 256;
 const MOST_PRIVATE_CHARACTERS = 128;
 
-export function kindOfVr(vr: string): ValueKind | undefined {
-  switch (vr) {
-    case 'AE':
-    case 'AS':
-    case 'CS':
-    case 'LO':
-    case 'LT':
-    case 'SH':
-    case 'ST':
-    case 'UC':
-    case 'UR':
-    case 'UT':
-      return 'text';
-    case 'PN':
-      return 'name';
-    case 'UI':
-      return 'uid';
-    case 'DA':
-      return 'date';
-    case 'TM':
-      return 'time';
-    case 'DT':
-      return 'datetime';
-    case 'DS':
-    case 'IS':
-    case 'FD':
-    case 'FL':
-    case 'SL':
-    case 'SS':
-    case 'UL':
-    case 'US':
-      return 'number';
-    default:
-      return undefined;
-  }
-}
-
 /** The rows of a study, series or instance, in place of those it had. Must run inside a transaction. */
 export function enterKeys(database: Database, level: Level, owner: number, object: DicomJson): void {
   const rows: (readonly [path: string, value: string])[] = [];
@@ -117,11 +77,6 @@ export function forgetKeys(database: Database, level: Level, owner: number): voi
   for (const { path, value } of rows) if (isNamePath(String(path))) forgetName(database, String(value));
 }
 
-/** `00101002.00100020` */
-export function pathName(path: readonly number[]): string {
-  return path.map(tagKey).join('.');
-}
-
 /** A private attribute whatever its block: `0009xx01` of a creator; only the creator: `0009xxxx`. */
 export function privatePath(privateTag: number, creator: string): string {
   const group = tagKey(privateTag).slice(0, 4);
@@ -130,35 +85,6 @@ export function privatePath(privateTag: number, creator: string): string {
 
 function isNamePath(path: string): boolean {
   return !path.includes('x') && vrOf(Number.parseInt(path.slice(-8), 16)) === 'PN';
-}
-
-function valuesAt(object: DicomJson, path: readonly number[], kind: ValueKind): string[] {
-  const [first = 0, ...below] = path;
-  const element = object[tagKey(first)];
-  if (element === undefined || !('Value' in element) || element.Value === undefined) return [];
-  if (below.length > 0) return element.vr === 'SQ' ? element.Value.flatMap((item) => valuesAt(item, below, kind)) : [];
-  return element.Value.map((value: unknown) => comparable(value, kind)).filter((value) => value !== '');
-}
-
-/** '' for what is no value of its kind. */
-function comparable(value: unknown, kind: ValueKind): string {
-  if (kind === 'name') return foldPerson(value);
-  const text = typeof value === 'string' ? value.trim() : typeof value === 'number' ? String(value) : '';
-  switch (kind) {
-    case 'date':
-      return /^\d{8}$/.test(text) ? text : '';
-    case 'time':
-      return timeBounds(text)?.[0] ?? '';
-    case 'datetime':
-      return dateTimeBounds(text)?.[0] ?? '';
-    case 'number':
-      return text !== '' && Number.isFinite(Number(text)) ? String(Number(text)) : '';
-    case 'text':
-    case 'uid':
-      return text;
-    default:
-      return kind satisfies never;
-  }
 }
 
 /** Names inside private elements are matched as text, without the index of names. */

@@ -4,9 +4,9 @@
  */
 import { tag } from '../dicom/dictionary.ts';
 import { tagKey } from '../dicom/data-set.ts';
-import { formatDicomJsonObject, type DicomJson, type DicomJsonElement, type PersonName } from '../dicom/json.ts';
-import { timeBounds } from './moments.ts';
-import { foldName } from './names.ts';
+import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
+import { timeBounds } from '../matching/moments.ts';
+import { foldPerson } from '../matching/values.ts';
 
 export type Level = 'study' | 'series' | 'instance';
 
@@ -152,13 +152,6 @@ export function itemsIn(object: DicomJson, keyword: string): DicomJson[] {
 /** `family^given` groups with `=` between, folded as `foldName` does. */
 export function nameOf(object: DicomJson, keyword: string): string {
   return foldPerson(firstValue(object, keyword));
-}
-
-/** Of a value of VR PN in the DICOM JSON model; '' for what is none. */
-export function foldPerson(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return '';
-  const { Alphabetic = '', Ideographic = '', Phonetic = '' } = value as PersonName;
-  return foldName([Alphabetic, Ideographic, Phonetic].join('='));
 }
 
 /** YYYYMMDD; '' for what is no date. The old form with dots (PS3.5 6.2 note) is understood. */

@@ -53,6 +53,8 @@ export interface Intake {
   readonly queue: (() => void)[];
   heldBytes: number;
   sequence: number;
+  /** Up to which entry the change feed is known to be on the disk. */
+  durableChange: number;
   spools: number;
   running: Promise<void> | undefined;
   /** Set when the disk did not take what was written: nothing is stored any more until the archive is opened anew. */

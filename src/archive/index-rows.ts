@@ -22,7 +22,7 @@ import {
 } from './attributes.ts';
 import { enterKeys, forgetKeys } from './attribute-keys.ts';
 import type { InstanceRow } from './instance-rows.ts';
-import { offsetMinutes } from './moments.ts';
+import { offsetMinutes } from '../matching/moments.ts';
 import { enterName, forgetName } from './names.ts';
 
 /** All that the index says of an instance but where it lies. */

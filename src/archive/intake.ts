@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Database } from '../database.ts';
 import type { Archive, Arrival, Intake, Spooled, StoreResult, Waiting } from './handle.ts';
+import { lastChange, recordChange } from './changes.ts';
 import { addInstance, removeInstance, type Described } from './index-rows.ts';
 import { instanceOf, readInstance, type InstanceRow } from './instance-rows.ts';
 import { closeIdleGrowing, forgetPack, openGrowing, packPath, syncFolder } from './pack-files.ts';
@@ -37,6 +38,7 @@ export function openIntake(database: Database): Intake {
     queue: [],
     heldBytes: 0,
     sequence: last,
+    durableChange: lastChange(database),
     spools: 0,
     running: undefined,
     failure: undefined,
@@ -185,10 +187,12 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
     // Who replaces somebody must be safe before the other leaves the index.
     const inOrder = planned.some(({ replaces }) => replaces !== undefined);
     let keys: number[];
+    let change: number;
     try {
       await writePacks(archive, packs, placed);
       if (inOrder) await syncPacks(archive, packs);
       keys = index(archive, placed, packs, storedAt);
+      change = lastChange(archive.database);
     } catch (error) {
       await undo(archive, packs);
       if (!(error instanceof Unindexed)) throw error;
@@ -203,6 +207,7 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
       archive.intake.failure = error;
       throw error;
     }
+    archive.intake.durableChange = change;
     await closeIdleGrowing(archive.packs);
     placed.forEach(({ planned: { resolve, replaces } }, at) =>
       resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
@@ -416,6 +421,8 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
         if (planned.replaces !== undefined) removeInstance(database, planned.replaces, sequence);
         const place = { pack: pack.id, offset, headBytes, lengthBytes, crc, sequence, derived, storedAt };
         const studyKey = addInstance(database, described, place);
+        const action = planned.replaces === undefined ? 'create' : 'update';
+        recordChange(database, action, described, { version: sequence, at });
         alongside?.();
         return studyKey;
       } catch (error) {

@@ -2,41 +2,42 @@
  * Attribute matching, PS3.4 C.2.2.2 as PS3.18 8.3.4.1 applies it: each key becomes one SQL condition on a key column or on the rows of
  * attribute-keys. Names compare without case and accents, each component group by itself; all other text as it is written.
  */
-import { formatTag } from '../dicom/data-set.ts';
-import { isPrivate, keywordOf, lookUp, vrOf } from '../dicom/dictionary.ts';
+import { isPrivate, vrOf } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { isUid } from '../dicom/uid.ts';
-import { ATTRIBUTE_KEYS, kindOfVr, ownersWhere, pathName, privatePath, type ValueKind } from './attribute-keys.ts';
+import {
+  all,
+  bad,
+  bounded,
+  dateRange,
+  isEmptyValue,
+  isUniversal,
+  nameOfKey,
+  rangeCondition,
+  separateValues,
+  textCondition,
+  timeRange,
+  valueCondition,
+  type Condition,
+  type Match,
+  type Names,
+  type ValueOptions,
+} from '../matching/conditions.ts';
+import { dayAfter, offsetMinutes, shiftedColumns } from '../matching/moments.ts';
+import { foldName } from '../matching/names.ts';
+import { kindOfVr, pathName, type ValueKind } from '../matching/values.ts';
+import { ATTRIBUTE_KEYS, ownersWhere, privatePath } from './attribute-keys.ts';
 import type { Level } from './attributes.ts';
-import { dateTimeBounds, dayAfter, isDay, offsetMinutes, shiftedColumns, timeBounds } from './moments.ts';
-import { foldName, globOf, nameCondition } from './names.ts';
+import { nameCondition } from './names.ts';
 
+export type { Condition, Match } from '../matching/conditions.ts';
 export type { Level } from './attributes.ts';
 
-export interface Match {
-  /** Tags, outermost first. */
-  readonly path: readonly number[];
-  readonly vr: string;
-  /** As given in the request, percent-decoded. */
-  readonly value: string;
-  /** Of a private attribute: who reserved its block. */
-  readonly creator?: string | undefined;
-}
-
-export interface MatchOptions {
-  readonly fuzzyMatching: boolean;
-  /** `""` matches what is absent or empty (PS3.4 C.2.2.2.7). */
-  readonly emptyValueMatching?: boolean | undefined;
-  /** Values parted by backslashes are all to be there (PS3.4 C.2.2.2.8). */
-  readonly multipleValueMatching?: boolean | undefined;
+export interface MatchOptions extends ValueOptions {
   /** Offsets from UTC that studies of the archive declare, '' among them; needed only when the query names one. */
   readonly timezones?: readonly string[] | undefined;
 }
 
-export interface Condition {
-  readonly sql: string;
-  readonly values: readonly (string | number)[];
-}
+type Options = MatchOptions & Names;
 
 type Kind = ValueKind | 'integer' | 'modalities' | 'request' | 'timezone';
 
@@ -150,11 +151,12 @@ export function timezoneOf(matches: readonly Match[]): number | undefined {
 }
 
 /** @throws Refusal BadRequest, naming the key and never the value */
-export function conditions(level: Level, matches: readonly Match[], options: MatchOptions): Condition[] {
+export function conditions(level: Level, matches: readonly Match[], given: MatchOptions): Condition[] {
+  const options: Options = { ...given, nameCondition };
   const byPath = new Map<string, Match>();
   const found: Condition[] = [];
-  for (const given of matches) {
-    const match = bounded(given);
+  for (const asked of matches) {
+    const match = bounded(asked);
     const path = pathName(match.path);
     const key = KEYS[path];
     if (byPath.has(path)) throw new Refusal('BadRequest', `${nameOfKey(match)} is given more than once`);
@@ -192,56 +194,16 @@ export function conditions(level: Level, matches: readonly Match[], options: Mat
   return found;
 }
 
-function nameOfKey({ path }: Match): string {
-  return path.map((tag) => keywordOf(tag) || formatTag(tag)).join('.');
-}
-
-function bad(match: Match, expected: string): Refusal {
-  return new Refusal('BadRequest', `the value of ${nameOfKey(match)} is not ${expected}`);
-}
-
-const MOST_PATTERN_CHARACTERS = 1024;
-const MOST_STARS = 10;
-
-/** Each `*` multiplies the ways to fit a pattern to a text; several in a row mean one. */
-function bounded(match: Match): Match {
-  if (isUniversal(match.value)) return match;
-  const value = match.value.replace(/\*{2,}/g, '*');
-  if (match.vr !== 'UI' && (value.length > MOST_PATTERN_CHARACTERS || value.split('*').length > MOST_STARS + 1))
-    throw bad(match, `of at most ${MOST_PATTERN_CHARACTERS} characters and ${MOST_STARS} wild cards *`);
-  return { ...match, value };
-}
-
-function isUniversal(value: string): boolean {
-  return value === '' || /^\*+$/.test(value);
-}
-
-function isEmptyValue(match: Match, options: MatchOptions): boolean {
-  return options.emptyValueMatching === true && match.value === '""';
-}
-
-function all(parts: readonly Condition[]): Condition {
-  return { sql: parts.map(({ sql }) => sql).join(' AND '), values: parts.flatMap(({ values }) => values) };
-}
-
-/** Value representations whose multiple values can be asked for (PS3.4 C.2.2.2.8). */
-const MULTIPLE_VRS = new Set(['AE', 'AS', 'AT', 'CS', 'LO', 'PN', 'SH', 'UC']);
-
 /** Undefined for universal matching. */
-function conditionOf(level: Level, key: Key, match: Match, options: MatchOptions): Condition | undefined {
-  const { value } = match;
-  const multiple = options.multipleValueMatching === true && value.includes('\\') && MULTIPLE_VRS.has(match.vr);
-  if (multiple && lookUp(match.path.at(-1) ?? 0)?.vm !== '1') {
-    const values = value.split('\\').map((one) => one.trim());
-    if (values.some((one) => one === '' || /[*?]/.test(one)))
-      throw bad(match, 'a list of values without wild cards (PS3.4 C.2.2.2.8)');
-    const each = values.map((one) => singleCondition(level, key, { ...match, value: one }, options));
-    return all(each.filter((one) => one !== undefined));
-  }
-  return singleCondition(level, key, match, options);
+function conditionOf(level: Level, key: Key, match: Match, options: Options): Condition | undefined {
+  const [first, ...others] = separateValues(match, options);
+  if (first === undefined) return singleCondition(level, key, match, options);
+  return all(
+    [first, ...others].map((one) => singleCondition(level, key, one, options)).filter((one) => one !== undefined),
+  );
 }
 
-function singleCondition(level: Level, key: Key, match: Match, options: MatchOptions): Condition | undefined {
+function singleCondition(level: Level, key: Key, match: Match, options: Options): Condition | undefined {
   if (key.kind === 'modalities') {
     if (isEmptyValue(match, options)) return { sql: `study.modalities = ''`, values: [] };
     // Any one series decides; several modalities are a list of alternatives unless multiple value matching is asked for.
@@ -262,7 +224,7 @@ function rowsCondition(
   kind: Exclude<Kind, 'modalities' | 'request' | 'timezone'>,
   path: string,
   match: Match,
-  options: MatchOptions,
+  options: Options,
 ): Condition | undefined {
   if (isEmptyValue(match, options)) return { sql: `NOT ${ownersWhere(rowLevel, rowLevel, '')}`, values: [path] };
   const inner = valueCondition(kind, 'attribute_key.value', match, options);
@@ -274,7 +236,7 @@ function rowsCondition(
  * A study or series matches when one of its instances does. The query does not say of which VR the attribute is, so what is a number
  * or a name is looked for as such too.
  */
-function privateCondition(level: Level, match: Match, options: MatchOptions): Condition | undefined {
+function privateCondition(level: Level, match: Match, options: Options): Condition | undefined {
   const value = match.value.trim();
   if (isUniversal(value)) return undefined;
   if (isEmptyValue(match, options))
@@ -289,123 +251,11 @@ function privateCondition(level: Level, match: Match, options: MatchOptions): Co
   return { sql: ownersWhere(level, 'instance', ` AND ${inner.sql}`), values: [path, ...inner.values] };
 }
 
-/** Undefined for universal matching. */
-function valueCondition(
-  kind: Exclude<Kind, 'modalities' | 'request' | 'timezone'>,
-  column: string,
-  match: Match,
-  options: MatchOptions,
-): Condition | undefined {
-  const { value } = match;
-  if (isUniversal(value)) return undefined;
-  if (isEmptyValue(match, options)) {
-    return { sql: kind === 'integer' ? `${column} IS NULL` : `${column} = ''`, values: [] };
-  }
-  switch (kind) {
-    case 'text':
-      return textCondition(column, value);
-    case 'name':
-      return nameCondition(column, value, options.fuzzyMatching);
-    case 'uid':
-      return uidCondition(column, match);
-    case 'integer': {
-      if (!/^[+-]?\d{1,12}$/.test(value.trim())) throw bad(match, 'a whole number');
-      return { sql: `${column} = ?`, values: [Number(value)] };
-    }
-    case 'number': {
-      if (!/^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$/.test(value.trim())) throw bad(match, 'a number');
-      return { sql: `${column} = ?`, values: [String(Number(value))] };
-    }
-    case 'date':
-      return rangeCondition(column, dateRange(match));
-    case 'time':
-      return rangeCondition(column, timeRange(match));
-    case 'datetime':
-      return rangeCondition(column, dateTimeRange(match));
-    default:
-      return kind satisfies never;
-  }
-}
-
-/** Leading and trailing blanks do not count (PS3.5 6.2); `*` any characters, `?` one. What stands before the first is looked up. */
-function textCondition(column: string, given: string): Condition {
-  const value = given.trim();
-  if (!/[*?]/.test(value)) return { sql: `${column} = ?`, values: [value] };
-  const [prefix = ''] = value.split(/[*?]/, 1);
-  const glob: Condition = { sql: `${column} GLOB ?`, values: [globOf(value)] };
-  if (prefix === '') return glob;
-  return all([{ sql: `${column} >= ? AND ${column} < ?`, values: [prefix, `${prefix}\u{10ffff}`] }, glob]);
-}
-
-/** Lists come with commas (PS3.18 8.3.4.1) or backslashes (PS3.4 C.2.2.2.2). */
-function uidCondition(column: string, match: Match): Condition {
-  const uids = match.value.split(/[,\\]/).map((uid) => uid.replace(/^[ \0]+|[ \0]+$/g, ''));
-  if (!uids.every(isUid)) throw bad(match, 'a UID or a list of them');
-  return { sql: `${column} IN (${uids.map(() => '?').join(', ')})`, values: uids };
-}
-
-/** Both ends inclusive; undefined: open. */
-interface Range {
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-}
-
-function rangeCondition(column: string, { from, to }: Range): Condition {
-  if (from !== undefined && from === to) return { sql: `${column} = ?`, values: [from] };
-  // Text sorts as moments do; an empty value is before all of them and in no range.
-  const lower = from === undefined ? { sql: `${column} > ''`, values: [] } : { sql: `${column} >= ?`, values: [from] };
-  if (to === undefined) return lower;
-  return { sql: `${lower.sql} AND ${column} <= ?`, values: [...lower.values, to] };
-}
-
-function dateRange(match: Match): Range {
-  const parts = /^(\d{8})?(-)?(\d{8})?$/.exec(match.value.trim());
-  const [, from, dash, to] = parts ?? [];
-  const valid = [from, to].every((day) => day === undefined || isDay(day));
-  if (
-    parts === null ||
-    !valid ||
-    (from === undefined && to === undefined) ||
-    (dash === undefined && to !== undefined)
-  ) {
-    throw bad(match, 'a date YYYYMMDD or a range of dates');
-  }
-  return dash === undefined ? { from, to: from } : { from, to };
-}
-
-function timeRange(match: Match): Range {
-  const given = match.value.trim();
-  const dash = given.indexOf('-');
-  const [first, last] = dash === -1 ? [given, given] : [given.slice(0, dash), given.slice(dash + 1)];
-  const from = first === '' ? undefined : timeBounds(first);
-  const to = last === '' ? undefined : timeBounds(last);
-  if ((first !== '' && from === undefined) || (last !== '' && to === undefined) || (first === '' && last === '')) {
-    throw bad(match, 'a time HHMMSS.FFFFFF or a range of times');
-  }
-  return { from: from?.[0], to: to?.[1] };
-}
-
-/** The hyphen of a range is told from that of an offset by which halves are date-times. */
-function dateTimeRange(match: Match): Range {
-  const given = match.value.trim();
-  const whole = dateTimeBounds(given);
-  if (whole !== undefined) return { from: whole[0], to: whole[1] };
-  for (let dash = given.indexOf('-'); dash >= 0; dash = given.indexOf('-', dash + 1)) {
-    const [first, last] = [given.slice(0, dash), given.slice(dash + 1)];
-    const from = first === '' ? undefined : dateTimeBounds(first);
-    const to = last === '' ? undefined : dateTimeBounds(last);
-    if ((first !== '' && from === undefined) || (last !== '' && to === undefined) || (first === '' && last === ''))
-      continue;
-    return { from: from?.[0], to: to?.[1] };
-  }
-  throw bad(match, 'a date-time YYYYMMDDHHMMSS.FFFFFF&ZZXX or a range of them');
-}
-
 /**
  * Dates with the times that belong to them, taken out of `byPath`. When the query names a time zone, what a study says is brought there
  * first; a study that declares none is taken to be in the zone of the query.
  */
-function momentConditions(byPath: Map<string, Match>, options: MatchOptions): Condition[] {
+function momentConditions(byPath: Map<string, Match>, options: Options): Condition[] {
   const asked = timezoneOf([...byPath.values()]);
   const found: Condition[] = [];
   for (const [dateAt, timeAt] of MOMENTS) {
@@ -452,7 +302,7 @@ function momentCondition(
   columns: { date: string; time: string },
   date: Match | undefined,
   time: Match | undefined,
-  options: MatchOptions,
+  options: Options,
 ): Condition | undefined {
   if (date?.value.includes('-') === true && time?.value.includes('-') === true) {
     const days = dateRange(date);

@@ -3,38 +3,7 @@
  * wild cards and fuzzy matching look up names and never walk the studies.
  */
 import type { Database } from '../database.ts';
-
-/** Letters that have no decomposition but that people write without their stroke. */
-const LETTERS: Readonly<Record<string, string>> = {
-  ß: 'ss',
-  ø: 'o',
-  ł: 'l',
-  đ: 'd',
-  ð: 'd',
-  þ: 'th',
-  æ: 'ae',
-  œ: 'oe',
-  ı: 'i',
-};
-
-/** Names compare without case, accents, width and empty trailing components or groups. */
-export function foldName(name: string): string {
-  const folded = name
-    .normalize('NFKD')
-    .replace(/\p{Mn}/gu, '')
-    .toLowerCase()
-    .replace(/[ßøłđðþæœı]/g, (letter) => LETTERS[letter] ?? letter)
-    .split('=')
-    .map((group) => withoutTrailing(group, '^ ').trim())
-    .join('=');
-  return withoutTrailing(folded, '=');
-}
-
-function withoutTrailing(text: string, characters: string): string {
-  let end = text.length;
-  while (end > 0 && characters.includes(text.charAt(end - 1))) end--;
-  return text.slice(0, end);
-}
+import { globOf, foldName, runTogether, soundOf, wordsOf } from '../matching/names.ts';
 
 /** Makes a folded name findable. Must run inside a transaction. */
 export function enterName(database: Database, folded: string): void {
@@ -97,11 +66,6 @@ function literalCondition(name: string): NameCondition {
   return { sql: `${prefix}(${sql})`, values: [...values, group, `${group}=*`, `*=${group}`, `*=${group}=*`] };
 }
 
-/** DICOM's wild cards are those of GLOB, which has brackets besides. */
-export function globOf(pattern: string): string {
-  return pattern.replaceAll('[', '[[]');
-}
-
 /** What stands between wild cards and component group delimiters. */
 function literalRuns(pattern: string): string[] {
   return pattern.split(/[*?=]+/).filter((run) => run !== '');
@@ -130,26 +94,6 @@ function tokensOf(folded: string): string[] {
   return [...tokens];
 }
 
-/** Words in hexadecimal, so that no tokenizer has an opinion on them and a prefix is a prefix of characters. */
-function hex(text: string): string {
-  return [...text].map((character) => (character.codePointAt(0) ?? 0).toString(16).padStart(6, '0')).join('');
-}
-
-const gramToken = (characters: readonly string[]): string => `g${hex(characters.join(''))}`;
-const wordToken = (word: string): string => `w${hex(word)}`;
-
-function wordsOf(text: string): string[] {
-  return text
-    .replace(/['’.]/g, '')
-    .split(/[\s^=,*?\-‐-―・]+/u)
-    .filter((word) => word !== '');
-}
-
-/** A component, and the whole group, written without blanks and hyphens: Van den Berg, 山田太郎. */
-function runTogether(group: string): string[] {
-  return [group, ...group.split('^')].map((part) => wordsOf(part).join('')).filter((part) => part !== '');
-}
-
 /** Undefined when nothing is left to look for. */
 function fuzzyQuery(name: string): string | undefined {
   const words = wordsOf(name);
@@ -161,38 +105,10 @@ function fuzzyQuery(name: string): string | undefined {
   return `(${each.join(' AND ')}) OR ${wordToken(words.join(''))}*`;
 }
 
-const CYRILLIC: Readonly<Record<string, string>> = Object.fromEntries(
-  [...'абвгдежзиклмнопрстуфхцчшщыэюя'].map((letter, at) => [
-    letter,
-    'a b v g d e j z i k l m n o p r s t u f h ts ch sh sh y e yu ya'.split(' ')[at] ?? '',
-  ]),
-);
-const SOUNDS: Readonly<Record<string, string>> = Object.fromEntries(
-  ['bfpvw', 'cgjkqsxz', 'dt', 'l', 'mn', 'r'].flatMap((letters, at) =>
-    [...letters].map((letter) => [letter, String(at + 1)]),
-  ),
-);
-const MOST_SOUNDS = 6;
-
-/**
- * How a word of Latin or Cyrillic letters sounds: the classes of its consonants as Soundex has them, the first letter among them;
- * undefined for what is too short to tell, or of another script.
- */
-function soundOf(word: string): string | undefined {
-  const latin = [...word].map((letter) => CYRILLIC[letter] ?? letter).join('');
-  if (!/^[a-zьъ]{3,}$/.test(latin)) return undefined;
-  const plain = latin
-    .replace(/[ьъ]/g, '')
-    .replace(/ph/g, 'f')
-    .replace(/tz|ts/g, 'z')
-    .replace(/^(k|g|p)n/, 'n');
-  let code = /^[aeiouy]/.test(plain) ? '0' : '';
-  let last = '';
-  for (const letter of plain) {
-    const sound = SOUNDS[letter] ?? '';
-    if (sound !== '' && sound !== last) code += sound;
-    // H and W between two consonants do not part them, vowels do.
-    if (letter !== 'h') last = sound;
-  }
-  return code.length < 2 ? undefined : code.slice(0, MOST_SOUNDS);
+/** Words in hexadecimal, so that no tokenizer has an opinion on them and a prefix is a prefix of characters. */
+function hex(text: string): string {
+  return [...text].map((character) => (character.codePointAt(0) ?? 0).toString(16).padStart(6, '0')).join('');
 }
+
+const gramToken = (characters: readonly string[]): string => `g${hex(characters.join(''))}`;
+const wordToken = (word: string): string => `w${hex(word)}`;

@@ -6,6 +6,15 @@ import { conditions, type Match } from './matching.ts';
 
 type Indexed = Pick<Archive, 'database'>;
 
+/** Whether the archive gives this value out as the pseudonym of a patient; names folded. */
+export function isPatientPseudonym(
+  { database }: Pick<Archive, 'database'>,
+  column: 'patient_id' | 'patient_name',
+  value: string,
+): boolean {
+  return value !== '' && database.get(`SELECT 1 AS one FROM study WHERE ${column} = ?`, value) !== undefined;
+}
+
 export interface PatientCounts {
   readonly studies: number;
   readonly series: number;

@@ -7,6 +7,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { Archive } from './handle.ts';
+import { lastChange, recordChange } from './changes.ts';
 import { raiseHighWater, removeInstance } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups, writeAll } from './intake.ts';
@@ -44,12 +45,14 @@ export async function deleteInstances(
       for (const instance of doomed) {
         removeInstance(database, instance, ++intake.sequence);
         bury(archive, instance.sopInstanceUID);
+        recordChange(database, 'delete', instance, { at: archive.options.now() });
       }
       raiseHighWater(database, intake.sequence);
       for (const uid of [scope.seriesInstanceUID, scope.studyInstanceUID])
         if (isEmpty(archive, uid)) bury(archive, uid);
       options.alongside?.();
     });
+    intake.durableChange = lastChange(database);
     for (const pack of new Set(doomed.map(({ packKey }) => packKey))) await rewritePack(archive, pack);
     return doomed.length;
   });

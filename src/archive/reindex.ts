@@ -13,6 +13,7 @@ import type { Archive } from './handle.ts';
 import { addInstance, describe, nextVersion, type ReadDescription } from './index-rows.ts';
 import { frameExtents } from './instances.ts';
 import { CHUNK_BYTES, faultOf, readAt } from './record-bytes.ts';
+import { fillChanges } from './changes.ts';
 import { INDEX_TABLES, migrateArchive } from './schema.ts';
 import { BLOCK_BYTES, parseComment, parseHeader, recordBytes, type TarRecord } from './tar.ts';
 
@@ -59,6 +60,7 @@ export async function reindex(database: Database, folder: string): Promise<Reind
   const { instances, superseded } = await indexRecords(database, folder, studyKeys, damaged);
   database.run('DROP TABLE temp.found');
   database.run('UPDATE durable SET sequence = (SELECT ifnull(max(sequence), 0) FROM instance)');
+  fillChanges(database);
   database.transaction(() => {
     // Records that are gone had made other versions than those that are left make.
     const version = nextVersion(database);

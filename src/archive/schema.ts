@@ -1,12 +1,13 @@
 /** The index: three levels with typed key columns, what QIDO returns ready-made, where the bytes lie. Rebuilt from packs by reindex. */
 import { migrate, type Database } from '../database.ts';
+import { CHANGE_TABLES, fillChanges } from './changes.ts';
 import { enterAllKeys } from './index-rows.ts';
 
 export function migrateArchive(database: Database): void {
   migrate(database, 'archive', STEPS);
 }
 
-/** Tables that reindex empties; tombstones are kept, since packs cannot tell what is gone. */
+/** Tables that reindex empties; tombstones and the change feed are kept, since packs cannot tell what is gone. */
 export const INDEX_TABLES = [
   'metadata',
   'instance',
@@ -165,4 +166,6 @@ CREATE TABLE high_water (
 );
 INSERT INTO high_water (id, sequence) SELECT 1, coalesce(max(version), 0) FROM study;
 `,
+  CHANGE_TABLES,
+  fillChanges,
 ];

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { PriorFacts, SeriesFacts, StudyFacts } from '../routing/match.ts';
+import { lastChange, recordChange } from './changes.ts';
 import { forgetKeys } from './attribute-keys.ts';
 import type { Archive } from './handle.ts';
 import { forgetStudyKeys, raiseHighWater } from './index-rows.ts';
@@ -173,6 +174,7 @@ export async function deleteStudy(
       options.alongside?.();
       return instances.length;
     });
+    archive.intake.durableChange = lastChange(database);
     for (const row of database.all('SELECT id, path FROM pack WHERE study_uid = ? AND dying = 1', studyInstanceUID)) {
       const path = String(row['path']);
       await forgetPack(archive.packs, path);
@@ -189,7 +191,9 @@ function forgetRows(archive: Archive, studyInstanceUID: string, instances: Retur
   const now = Math.floor(options.now().getTime() / 1000);
   const bury = (uid: string): unknown =>
     database.run('INSERT OR REPLACE INTO tombstone (uid, deleted) VALUES (?, ?)', uid, now);
-  for (const { key, sopInstanceUID } of instances) {
+  for (const instance of instances) {
+    const { key, sopInstanceUID } = instance;
+    recordChange(database, 'delete', instance, { at: options.now() });
     forgetKeys(database, 'instance', key);
     database.run('DELETE FROM metadata WHERE instance = ?', key);
     database.run('DELETE FROM instance WHERE id = ?', key);

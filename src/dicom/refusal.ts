@@ -32,6 +32,10 @@ export const REFUSALS = {
   Busy: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
   /** It is not in the state that this needs. */
   Conflict: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 409 },
+  /** A work item is not in a state in which this can be done (PS3.4 CC.1.1). */
+  InconsistentState: { dimseStatus: 0xc300, failureReason: 0x0110, httpStatus: 409 },
+  /** The lock of a work item was not shown. */
+  WrongTransaction: { dimseStatus: 0xc301, failureReason: 0x0110, httpStatus: 400 },
   NotAcceptable: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 406 },
   UnsupportedMediaType: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 415 },
   /** A configuration file that cannot be used. */
@@ -51,11 +55,14 @@ export type RefusalReason = keyof typeof REFUSALS;
 /** An expected refusal. The sentence says what was found, what was expected, where; never a patient's value. */
 export class Refusal extends Error {
   readonly reason: RefusalReason;
+  /** What the Warning header has to say of it, where PS3.18 prescribes a text. */
+  readonly warning: string | undefined;
 
-  constructor(reason: RefusalReason, sentence: string) {
+  constructor(reason: RefusalReason, sentence: string, warning?: string) {
     super(sentence);
     this.name = 'Refusal';
     this.reason = reason;
+    this.warning = warning;
   }
 
   get answer(): Answer {

@@ -6,6 +6,7 @@ import { matchingKeys, type Level } from '../archive/search.ts';
 import { keywordOf } from '../dicom/dictionary.ts';
 import { negotiate, sendBytes, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
+import { STEP_KEYS } from '../workitems/attributes.ts';
 import { MAX_RESULTS } from './qido.ts';
 import type { Route } from './router.ts';
 import { BOOLEAN_PARAMETERS } from './search-request.ts';
@@ -41,12 +42,26 @@ const STATUSES: Readonly<Record<Route['transaction'], readonly number[]>> = {
   Retrieve: [200, 206, 304, 400, 401, 403, 404, 406, 410],
   Store: [200, 202, 400, 401, 403, 406, 409, 413, 415, 503],
   Delete: [204, 401, 403, 404, 409, 410],
+  'Create Workitem': [201, 400, 401, 403, 409, 413, 415],
+  'Retrieve Workitem': [200, 400, 401, 403, 404, 406, 410],
+  'Update Workitem': [200, 400, 401, 403, 404, 409, 410, 413, 415],
+  'Change Workitem State': [200, 400, 401, 403, 404, 409, 410, 413, 415],
+  'Request Cancellation': [202, 400, 401, 403, 404, 409, 410, 413, 415],
+  'Find Workitems': [200, 204, 400, 401, 403, 406],
+  Subscribe: [201, 400, 401, 403, 404, 410],
+  Unsubscribe: [200, 400, 401, 403, 404, 410],
+  'Suspend Global Subscription': [200, 400, 401, 403, 404],
+  'Open Notification Connection': [101, 400, 401, 403, 426, 503],
+  'Read Change Feed': [200, 204, 400, 401, 403, 406],
 };
 
 export function describeMethod(route: Route): Method {
   const parameters: Parameter[] = [];
-  if (route.transaction === 'Search') parameters.push(...searchParameters(levelOf(route)));
   for (const name of route.query ?? []) parameters.push({ name, style: 'query', type: 'xsd:string' });
+  if (route.transaction === 'Search') parameters.push(...searchParameters(matchingKeys(levelOf(route))));
+  if (route.transaction === 'Find Workitems') parameters.push(...searchParameters(STEP_KEYS));
+  parameters.push(...(OWN_PARAMETERS[route.transaction] ?? []));
+  if (route.path === '/changefeed') parameters.push(...FEED_PARAMETERS);
   if (route.representations.length > 0) {
     const options = route.representations;
     parameters.push({ name: 'Accept', style: 'header', type: 'xsd:string', options });
@@ -55,7 +70,9 @@ export function describeMethod(route: Route): Method {
   const words = route.path.split(/[^A-Za-z]+/).filter((word) => word !== '');
   return {
     name: route.method,
-    id: route.transaction + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join(''),
+    id:
+      route.transaction.replaceAll(' ', '') +
+      words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join(''),
     parameters,
     accepts: route.accepts,
     statuses: STATUSES[route.transaction],
@@ -68,11 +85,28 @@ export function levelOf({ path }: Route): Level {
   return path.endsWith('/studies') ? 'study' : path.endsWith('/series') ? 'series' : 'instance';
 }
 
-function searchParameters(level: Level): Parameter[] {
-  const text = (name: string, type = 'xsd:string'): Parameter => ({ name, style: 'query', type });
+function text(name: string, type = 'xsd:string'): Parameter {
+  return { name, style: 'query', type };
+}
+
+const BOOLEAN = ['true', 'false'];
+const FEED_PARAMETERS: readonly Parameter[] = [
+  text('offset', 'xsd:nonNegativeInteger'),
+  text('limit', 'xsd:positiveInteger'),
+  text('startTime', 'xsd:dateTime'),
+  text('endTime', 'xsd:dateTime'),
+];
+const OWN_PARAMETERS: Readonly<Partial<Record<Route['transaction'], readonly Parameter[]>>> = {
+  'Create Workitem': [text('workitem')],
+  'Update Workitem': [text('transaction-uid')],
+  'Read Change Feed': [{ ...text('includeMetadata', 'xsd:boolean'), options: BOOLEAN }],
+  Subscribe: [{ ...text('deletionlock', 'xsd:boolean'), options: BOOLEAN }, text('filter')],
+};
+
+function searchParameters(keys: readonly (readonly number[])[]): Parameter[] {
   return [
-    ...matchingKeys(level).map((path) => text(path.map(keywordOf).join('.'))),
-    ...BOOLEAN_PARAMETERS.map((name): Parameter => ({ ...text(name, 'xsd:boolean'), options: ['true', 'false'] })),
+    ...keys.map((path) => text(path.map(keywordOf).join('.'))),
+    ...BOOLEAN_PARAMETERS.map((name): Parameter => ({ ...text(name, 'xsd:boolean'), options: BOOLEAN })),
     text('includefield'),
     text('limit', 'xsd:nonNegativeInteger'),
     text('offset', 'xsd:nonNegativeInteger'),

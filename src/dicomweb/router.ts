@@ -1,5 +1,5 @@
 /**
- * DICOMweb Studies Service (PS3.18 section 10): every path on one page. The table is what routes; whoever describes the service walks
+ * DICOMweb Studies Service and Worklist Service (PS3.18 sections 10 and 11): every path on one page. The table is what routes; whoever describes the service walks
  * the same rows.
  */
 import { randomUUID } from 'node:crypto';
@@ -10,6 +10,7 @@ import type { Gateway } from '../gateway.ts';
 import { baseUrlOf } from './base-url.ts';
 import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
+import { readChangeFeed, readLatestChange } from './changefeed.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
 import { DOCUMENT_TYPES } from './document.ts';
@@ -22,14 +23,41 @@ import { RETRY_AFTER_SECONDS, STORE_ANSWERS } from './stow-answer.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
 import { retrieveByUri, URI_PARAMETERS } from './wado-uri.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
+import { awaitUpgrade } from './notifications.ts';
+import {
+  changeState,
+  createWorkitemResource,
+  requestCancellation,
+  retrieveWorkitem,
+  updateWorkitemResource,
+} from './ups.ts';
+import { searchWorkitems } from './ups-search.ts';
+import { subscribe, suspendSubscription, unsubscribe } from './ups-subscriptions.ts';
 import { orZip } from './zip.ts';
 
+/** Names of PS3.18 tables 10.1-1, 11.3-1 and 8.10.3-1; where two services share one, with what it is about. */
+export type Transaction =
+  | 'Search'
+  | 'Retrieve'
+  | 'Store'
+  | 'Delete'
+  | 'Create Workitem'
+  | 'Retrieve Workitem'
+  | 'Update Workitem'
+  | 'Change Workitem State'
+  | 'Request Cancellation'
+  | 'Find Workitems'
+  | 'Subscribe'
+  | 'Unsubscribe'
+  | 'Suspend Global Subscription'
+  | 'Open Notification Connection'
+  | 'Read Change Feed';
+
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** `:name` is one UID or number, `*name` the rest of the path. */
   readonly path: string;
-  /** The transaction's name in PS3.18 table 10.1-1. */
-  readonly transaction: 'Search' | 'Retrieve' | 'Store' | 'Delete';
+  readonly transaction: Transaction;
   /** Any one of these. */
   readonly roles: readonly Role[];
   /** Media types that an answer can have, the default first. */
@@ -94,6 +122,39 @@ const remove = (path: string, handle: Route['handle']): Route => ({
   handle,
 });
 
+const worklist = (
+  method: Route['method'],
+  path: string,
+  transaction: Transaction,
+  handle: Route['handle'],
+  more: Partial<Route> = {},
+): Route => ({
+  method,
+  path,
+  transaction,
+  roles: ['sender', 'radiology-it'],
+  representations: [],
+  accepts: [],
+  handle,
+  ...more,
+});
+
+const changes = (path: string, handle: Route['handle']): Route => ({
+  method: 'GET',
+  path,
+  transaction: 'Read Change Feed',
+  roles: ['viewer'],
+  representations: ['application/json'],
+  accepts: [],
+  handle,
+});
+
+const WORKITEM = '/workitems/:workitem';
+const SUBSCRIBER = `${WORKITEM}/subscribers/:aet`;
+const DATA_SET_IN = { accepts: ['application/dicom+json'] };
+const DATA_SETS_OUT = { roles: ['viewer'], representations: DATA_SETS } as const;
+const FOLLOWERS = { roles: ['viewer'] } as const;
+
 const STUDY = '/studies/:study';
 const SERIES = `${STUDY}/series/:series`;
 const INSTANCE = `${SERIES}/instances/:instance`;
@@ -135,6 +196,19 @@ export const ROUTES: readonly Route[] = [
 
   // PS3.18 section 9: the query names the object.
   retrieve('/wado', retrieveByUri, [...PICTURES, ...DOCUMENTS, 'application/dicom'], URI_PARAMETERS),
+  worklist('GET', '/workitems', 'Find Workitems', searchWorkitems, DATA_SETS_OUT),
+  worklist('POST', '/workitems', 'Create Workitem', createWorkitemResource, DATA_SET_IN),
+  worklist('GET', WORKITEM, 'Retrieve Workitem', retrieveWorkitem, DATA_SETS_OUT),
+  worklist('POST', WORKITEM, 'Update Workitem', updateWorkitemResource, DATA_SET_IN),
+  worklist('PUT', `${WORKITEM}/state`, 'Change Workitem State', changeState, DATA_SET_IN),
+  worklist('POST', `${WORKITEM}/cancelrequest`, 'Request Cancellation', requestCancellation, DATA_SET_IN),
+  worklist('POST', SUBSCRIBER, 'Subscribe', subscribe, FOLLOWERS),
+  worklist('DELETE', SUBSCRIBER, 'Unsubscribe', unsubscribe, FOLLOWERS),
+  worklist('POST', `${SUBSCRIBER}/suspend`, 'Suspend Global Subscription', suspendSubscription, FOLLOWERS),
+  worklist('GET', '/ws/subscribers/:aet', 'Open Notification Connection', awaitUpgrade, FOLLOWERS),
+
+  changes('/changefeed', readChangeFeed),
+  changes('/changefeed/latest', readLatestChange),
 ];
 
 /** The door, to be mounted at `/dicom-web`. */
@@ -187,7 +261,10 @@ async function answerRequest(
       sendReport(request, response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
       return;
     }
-    if (route !== undefined) requireRole(caller, ...route.roles);
+    if (route !== undefined) {
+      requireRole(caller, ...route.roles);
+      if (route.method !== 'GET') refuseOtherSites(request, config.http.allowedOrigins);
+    }
     const at = request.originalUrl.indexOf('?');
     const exchange: Exchange = {
       gateway,
@@ -213,6 +290,7 @@ function refuse(gateway: Gateway, error: unknown, request: Request, response: Re
     return;
   }
   if (error instanceof Refusal) {
+    if (error.warning !== undefined) response.setHeader('Warning', `299 ${baseOf(gateway, request)}: ${error.warning}`);
     const status = error.answer.httpStatus;
     if (status === 503) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
     sendReport(request, response, status, { reason: error.reason, message: error.message });
@@ -225,6 +303,22 @@ function refuse(gateway: Gateway, error: unknown, request: Request, response: Re
   const id = randomUUID();
   gateway.log.error('request-failed', { id, error: nameOf(error), at: placeOf(error) });
   sendReport(request, response, 500, { reason: 'Internal', message: `internal error ${id}` });
+}
+
+function baseOf({ config }: Gateway, request: Request): string {
+  try {
+    return baseUrlOf(request, request.baseUrl, config.http);
+  } catch {
+    return '-';
+  }
+}
+
+/** What a browser sends without asking first: a page of another site may change nothing here. */
+function refuseOtherSites({ headers }: Request, allowedOrigins: readonly string[]): void {
+  const site = headers['sec-fetch-site'];
+  const known = site === undefined || site === 'same-origin' || site === 'none';
+  if (!known && !allowedOrigins.includes(headers.origin ?? ''))
+    throw new Refusal('NotAuthorized', 'a page of this origin may change nothing here');
 }
 
 function nameOf(error: unknown): string {

@@ -9,6 +9,7 @@ import { matchProcessing, type Decision } from '../routing/match.ts';
 import type { ProcessingRule } from '../routing/rules.ts';
 import { scheduleWork } from '../workitems.ts';
 import { priorsOf } from './chronology.ts';
+import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
@@ -125,6 +126,10 @@ function scheduleDerivation(
     studyInstanceUID,
     parameters: { ...parameters },
     maxAttempts: DERIVE_ATTEMPTS,
+    shown: shownSeries(gateway, studyInstanceUID, [
+      { studyInstanceUID, seriesInstanceUID: parameters.seriesInstanceUID },
+      ...(parameters.fixed === undefined ? [] : [parameters.fixed]),
+    ]),
   });
 }
 

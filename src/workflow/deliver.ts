@@ -4,6 +4,7 @@
  * searched before it is sent a second time.
  */
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
+import { studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
 import type { Node, Proof } from '../config.ts';
 import { resolveUid } from '../deidentify/crosswalk.ts';
@@ -25,6 +26,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { newUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
 import { scheduleWork, type WorkItem } from '../workitems.ts';
+import type { Shown } from '../workitems/shown.ts';
 import { takeReport } from './commit.ts';
 import { rememberOutgoing } from './returning.ts';
 
@@ -51,7 +53,28 @@ export function scheduleDelivery(
     studyInstanceUID,
     parameters: { ...parameters },
     maxAttempts: DELIVER_ATTEMPTS,
+    shown: shownSeries(
+      gateway,
+      studyInstanceUID,
+      parameters.seriesInstanceUIDs.map((seriesInstanceUID) => ({ studyInstanceUID, seriesInstanceUID })),
+    ),
   });
+}
+
+/** What a work item's step says of whom and what it is about. */
+export function shownSeries(
+  { archive }: Gateway,
+  studyInstanceUID: string,
+  series: readonly { readonly studyInstanceUID: string; readonly seriesInstanceUID: string }[],
+): Shown {
+  const study = studyOf(archive, studyInstanceUID);
+  return {
+    ...(study === undefined ? {} : { patientID: study.patientID }),
+    inputs: series.map((name) => ({
+      ...name,
+      instances: instancesOf(archive, name).map(({ sopClassUID, sopInstanceUID }) => ({ sopClassUID, sopInstanceUID })),
+    })),
+  };
 }
 
 export interface DeliverResult {

@@ -5,13 +5,15 @@
  */
 import { createHash } from 'node:crypto';
 import { instancesOf, storeInstance } from '../archive/instances.ts';
+import { deleteInstances } from '../archive/reclaim.ts';
 import { recordAudit } from '../audit.ts';
 import { certifyDerived } from '../deidentify/certify.ts';
 import type { DerivedObject } from '../derived/provenance.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import type { PipelineName } from '../routing/rules.ts';
-import { finishWork, type WorkItem } from '../workitems.ts';
+import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '../workitems.ts';
+import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
 import { loadSeries, type SeriesName } from './load-series.ts';
 import { produceDenoised, produceRegistration, type PipelineSettings, type Produced } from './produce.ts';
@@ -74,21 +76,22 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     parameters.pipeline === 'register'
       ? await registered(gateway, item, signal)
       : await denoised(gateway, item, signal);
+  signal.throwIfAborted();
   const stored = await storeAll(gateway, parameters.project, item.studyInstanceUID, made.objects);
   const result: DeriveResult = {
     pipeline: parameters.pipeline,
-    seriesInstanceUIDs: stored.series,
+    seriesInstanceUIDs: stored.series.map(({ seriesInstanceUID }) => seriesInstanceUID),
     objects: stored.objects,
     quality: made.quality,
     verdict: made.verdict,
   };
   const finished = gateway.database.transaction(() => {
-    if (!finishWork(gateway.workItems, item, { ...result })) return false;
+    if (!finishWork(gateway.workItems, item, { ...result }, stored.series)) return false;
     for (const node of parameters.deliver) {
       scheduleDelivery(gateway, item.studyInstanceUID, item.uid, {
         project: parameters.project,
         node,
-        seriesInstanceUIDs: stored.series,
+        seriesInstanceUIDs: result.seriesInstanceUIDs,
       });
     }
     recordAudit(gateway.audit, 'Application Activity', 'isthmus', {
@@ -100,6 +103,7 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     });
     return true;
   });
+  if (!finished) await takeBack(gateway, item, stored.fresh);
   gateway.log.info('series derived', {
     study: item.studyInstanceUID,
     pipeline: parameters.pipeline,
@@ -118,14 +122,45 @@ async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal)
   return produceRegistration(
     gateway.pool,
     { fixed, moving, settings },
-    { signal, timeoutMs: gateway.config.pipelines.timeoutMs },
+    { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }
 
 async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
   const { seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
   const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
-  return produceDenoised(gateway.pool, { source, settings }, { signal, timeoutMs: gateway.config.pipelines.timeoutMs });
+  return produceDenoised(
+    gateway.pool,
+    { source, settings },
+    { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+  );
+}
+
+/** Tells each step of the pipeline, and each tenth of the way. */
+function progressOf(gateway: Gateway, item: WorkItem): (step: string, share: number) => void {
+  let last = '';
+  return (step, share) => {
+    const told = `${step} ${Math.floor(share * 10)}`;
+    if (told === last) return;
+    last = told;
+    showProgress(gateway.workItems, item.uid, step, share);
+  };
+}
+
+/** What was stored for work that was canceled meanwhile is nobody's result. */
+async function takeBack(gateway: Gateway, item: WorkItem, fresh: readonly SeriesReference[]): Promise<void> {
+  if (workItemNamed(gateway.workItems, item.uid)?.state !== 'CANCELED') return;
+  for (const { studyInstanceUID, seriesInstanceUID, instances } of fresh) {
+    const sopInstanceUIDs = instances.map(({ sopInstanceUID }) => sopInstanceUID);
+    await deleteInstances(gateway.archive, { studyInstanceUID, seriesInstanceUID, sopInstanceUIDs });
+  }
+}
+
+interface Stored {
+  readonly series: readonly SeriesReference[];
+  /** Of these, what was not there before. */
+  readonly fresh: readonly SeriesReference[];
+  readonly objects: number;
 }
 
 async function storeAll(
@@ -133,21 +168,26 @@ async function storeAll(
   project: string,
   studyInstanceUID: string,
   objects: Iterable<DerivedObject>,
-): Promise<{ series: string[]; objects: number }> {
-  const series = new Set<string>();
+): Promise<Stored> {
+  const all: BySeries = new Map();
+  const fresh: BySeries = new Map();
   let stored = 0;
   let storing: Promise<unknown>[] = [];
+  const store = async (object: DerivedObject): Promise<void> => {
+    const { object: certified, remember } = certifyDerived(gateway.wall, {
+      head: object.head,
+      body: object.body,
+      project,
+    });
+    const { outcome } = await storeInstance(gateway.archive, certified, { derived: true, alongside: remember });
+    if (outcome === 'stored') enter(fresh, object);
+  };
   try {
     for (const object of objects) {
       if (object.studyInstanceUID !== studyInstanceUID)
         throw new Refusal('DataSetMismatch', 'a derived object names another study than its source');
-      series.add(object.seriesInstanceUID);
-      const { object: certified, remember } = certifyDerived(gateway.wall, {
-        head: object.head,
-        body: object.body,
-        project,
-      });
-      storing.push(storeInstance(gateway.archive, certified, { derived: true, alongside: remember }));
+      enter(all, object);
+      storing.push(store(object));
       stored++;
       // A portion at a time: the archive groups what waits, and memory stays bounded.
       if (storing.length < PORTION) continue;
@@ -159,5 +199,27 @@ async function storeAll(
     // What a refused object leaves under way comes to its end before the item does.
     await Promise.allSettled(storing);
   }
-  return { series: [...series], objects: stored };
+  return { series: referencesTo(all), fresh: referencesTo(fresh), objects: stored };
+}
+
+type BySeries = Map<
+  string,
+  { readonly studyInstanceUID: string; readonly sopClassUID: string; readonly sopInstanceUID: string }[]
+>;
+
+function enter(
+  series: BySeries,
+  { studyInstanceUID, seriesInstanceUID, sopClassUID, sopInstanceUID }: DerivedObject,
+): void {
+  const known = series.get(seriesInstanceUID) ?? [];
+  known.push({ studyInstanceUID, sopClassUID, sopInstanceUID });
+  series.set(seriesInstanceUID, known);
+}
+
+function referencesTo(series: BySeries): SeriesReference[] {
+  return [...series].map(([seriesInstanceUID, instances]) => ({
+    studyInstanceUID: instances[0]?.studyInstanceUID ?? '',
+    seriesInstanceUID,
+    instances,
+  }));
 }

@@ -4,6 +4,7 @@
  * next look. What remains is a certificate that names nobody, and lines in the audit trail.
  */
 import { randomUUID } from 'node:crypto';
+import { forgetChangesOf } from '../archive/changes.ts';
 import {
   deleteStudy,
   forgetTombstones,
@@ -31,6 +32,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { countUnattributed, discard, heldOfSubject } from '../quarantine.ts';
 import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
+import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
 
 const DAY_MS = 86_400_000;
@@ -242,6 +244,7 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     forgetTransactionsOf(gateway.database, study);
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
     forgetTombstones(gateway.archive, instances);
+    forgetChangesOf(gateway.archive, study);
   };
   // Its UIDs are not kept as deleted ones are: they could be matched with the hospital's own by whoever holds the key.
   const instances = uidsOfStudy(gateway.archive, study);
@@ -261,6 +264,7 @@ function forgetPerson(gateway: Gateway, id: string, subjects: readonly Pseudonym
     const words = new Set<string>();
     for (const { project, pseudonym } of subjects) {
       forgetDisclosuresOf(gateway, project, pseudonym);
+      forgetStepsNaming(gateway.workItems, pseudonym);
       const uids = uidsOfPatient(wall, project, pseudonym);
       // Of what was deleted long before this erasure, too.
       forgetTombstones(gateway.archive, uids);

@@ -45,13 +45,16 @@ export function startPerformer(gateway: Gateway): Performer {
       while (!cancel.signal.aborted && [...running.keys()].filter((item) => item.kind === kind).length < most) {
         const item = claimWork(gateway.workItems, kind, LEASE_MS);
         if (item === undefined) break;
-        const work = perform(gateway, item, cancel.signal)
+        const own = new AbortController();
+        gateway.workItems.live?.running.set(item.uid, own);
+        const work = perform(gateway, item, { closing: cancel.signal, canceled: own.signal })
           .catch((error: unknown) => {
             // Not even its failure could be written down: the lease runs out and the item is claimed again.
             gateway.log.error('work lost', { item: item.uid, error: error instanceof Error ? error.name : 'unknown' });
           })
           .then(() => {
             running.delete(item);
+            if (gateway.workItems.live?.running.get(item.uid) === own) gateway.workItems.live.running.delete(item.uid);
             // What ended may have scheduled something.
             kick();
           });
@@ -81,7 +84,15 @@ function settle(gateway: Gateway, item: WorkItem, outcome: DeliverResult | Deliv
 /** Refusals that another attempt may turn round. */
 const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set(['DeliveryFailed', 'OutOfResources', 'ProcessingFailure']);
 
-async function perform(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<void> {
+interface Ends {
+  /** The gateway is closing: what is under way goes back to the queue. */
+  readonly closing: AbortSignal;
+  /** Somebody wants this item not to be done. */
+  readonly canceled: AbortSignal;
+}
+
+async function perform(gateway: Gateway, item: WorkItem, { closing, canceled }: Ends): Promise<void> {
+  const signal = AbortSignal.any([closing, canceled]);
   const facts = { item: item.uid, kind: item.kind, study: item.studyInstanceUID, attempt: item.attempts };
   gateway.log.info('work begins', facts);
   try {
@@ -91,7 +102,11 @@ async function perform(gateway: Gateway, item: WorkItem, signal: AbortSignal): P
         : settle(gateway, item, await deliver(gateway, item, signal));
     gateway.log.info(finished ? 'work done' : 'work done by another', facts);
   } catch (error) {
-    if (signal.aborted) {
+    if (canceled.aborted) {
+      gateway.log.info('work canceled', facts);
+      return;
+    }
+    if (closing.aborted) {
       handBackWork(gateway.workItems, item);
       gateway.log.info('work handed back', facts);
       return;

@@ -1,10 +1,12 @@
 /** What happens by the clock (node-cron): rules, completion, due work, retention, clean-up. */
 import { schedule, type ScheduledTask } from 'node-cron';
+import { deleteOldChanges } from '../archive/changes.ts';
 import { reclaim } from '../archive/reclaim.ts';
 import { deleteTransactions } from '../delivery/commitment.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
+import { deleteIdleSubscribers, deleteOldEvents } from '../workitems/events.ts';
 import { completeStudies } from './complete.ts';
 import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
@@ -63,6 +65,14 @@ export function startTimetable(gateway: Gateway): Timetable {
     tick('clean up work items', '37 3 * * *', () =>
       deleteEndedWork(gateway.workItems, gateway.now() - gateway.config.retention.workItemDays * DAY_MS),
     ),
+    tick('clean up the change feed', '7 4 * * *', () => {
+      const { changeDays } = gateway.config;
+      if (changeDays !== undefined) deleteOldChanges(gateway.archive, gateway.now() - changeDays * DAY_MS);
+    }),
+    tick('clean up event reports', '57 * * * *', () => {
+      deleteOldEvents(gateway.workItems, gateway.now() - gateway.config.worklist.eventDays * DAY_MS);
+      deleteIdleSubscribers(gateway.workItems);
+    }),
   ];
   return {
     async stop() {

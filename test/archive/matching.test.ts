@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { storeInstance } from '../../src/archive/instances.ts';
-import { foldName } from '../../src/archive/names.ts';
+import { foldName } from '../../src/matching/names.ts';
 import { reindex } from '../../src/archive/reindex.ts';
 import { enterAllKeys } from '../../src/archive/index-rows.ts';
 import { matchingKeys, search, searchStatement, type Query } from '../../src/archive/search.ts';

@@ -80,7 +80,8 @@ access: { tokens: [{ name: a, sha256: ${TOKEN}, roles: [viewer] }] }
 archive: { duplicates: overwrite, packMb: 2, reserveMb: 4 }
 completion: { quietSeconds: 0.5 }
 pipelines: { threads: 3, maxMemoryMb: 512, timeoutSeconds: 9 }
-retention: { studyDays: 1, quarantineDays: 2, workItemDays: 3 }
+retention: { studyDays: 1, quarantineDays: 2, workItemDays: 3, changeDays: 4 }
+worklist: { eventsPerSubscriber: 5, eventDays: 6 }
 log: error
 `,
   });
@@ -110,6 +111,8 @@ log: error
   assert.deepEqual(config.archive, { duplicates: 'overwrite', packBytes: 2 * 2 ** 20, reserveBytes: 4 * 2 ** 20 });
   assert.deepEqual(config.pipelines, { threads: 3, maxMemoryMb: 512, timeoutMs: 9000 });
   assert.deepEqual(config.retention, { studyDays: 1, quarantineDays: 2, workItemDays: 3, backupDays: undefined });
+  assert.equal(config.changeDays, 4);
+  assert.deepEqual(config.worklist, { eventsPerSubscriber: 5, eventDays: 6 });
   assert.deepEqual([config.quietSeconds, config.logLevel, config.dataFolder], [0.5, 'error', '/srv/isthmus']);
   assert.equal(config.tokens[0]?.name, 'a');
 });

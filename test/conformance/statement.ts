@@ -18,8 +18,10 @@ import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
 import { DOCUMENT_TYPES } from '../../src/dicomweb/document.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
 import { ANNOTATIONS, ICC_PROFILES } from '../../src/dicomweb/rendering-request.ts';
-import { ROUTES } from '../../src/dicomweb/router.ts';
 import { URI_PARAMETERS } from '../../src/dicomweb/wado-uri.ts';
+import { MOST_CHANGES } from '../../src/dicomweb/changefeed.ts';
+import { ROUTES } from '../../src/dicomweb/router.ts';
+import { STEP_ATTRIBUTES, STEP_KEYS } from '../../src/workitems/attributes.ts';
 
 export const STATEMENT = fileURLToPath(new URL('../../conformance/statement.md', import.meta.url));
 
@@ -42,6 +44,22 @@ function keys(level: Level): string {
     .filter((key) => key.level === level)
     .map(({ path, matching }) => [path.map(keywordOf).join('.'), path.map(formatTag).join(' > '), matching]);
   return table(['Attribute', 'Tag', 'Matching'], rows);
+}
+
+function stepAttributes(): string {
+  const name = (path: readonly number[]): string => path.map(keywordOf).join('.');
+  const keys = new Set(STEP_KEYS.map(name));
+  const matched = (path: string): string =>
+    keys.has(path) ? 'yes' : [...keys].some((key) => key.startsWith(`${path}.`)) ? 'by what is in it' : 'no';
+  const rows = STEP_ATTRIBUTES.map(({ path, create, set, final, returned }) => [
+    name(path),
+    create,
+    set,
+    final,
+    matched(name(path)),
+    returned,
+  ]);
+  return table(['Attribute', 'Create', 'Update', 'Final state', 'Matched', 'Returned'], rows);
 }
 
 function syntaxes(): string {
@@ -70,7 +88,7 @@ Isthmus is a gateway between a PACS and those who work with its images: it de-id
 DICOMweb under pseudonyms, and sends results back. This statement has the order of PS3.2. It is made of the tables that the program
 uses (\`node test/conformance/statement.ts\`); a test fails when it is not what they say.
 
-## 1. Media types and services: PS3.18 Studies Service
+## 1. Media types and services: PS3.18 Studies Service and Worklist Service
 
 The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
 
@@ -139,6 +157,25 @@ ${keys('instance')}
 ### 1.5 Browsers
 
 Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
+
+### 1.4 Worklist (UPS-RS)
+
+- Every pipeline run and every delivery of the gateway is a work item, and others may schedule, claim and end work items of theirs. The gateway itself performs its own: nobody else can claim or change them, a cancel request (role radiology-it) ends them at once, also under way. Work that is started anew after it was CANCELED is a new work item with the old one in its Replaced Procedure Step Sequence.
+- The payload of a request is one data set as \`application/dicom+json\`, at most 4 MiB. The UID of a new work item is taken from \`?{uid}\`, \`?workitem={uid}\`, else from SOP Instance UID in the data set, else made. The Transaction UID of an update is taken from \`?{uid}\`, \`?transaction-uid={uid}\` or the data set.
+- Attributes of type 2 that a creation leaves out are filled in empty, Worklist Label with \`WORKLIST\`; the answer has the Warning of a modified work item. Attributes of other modules and private ones are not kept.
+- Names of people, free text and whatever PS3.15 Table E.1-1 takes from an object (UIDs, date-times and who performs by station, code and organization apart) are emptied in what others schedule or change, at any depth, with the Warning. Patient ID and Patient's Name stay when they are pseudonyms that the archive gives out. UIDs are taken as they come: who schedules work here names studies by the pseudonyms found here. Labels are kept: they are the sender's to keep free of names.
+- Final state requirements are those of the table below; the moment of cancellation is filled in. A CANCELED work item needs a Procedure Step Discontinuation Reason Code Sequence.
+- A cancel request for work in progress elsewhere is 202 when somebody has subscribed to the work item, else 409: the performer cannot be contacted.
+- Search follows 1.1, results ordered by Scheduled Procedure Step Start DateTime, then UID. Timezone Offset From UTC is no key: a date-time with an offset is compared as UTC, one without as it is written.
+- Subscriptions to a work item, the worklist (\`1.2.840.10008.5.1.4.34.5\`) and the filtered worklist (\`...34.5.1\`, \`filter\` of match keys). A deletion lock is granted to callers with the role sender or radiology-it, and is never removed by the gateway. An AE title belongs to the caller who used it first, until nothing of it is left.
+- Notification connections (8.10): \`GET\` with \`Upgrade: websocket\` to \`/dicom-web/ws/subscribers/{aet}\` (also \`/dicom-web/subscribers/{aet}\` and \`/ws/subscribers/{aet}\`), bearer token as elsewhere, pages only of the own origin and of \`http.allowedOrigins\`. One connection for each AE title: the later one takes over. Event reports are handed over in order; what could not be handed over waits (\`worklist.eventsPerSubscriber\`, \`worklist.eventDays\`) and may come twice after a break. SCP Status Change is sent at start (RESTARTED, both lists WARM START) and before the end (GOING DOWN). The Affected SOP Class UID is UPS Push (PS3.4 CC.2.4.3).
+- Ended work items are kept for \`retention.workItemDays\` and while a deletion lock is on them; then they are 410.
+
+${stepAttributes()}
+
+### 1.5 Change feed (extension)
+
+\`GET /changefeed\` and \`/changefeed/latest\` in the form of Microsoft's dicom-server: entries with Sequence, StudyInstanceUid, SeriesInstanceUid, SopInstanceUid, Action (create, update, delete), Timestamp (UTC), State (current, replaced, deleted) and, unless \`includeMetadata=false\`, the Metadata of the instance as it is now. \`limit\` is 1 to ${MOST_CHANGES}, 100 by default. \`offset\` is the last Sequence already read; with \`startTime\` (inclusive) or \`endTime\` (exclusive), both RFC 3339 with an offset, it counts entries of that window. An entry is shown once it is durable; Sequence has no holes but those of what was erased, and is never given twice. Entries are kept for ever, or for \`retention.changeDays\`: a Warning tells a follower whose \`offset\` is before what is kept.
 
 ## 2. Transfer syntaxes
 

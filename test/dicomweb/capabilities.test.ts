@@ -6,6 +6,7 @@ import { ROUTES } from '../../src/dicomweb/router.ts';
 import { storeInstance } from '../../src/archive/instances.ts';
 import { identified, objectOf } from '../phantom/keywords.ts';
 import { fill, openDoor, type Door } from './door.ts';
+import { postWorkitem } from './workitem.ts';
 
 const ORIGIN = 'https://viewer.example.org';
 let door: Door;
@@ -15,6 +16,7 @@ before(async () => {
   const document = { EncapsulatedDocument: Buffer.from('%PDF'), MIMETypeOfEncapsulatedDocument: 'application/pdf' };
   const ids = identified('1.2.840.10008.5.1.4.1.1.104.1', 'DOC', [4, 1, 1]);
   await storeInstance(door.gateway.archive, objectOf({ ...ids, ...document }));
+  assert.equal((await postWorkitem(door, '2.25.4')).status, 201);
 });
 after(() => door.close());
 
@@ -24,6 +26,7 @@ const VALUES: Readonly<Record<string, string>> = {
   '{instance}': '2.25.3',
   '{frames}': '1',
   '{path}': '7FE00010',
+  '{workitem}': '2.25.4',
 };
 /** For forms that only a document has. */
 const DOCUMENT: Readonly<Record<string, string>> = {
@@ -77,7 +80,7 @@ test('CAP-2: every match key that a search resource names is taken', async () =>
   let keys = 0;
   for (const { path, resource } of flatten(await treeOf('/')))
     for (const { id, parameters } of resource.methods) {
-      if (!id.startsWith('Search')) continue;
+      if (!/^(Search|FindWorkitems)/.test(id)) continue;
       const url = door.url + path.replace(/\{\w+\}/g, (step) => VALUES[step] ?? step);
       for (const { name, style } of parameters) {
         if (style !== 'query' || !/^[A-Z]/.test(name)) continue;

@@ -1,0 +1,75 @@
+/** What comes with a request of the worklist service (PS3.18 11): one data set in DICOM JSON, and UIDs in the query. */
+import type { DicomJson } from '../dicom/json.ts';
+import { toDicomJson } from '../dicom/json.ts';
+import { fromDicomJson } from '../dicom/json-reader.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { isUid } from '../dicom/uid.ts';
+import type { Exchange } from './exchange.ts';
+import { parseMediaType } from './media-type.ts';
+
+const MOST_BYTES = 4 * 2 ** 20;
+const TYPES = new Set(['application/dicom+json', 'application/json']);
+
+/** Undefined for an empty body. @throws Refusal UnsupportedMediaType, TooLarge, BadRequest */
+export async function readDataSet({ request }: Exchange): Promise<DicomJson | undefined> {
+  const bytes = await readBody(request);
+  if (bytes.length === 0) return undefined;
+  const type = parseMediaType(request.headers['content-type'] ?? '');
+  if (type === undefined || !TYPES.has(type.name))
+    throw new Refusal('UnsupportedMediaType', 'the body has to be application/dicom+json');
+  if ((request.headers['content-encoding'] ?? 'identity') !== 'identity')
+    throw new Refusal('UnsupportedMediaType', 'the body has to come without a content coding');
+  const json = parse(bytes);
+  const objects: unknown[] = Array.isArray(json) ? json : [json];
+  if (objects.length !== 1)
+    throw new Refusal('BadRequest', `the body holds ${objects.length} data sets instead of one`);
+  try {
+    return toDicomJson(fromDicomJson(objects[0]), { bulkDataThresholdBytes: Infinity });
+  } catch (error) {
+    // Why is told; the status is that of a request that cannot be understood.
+    if (error instanceof Refusal) throw new Refusal('BadRequest', error.message);
+    throw error;
+  }
+}
+
+async function readBody(request: Exchange['request']): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MOST_BYTES) throw new Refusal('TooLarge', `a work item has at most ${MOST_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    throw new Refusal('BadRequest', 'the body is no JSON in UTF-8');
+  }
+}
+
+/**
+ * A UID in the query, which PS3.18 writes as `?{uid}` and clients also as the value of one of these names. Undefined when there is none.
+ * @throws Refusal BadRequest for other names and for what is no UID
+ */
+export function uidInQuery({ query }: Exchange, names: readonly string[]): string | undefined {
+  let found: string | undefined;
+  for (const [name, value] of query) {
+    if (name === 'accept' || name === 'charset') continue;
+    const bare = value === '' && /^[0-9.]+$/.test(name);
+    const uid = bare ? name : names.includes(name.toLowerCase()) ? value : undefined;
+    if (uid === undefined || !isUid(uid) || found !== undefined)
+      throw new Refusal('BadRequest', `the query may hold one UID: ?{uid} or ${names[0] ?? ''}={uid}`);
+    found = uid;
+  }
+  return found;
+}
+
+/** @throws Refusal BadRequest for any parameter but those of every request */
+export function refuseParameters({ query }: Exchange): void {
+  if (query.some(([name]) => name !== 'accept' && name !== 'charset'))
+    throw new Refusal('BadRequest', 'this resource has no such query parameter');
+}
