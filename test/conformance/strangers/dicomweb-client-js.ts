@@ -25,7 +25,8 @@ interface Client {
   retrieveSeriesMetadata(options: object): Promise<DicomJson[]>;
   retrieveInstanceMetadata(options: object): Promise<DicomJson[]>;
   retrieveBulkData(options: object): Promise<ArrayBuffer[]>;
-  retrieveInstanceRendered(options: object): Promise<ArrayBuffer>;
+  /** One part of one. */
+  retrieveInstanceRendered(options: object): Promise<ArrayBuffer[]>;
 }
 interface Package {
   readonly api: {
@@ -140,7 +141,7 @@ export const javascriptSuite: Suite = {
         const [jpeg] = await client.retrieveInstanceFrames({ ...one, frameNumbers: [1], mediaTypes });
         assert.equal(Buffer.from(jpeg ?? new ArrayBuffer()).readUInt16BE(0), 0xffd8);
         const rendered = await client.retrieveInstanceRendered({ ...one, queryParams: { window: '40,400,linear' } });
-        assert.equal(Buffer.from(rendered).readUInt16BE(0), 0xffd8);
+        assert.equal(Buffer.from(rendered[0] ?? new ArrayBuffer()).readUInt16BE(0), 0xffd8);
         const page = await client.searchForInstances({ studyInstanceUID, queryParams: { limit: 2, offset: 1 } });
         assert.equal(page.length, 2);
         await assert.rejects(client.searchForStudies({ queryParams: { NoSuchAttribute: 'x' } }), { status: 400 });
