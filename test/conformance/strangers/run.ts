@@ -7,13 +7,14 @@
 import { dcmtkSuite } from './dcmtk.ts';
 import { dimseJsSuite } from './dcmjs-dimse.ts';
 import { javascriptSuite } from './dicomweb-client-js.ts';
+import { ohifSuite } from './ohif.ts';
 import { orthancSuite } from './orthanc.ts';
 import { orthancTestsSuite } from './orthanc-tests.ts';
 import { pythonSuite } from './dicomweb-client-python.ts';
 import { runSuite, type Outcome } from './suite.ts';
 import { openTools } from './tools.ts';
 
-const SUITES = [dcmtkSuite, orthancSuite, pythonSuite, javascriptSuite, dimseJsSuite, orthancTestsSuite];
+const SUITES = [dcmtkSuite, orthancSuite, pythonSuite, javascriptSuite, dimseJsSuite, orthancTestsSuite, ohifSuite];
 
 if (!process.versions.node.startsWith('24.')) {
   console.error(

@@ -1,0 +1,381 @@
+/**
+ * OHIF, as published, in headless Chromium, cross-origin isolated and on another origin than the gateway: the study list, a study opened from it, the
+ * picture itself against what the gateway renders, scrolling, the window, and the derived series beside the original.
+ * Screenshots go to ISTHMUS_SCREENSHOTS, or to the system's folder for temporary files.
+ */
+import assert from 'node:assert/strict';
+import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { extname, join, normalize } from 'node:path';
+import { until } from '../../peers/ports.ts';
+import type { GatewayProcess } from '../../peers/gateway.ts';
+import { openGatewayFor, search, sentStudy, storeByWeb, valueOf } from './hospital.ts';
+import { correlation, difference, readPicture, type Picture } from './pictures.ts';
+import type { Scene, Suite } from './suite.ts';
+
+const SLICES = 12;
+const SIZE = 192;
+const screenshots = process.env['ISTHMUS_SCREENSHOTS'] ?? join(tmpdir(), 'isthmus-screenshots');
+/** Software drawing: no machine needs a graphics card for this. */
+const CHROMIUM = ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'];
+
+interface Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+interface Locator {
+  first(): Locator;
+  nth(n: number): Locator;
+  count(): Promise<number>;
+  click(options?: object): Promise<void>;
+  dblclick(options?: object): Promise<void>;
+  boundingBox(): Promise<Box | null>;
+  innerText(): Promise<string>;
+  waitFor(options?: object): Promise<void>;
+}
+interface Page {
+  goto(url: string): Promise<unknown>;
+  url(): string;
+  on(event: string, take: (what: { url(): string; status(): number; type(): string; text(): string }) => void): void;
+  route(
+    pattern: string,
+    take: (route: { request(): { url(): string }; continue(): unknown; abort(): unknown }) => unknown,
+  ): Promise<void>;
+  locator(selector: string): Locator;
+  getByText(text: string, options?: object): Locator;
+  evaluate<T>(script: string): Promise<T>;
+  screenshot(options: { path?: string; clip?: Box }): Promise<Buffer>;
+  readonly mouse: {
+    move(x: number, y: number, options?: object): Promise<void>;
+    down(): Promise<void>;
+    up(): Promise<void>;
+    wheel(x: number, y: number): Promise<void>;
+  };
+}
+/** What is used of playwright-core. */
+interface Playwright {
+  readonly chromium: {
+    launch(options: { executablePath: string; args: readonly string[] }): Promise<{
+      newPage(options: object): Promise<Page>;
+      close(): Promise<void>;
+    }>;
+  };
+}
+
+export const ohifSuite: Suite = {
+  name: 'ohif',
+  proves: 'OHIF lists, opens, paints, scrolls and windows a study, and shows a derived series beside it',
+  missing(tools) {
+    const browser = browserPath() === undefined ? 'Chromium is not installed (Debian package chromium)' : undefined;
+    if (browser !== undefined) return browser;
+    const found = [tools.npm(), tools.ohif()].find((one) => 'missing' in one);
+    return found !== undefined && 'missing' in found ? found.missing : undefined;
+  },
+  async run(scene) {
+    const npm = scene.tools.npm();
+    const ohif = scene.tools.ohif();
+    if ('missing' in npm || 'missing' in ohif) return;
+    const viewer = await serveViewer(scene, ohif.folder);
+    const gateway = await openGatewayFor(scene, {
+      settings: `http: { allowedOrigins: ["${viewer.origin}"] }\n`,
+      processing: '\n  - { name: quieter, when: { modality: CT }, run: ct-denoise }',
+    });
+    viewer.showArchive(gateway.base);
+    await storeByWeb(gateway, sentStudy(scene, { slices: SLICES, size: SIZE }).objects);
+    await until('the derived series', async () => (await search(gateway.base, 'series')).length === 2, 240_000, 250);
+
+    const { chromium } = npm.require('playwright-core') as Playwright;
+    const browser = await chromium.launch({ executablePath: browserPath() ?? '', args: CHROMIUM });
+    scene.after(() => browser.close());
+    const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
+    mkdirSync(screenshots, { recursive: true });
+    scene.note(`screenshots: ${screenshots}`);
+    await look(scene, page, viewer.origin, gateway);
+  },
+};
+
+async function look(scene: Scene, page: Page, origin: string, gateway: GatewayProcess): Promise<void> {
+  const faults: string[] = [];
+  page.on('response', (answer) => {
+    if (answer.url().startsWith(gateway.base) && answer.status() >= 400)
+      faults.push(`${answer.status()} ${answer.url().slice(gateway.base.length)}`);
+  });
+  page.on('requestfailed', (request) => {
+    if (request.url().startsWith(gateway.base)) faults.push(`failed ${request.url().slice(gateway.base.length)}`);
+  });
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !/net::ERR_FAILED|fonts\.g/.test(message.text())) faults.push(message.text());
+  });
+  // Nothing but this machine is spoken to.
+  await page.route('**', (route) =>
+    /^(http:\/\/127\.0\.0\.1|blob:|data:)/.test(route.request().url()) ? route.continue() : route.abort(),
+  );
+  const shown = await renderedSeries(gateway);
+
+  await scene.check('the study list shows the study, under its pseudonym', async () => {
+    await page.goto(`${origin}/`);
+    await page.getByText('Confirm and hide').click({ timeout: 60_000 });
+    await page.getByText(shown.patientID).first().waitFor({ timeout: 30_000 });
+    await page.screenshot({ path: join(screenshots, '1-study-list.png') });
+  });
+  await scene.check('the study opens from the list, both series in it', async () => {
+    await page.getByText(shown.patientID).first().click();
+    await page.getByText('Basic Viewer').click();
+    await page.getByText('Skip all').click({ timeout: 60_000 });
+    assert.match(page.url(), new RegExp(`StudyInstanceUIDs=${shown.studyUID.replaceAll('.', '\\.')}`));
+    await until('two thumbnails', async () => (await thumbnails(page).count()) === 2, 30_000);
+  });
+  let first: Picture | undefined;
+  await scene.check('the picture is painted: it is the slice that the gateway renders', async () => {
+    await until('a picture', async () => (await pane(page, 0)).deviation > 5, 60_000, 500);
+    first = await settled(page, 0);
+    await page.screenshot({ path: join(screenshots, '2-viewer.png') });
+    const match = bestMatch(first, shown);
+    scene.note(`best match: ${match.series}, slice ${match.slice}, correlation ${match.correlation.toFixed(4)}`);
+    assert.ok(match.correlation > 0.97, `correlation ${match.correlation}`);
+    assert.equal(match.series, 'original');
+  });
+  await scene.check('the page is cross-origin isolated, as published viewers want to be', async () => {
+    assert.equal(await page.evaluate<boolean>('crossOriginIsolated'), true);
+  });
+  await scene.check('scrolling brings other slices, each as rendered', async () => {
+    assert.ok(first !== undefined);
+    const before = bestMatch(first, shown).slice;
+    await pointAt(page, 0);
+    for (let n = 0; n < 4; n++) {
+      await page.mouse.wheel(0, 100);
+      await pause(300);
+    }
+    const picture = await settled(page, 0);
+    await page.screenshot({ path: join(screenshots, '3-scrolled.png') });
+    const after = bestMatch(picture, shown);
+    scene.note(`from slice ${before} to ${after.slice}, correlation ${after.correlation.toFixed(4)}`);
+    assert.notEqual(after.slice, before);
+    assert.ok(after.correlation > 0.97);
+    assert.ok(difference(picture, first) > 1);
+  });
+  await scene.check(
+    'dragging changes the window, and the picture is the one that the gateway renders with it',
+    async () => {
+      const before = await settled(page, 0);
+      const { slice } = bestMatch(before, shown);
+      const { x, y } = await pointAt(page, 0);
+      await page.mouse.down();
+      await page.mouse.move(x + 60, y - 120, { steps: 12 });
+      await page.mouse.up();
+      const picture = await settled(page, 0);
+      await page.screenshot({ path: join(screenshots, '4-window.png') });
+      assert.ok(difference(picture, before) > 5, `mean difference ${difference(picture, before)}`);
+      const [width = 0, level = 0] = await windowShown(page);
+      const same = await rendered(gateway, shown, slice, `?window=${level},${width},linear`);
+      const far = difference(picture, same);
+      scene.note(`window ${level}/${width}: mean difference from the rendered one ${far.toFixed(2)} of 255`);
+      assert.ok(far < 6, `mean difference ${far}`);
+    },
+  );
+  await scene.check('1x2: the derived series beside the original, each its own picture', async () => {
+    // Back to the window of the object, which is what the gateway renders without being told another.
+    await page.locator('[data-cy="Reset"]').click();
+    await page.locator('[data-cy="Layout"]').click();
+    await page.locator('[data-cy="Layout-1-0"]').click();
+    await until('two viewports', async () => (await page.locator('canvas.cornerstone-canvas').count()) === 2, 30_000);
+    await pointAt(page, 1);
+    await page.mouse.down();
+    await page.mouse.up();
+    const derived = page.getByText('[AI-DENOISED]').first();
+    await derived.dblclick();
+    await until('a second picture', async () => (await pane(page, 1)).deviation > 5, 60_000, 500);
+    const right = bestMatch(await settled(page, 1), shown);
+    const left = bestMatch(await settled(page, 0), shown);
+    await page.screenshot({ path: join(screenshots, '5-derived-beside-original.png') });
+    scene.note(
+      `left: ${left.series} ${left.correlation.toFixed(4)}; right: ${right.series} ${right.correlation.toFixed(4)}`,
+    );
+    assert.deepEqual([left.series, right.series], ['original', 'derived']);
+    assert.ok(left.correlation > 0.97 && right.correlation > 0.97);
+  });
+  await scene.check('nothing that it asked of the gateway failed, and nothing was complained of', () => {
+    assert.deepEqual(faults, []);
+  });
+}
+
+interface Shown {
+  readonly studyUID: string;
+  readonly patientID: string;
+  readonly slices: readonly { series: 'original' | 'derived'; slice: number; path: string; picture: Picture }[];
+}
+
+/** Every slice of both series as the gateway renders it, in its own window. */
+async function renderedSeries(gateway: GatewayProcess): Promise<Shown> {
+  const instances = await search(gateway.base, 'instances?includefield=PatientID,ImageType,SeriesNumber&limit=100');
+  assert.equal(instances.length, 2 * SLICES);
+  const slices: Shown['slices'][number][] = [];
+  for (const instance of instances) {
+    const path = `studies/${valueOf(instance, '0020000D')}/series/${valueOf(instance, '0020000E')}/instances/${valueOf(instance, '00080018')}`;
+    slices.push({
+      series: valueOf(instance, '00200011') === '2' ? 'original' : 'derived',
+      slice: Number(valueOf(instance, '00200013')),
+      path,
+      picture: await fetchPicture(gateway, `${path}/rendered`),
+    });
+  }
+  return { studyUID: valueOf(instances[0], '0020000D'), patientID: valueOf(instances[0], '00100020'), slices };
+}
+
+async function fetchPicture(gateway: GatewayProcess, path: string): Promise<Picture> {
+  const reply = await fetch(`${gateway.base}/dicom-web/${path}`, { headers: { Accept: 'image/png' } });
+  assert.equal(reply.status, 200, path);
+  return readPicture(Buffer.from(await reply.arrayBuffer()));
+}
+
+function rendered(gateway: GatewayProcess, shown: Shown, slice: number, query: string): Promise<Picture> {
+  const found = shown.slices.find((one) => one.series === 'original' && one.slice === slice);
+  return fetchPicture(gateway, `${found?.path}/rendered${query}`);
+}
+
+function bestMatch(picture: Picture, { slices }: Shown): { series: string; slice: number; correlation: number } {
+  const scored = slices.map(({ series, slice, picture: other }) => ({
+    series,
+    slice,
+    correlation: correlation(picture, other),
+  }));
+  return scored.reduce((best, one) => (one.correlation > best.correlation ? one : best));
+}
+
+function thumbnails(page: Page): Locator {
+  return page.locator('[data-cy="study-browser-thumbnail"]');
+}
+
+async function boxOf(page: Page, n: number): Promise<Box> {
+  const box = await page.locator('canvas.cornerstone-canvas').nth(n).boundingBox();
+  assert.ok(box !== null, `viewport ${n} is not there`);
+  return box;
+}
+
+/** What is seen in a viewport. */
+async function pane(page: Page, n: number): Promise<Picture> {
+  return readPicture(await page.screenshot({ clip: await boxOf(page, n) }));
+}
+
+/** The picture once it does not change any more. */
+async function settled(page: Page, n: number): Promise<Picture> {
+  let last = await pane(page, n);
+  await until(
+    'the picture to settle',
+    async () => {
+      const next = await pane(page, n);
+      const moved = difference(next, last);
+      last = next;
+      return moved < 0.01;
+    },
+    30_000,
+    700,
+  );
+  return last;
+}
+
+async function pointAt(page: Page, n: number): Promise<{ x: number; y: number }> {
+  const box = await boxOf(page, n);
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  await page.mouse.move(x, y);
+  return { x, y };
+}
+
+/** Width and level as the viewer tells them. */
+async function windowShown(page: Page): Promise<number[]> {
+  const text = await page.locator('[data-cy="viewport-grid"]').innerText();
+  const [, width, level] = /W:\s*(-?[\d.]+)\s*L:\s*(-?[\d.]+)/.exec(text) ?? [];
+  return [Number(width), Number(level)];
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function browserPath(): string | undefined {
+  return ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.json': 'application/json',
+  '.woff2': 'font/woff2',
+};
+
+/** OHIF's files as published, cross-origin isolated, with a configuration that names our archive. */
+async function serveViewer(scene: Scene, folder: string): Promise<{ origin: string; showArchive(base: string): void }> {
+  let archive = '';
+  const server = createServer((request, response) => {
+    const path = normalize(new URL(request.url ?? '/', 'http://viewer').pathname);
+    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
+    if (path === '/app-config.js') {
+      response.setHeader('Content-Type', 'text/javascript');
+      response.end(`window.config = ${JSON.stringify(viewerConfig(archive))};`);
+      return;
+    }
+    const wanted = join(folder, path);
+    // Paths of the application itself are all its one page.
+    const file = existsSync(wanted) && statSync(wanted).isFile() ? wanted : join(folder, 'index.html');
+    response.setHeader('Content-Type', TYPES[extname(file)] ?? 'application/octet-stream');
+    createReadStream(file).pipe(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  scene.after(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    showArchive: (base) => (archive = `${base}/dicom-web`),
+  };
+}
+
+function viewerConfig(archive: string): object {
+  return {
+    routerBasename: '/',
+    extensions: [],
+    modes: [],
+    customizationService: {},
+    showStudyList: true,
+    maxNumberOfWebWorkers: 2,
+    showWarningMessageForCrossOrigin: true,
+    showCPUFallbackMessage: true,
+    showLoadingIndicator: true,
+    strictZSpacingForVolumeViewport: true,
+    maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 25 },
+    defaultDataSourceName: 'isthmus',
+    dataSources: [
+      {
+        namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+        sourceName: 'isthmus',
+        configuration: {
+          friendlyName: 'Isthmus',
+          name: 'isthmus',
+          wadoUriRoot: archive,
+          qidoRoot: archive,
+          wadoRoot: archive,
+          qidoSupportsIncludeField: true,
+          imageRendering: 'wadors',
+          thumbnailRendering: 'wadors',
+          enableStudyLazyLoad: true,
+          supportsFuzzyMatching: true,
+          supportsWildcard: true,
+          singlepart: 'bulkdata,video',
+          bulkDataURI: { enabled: true },
+          omitQuotationForMultipartRequest: true,
+        },
+      },
+    ],
+  };
+}
