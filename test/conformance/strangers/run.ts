@@ -36,18 +36,21 @@ for (const suite of SUITES) {
   if (words.length === 0 || words.includes(suite.name)) outcomes.push(await runSuite(suite, tools));
 }
 
-const WIDTHS = [28, 8, 8, 9, 9] as const;
+const WIDTHS = [16, 8, 8, 9, 9, 9] as const;
 const row = (...cells: (string | number)[]): string =>
   cells
     .map((cell, n) => (n === 0 ? String(cell).padEnd(WIDTHS[n] ?? 0) : String(cell).padStart(WIDTHS[n] ?? 0)))
     .join('');
-console.log(`\n${row('suite', 'passed', 'failed', 'not run', 'seconds')}`);
-for (const { suite, passed, failed, notRun, seconds } of outcomes)
-  console.log(row(suite, passed.length, failed.length, notRun.length, seconds.toFixed(1)));
+console.log(`\n${row('suite', 'passed', 'failed', 'differs', 'not run', 'seconds')}`);
+for (const { suite, passed, failed, differing, notRun, seconds } of outcomes)
+  console.log(row(suite, passed.length, failed.length, differing.length, notRun.length, seconds.toFixed(1)));
 const missing = outcomes.flatMap(({ suite, notRun }) => notRun.map(([name, why]) => `  ${suite} > ${name}: ${why}`));
 if (missing.length > 0) console.log(`\nNOT RUN:\n${missing.join('\n')}`);
 const failures = outcomes.flatMap(({ suite, failed }) => failed.map((name) => `  ${suite} > ${name}`));
 if (failures.length > 0) console.log(`\nFAILED:\n${failures.join('\n')}`);
 const passes = outcomes.reduce((sum, { passed }) => sum + passed.length, 0);
-console.log(`\n${passes} passed, ${failures.length} failed, ${missing.length} not run`);
+const differences = outcomes.reduce((sum, { differing }) => sum + differing.length, 0);
+console.log(
+  `\n${passes} passed, ${failures.length} failed, ${differences} differ on purpose, ${missing.length} not run`,
+);
 process.exit(failures.length > 0 || passes === 0 || (complete && missing.length > 0) ? 1 : 0);

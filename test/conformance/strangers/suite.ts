@@ -22,6 +22,8 @@ export interface Scene {
   /** A verdict that a stranger's own programme came to. */
   verdict(name: string, failure?: string): void;
   notRun(name: string, reason: string): void;
+  /** It ran, and ended where its authors and we read the standard otherwise: neither passed nor failed. */
+  differs(name: string, reason: string): void;
   note(text: string): void;
   /** Called at the end, the last one first. */
   after(close: () => unknown): void;
@@ -33,6 +35,7 @@ export interface Outcome {
   readonly failed: string[];
   /** Check (or the whole suite) and reason. */
   readonly notRun: [string, string][];
+  readonly differing: [string, string][];
   readonly seconds: number;
 }
 
@@ -44,6 +47,7 @@ export async function runSuite(suite: Suite, tools: Tools): Promise<Outcome> {
     passed: [] as string[],
     failed: [] as string[],
     notRun: [] as [string, string][],
+    differing: [] as [string, string][],
   };
   const reason = suite.missing(tools);
   const folder = mkdtempSync(join(tmpdir(), `isthmus-${suite.name}-`));
@@ -68,6 +72,10 @@ export async function runSuite(suite: Suite, tools: Tools): Promise<Outcome> {
     notRun(name, why) {
       outcome.notRun.push([name, why]);
       console.log(`NOT RUN  ${name}: ${why}`);
+    },
+    differs(name, why) {
+      outcome.differing.push([name, why]);
+      console.log(`DIFFERS  ${name}: ${why}`);
     },
     note: (text) => console.log(`         ${text}`),
     after: (close) => closers.push(close),
