@@ -1,7 +1,7 @@
 /** dcmtk: C-ECHO, C-STORE in eight transfer syntaxes, C-FIND at every level, C-MOVE to its storescp, C-GET; dcmdump and dciodvfy read what came back. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { basename, join } from 'node:path';
 import { freePort, until } from '../../peers/ports.ts';
@@ -12,6 +12,7 @@ import {
   filesIn,
   mustRun,
   openGatewayFor,
+  pixelsOf,
   runProgramme,
   search,
   sentStudy,
@@ -56,7 +57,8 @@ export const dcmtkSuite: Suite = {
     await scene.check('echoscu: C-ECHO is answered', async () => {
       await mustRun('echoscu', peer);
     });
-    await store(scene, gateway, peer);
+    const { files, objects } = sentStudy(scene, { slices: SLICES, size: SIZE });
+    await store(scene, gateway, peer, files);
     const [study] = await search(gateway.base, 'studies?includefield=PatientID');
     assert.ok(study !== undefined, 'nothing was stored');
     const studyUID = valueOf(study, '0020000D');
@@ -64,13 +66,17 @@ export const dcmtkSuite: Suite = {
     const seriesUID = valueOf(series[0], '0020000E');
     await find(scene, peer, { studyUID, seriesUID, patientID: valueOf(study, '00100020') });
     const moved = await move(scene, peer, { studyUID, seriesUID }, storage.folder);
-    const got = await get(scene, peer, studyUID);
+    const got = await get(scene, peer, studyUID, objects);
     await judge(scene, [...moved, ...got]);
   },
 };
 
-async function store(scene: Scene, gateway: GatewayProcess, peer: readonly string[]): Promise<void> {
-  const { files } = sentStudy(scene, { slices: SLICES, size: SIZE });
+async function store(
+  scene: Scene,
+  gateway: GatewayProcess,
+  peer: readonly string[],
+  files: readonly string[],
+): Promise<void> {
   const made = join(scene.folder, 'made');
   mkdirSync(made);
   for (const [n, { name, uid, make, propose }] of SYNTAXES.entries()) {
@@ -228,34 +234,35 @@ async function move(
   return whole;
 }
 
-async function get(scene: Scene, peer: readonly string[], studyUID: string): Promise<string[]> {
+async function get(
+  scene: Scene,
+  peer: readonly string[],
+  studyUID: string,
+  sent: readonly Buffer[],
+): Promise<string[]> {
   const keys = ['-k', 'QueryRetrieveLevel=STUDY', '-k', `StudyInstanceUID=${studyUID}`];
   const uncompressed = join(scene.folder, 'got');
   mkdirSync(uncompressed);
+  await scene.check('getscu: what is stored uncompressed arrives so, whatever else does', async () => {
+    await runProgramme('getscu', ['-v', '-S', '-aet', 'GETSCU', ...peer, '-od', uncompressed, ...keys]);
+    const got = filesIn(uncompressed).length;
+    scene.note(`${got} of ${SLICES} objects over uncompressed contexts`);
+    assert.ok(got >= SYNTAXES.filter(({ uid }) => !isCompressed(uid)).length);
+  });
   await scene.check(
-    'getscu: uncompressed contexts only: what is stored so arrives, the rest is counted as failed',
+    'getscu: every object that was never compressed with loss has the pixels that were sent',
     async () => {
-      const { output } = await runProgramme('getscu', [
-        '-v',
-        '-S',
-        '-aet',
-        'GETSCU',
-        ...peer,
-        '-od',
-        uncompressed,
-        ...keys,
-      ]);
-      assert.equal(filesIn(uncompressed).length, SYNTAXES.filter(({ uid }) => !isCompressed(uid)).length, output);
+      for (const file of filesIn(uncompressed)) {
+        const dump = await mustRun('dcmdump', ['+P', '0020,0013', '+P', '0028,2110', file]);
+        const number = Number(/\(0020,0013\) IS \[(\d+)\]/.exec(dump)?.[1]);
+        if (SYNTAXES[number - 1]?.name === 'JPEG Extended') continue;
+        assert.ok(
+          pixelsOf(readFileSync(file), SIZE).equals(pixelsOf(sent[number - 1] ?? Buffer.alloc(0), SIZE)),
+          `instance ${number}`,
+        );
+      }
     },
   );
-  const lossless = join(scene.folder, 'got-lossless');
-  mkdirSync(lossless);
-  await scene.check('getscu: JPEG Lossless preferred: that object comes as it was sent', async () => {
-    await runProgramme('getscu', ['-v', '-S', '+xs', '-aet', 'GETSCU', ...peer, '-od', lossless, ...keys]);
-    const dumps: string[] = [];
-    for (const file of filesIn(lossless)) dumps.push(await mustRun('dcmdump', ['+P', '0002,0010', file]));
-    assert.ok(dumps.some((dump) => dump.includes('JPEGLossless') || dump.includes('1.2.840.10008.1.2.4.70')));
-  });
   return filesIn(uncompressed);
 }
 

@@ -1,8 +1,8 @@
 /**
  * The part of Orthanc's REST API that its own DICOMweb tests lean on, in front of a real gateway, so that those tests can be pointed at us:
  *   node test/conformance/strangers/orthanc-adapter.ts [PORT]
- * /dicom-web and /wado go to the gateway's application untouched but for three things that are Orthanc's and not the standard's: a doubled
- * slash in a path is one, 406 is told as 400, and Allow names GET and POST alone.
+ * /dicom-web and /wado go to the gateway's application untouched but for what is Orthanc's and not the standard's: a doubled slash in a path
+ * is one, WADO-URI finds an object by its own UID alone, 406 is told as 400, and Allow names GET and POST alone.
  *
  * The tests compare UIDs, names and sizes with the files they upload, and no profile lets a name in. Hence POST /instances puts the object
  * straight into the archive, as one that names nobody: what is tested is search, retrieval and rendering. What comes by STOW-RS goes
@@ -62,10 +62,9 @@ export async function openAdapter(folder: string, port = 0): Promise<Adapter> {
   const gateway = await openGateway({ ...settings, modelsFolder }, openLog('silent'));
   const app = buildApp(gateway);
   const server = createServer((request, response) => {
-    const [path = '', ...query] = (request.url ?? '').split('?');
-    request.url = [path.replace(/\/+/g, '/'), ...query].join('?');
-    if (/^\/(wado\b|dicom-web\b(?!\/servers))/.test(request.url)) {
-      speakAsOrthanc(response);
+    request.url = translated(gateway, request.url ?? '/');
+    if (/^\/dicom-web\b(?!\/servers)/.test(request.url)) {
+      speakAsOrthanc(request, response);
       request.headers.authorization = `Bearer ${token}`;
       app(request, response);
       return;
@@ -99,8 +98,24 @@ function closeServer(server: Server): Promise<void> {
   });
 }
 
-/** The two answers of its server that its tests compare literally and the standard says otherwise. */
-function speakAsOrthanc(response: ServerResponse): void {
+/** One slash where its tests write two; WADO-URI where we have it, with the study and series that they leave out. */
+function translated({ archive }: Gateway, url: string): string {
+  const [path = '', ...query] = url.split('?');
+  const plain = path.replace(/\/+/g, '/');
+  if (plain !== '/wado') return [plain, ...query].join('?');
+  const parameters = new URLSearchParams(query.join('?'));
+  const instance = instanceOf(archive, parameters.get('objectUID') ?? '');
+  if (instance !== undefined && !parameters.has('studyUID')) parameters.set('studyUID', instance.studyInstanceUID);
+  if (instance !== undefined && !parameters.has('seriesUID')) parameters.set('seriesUID', instance.seriesInstanceUID);
+  return `/dicom-web/wado?${parameters}`;
+}
+
+/**
+ * The two answers of its server that its tests compare literally and the standard says otherwise; and a Host without a port, which for us
+ * is a client that left ours out, for its tests a proxy on the usual one.
+ */
+function speakAsOrthanc({ headers }: IncomingMessage, response: ServerResponse): void {
+  if (headers.host !== undefined && !headers.host.includes(':')) headers['x-forwarded-host'] ??= headers.host;
   const writeHead = response.writeHead.bind(response) as (...given: unknown[]) => ServerResponse;
   response.writeHead = ((status: number, ...rest: unknown[]) => {
     if (status === 405 && String(response.getHeader('Allow')).includes('POST')) response.setHeader('Allow', 'GET,POST');
