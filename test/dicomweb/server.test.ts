@@ -81,7 +81,7 @@ test('SERVER-5: with key and certificate the same application speaks TLS', { ski
   assert.equal(status, 200);
 });
 
-test('SERVER-8: an empty Expect header asks for nothing; one that cannot be met is refused', async () => {
+test('RFC9110-10.1.1: an empty Expect header asks for nothing; one that cannot be met is refused', async () => {
   const ask = async (expectation: string): Promise<string> => {
     const socket = connect(door.port, '127.0.0.1');
     socket.end(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: ${expectation}\r\nConnection: close\r\n\r\n`);

@@ -39,8 +39,13 @@ export interface Outcome {
   readonly seconds: number;
 }
 
-export async function runSuite(suite: Suite, tools: Tools): Promise<Outcome> {
-  console.log(`\n== ${suite.name}: ${suite.proves}`);
+/** `say` takes what is told on the way, a line or several. */
+export async function runSuite(
+  suite: Suite,
+  tools: Tools,
+  say: (text: string) => void = console.log,
+): Promise<Outcome> {
+  say(`\n== ${suite.name}: ${suite.proves}`);
   const started = Date.now();
   const outcome = {
     suite: suite.name,
@@ -67,17 +72,17 @@ export async function runSuite(suite: Suite, tools: Tools): Promise<Outcome> {
     },
     verdict(name, failure) {
       (failure === undefined ? outcome.passed : outcome.failed).push(name);
-      console.log(failure === undefined ? `ok       ${name}` : `FAIL     ${name}\n${indent(failure)}`);
+      say(failure === undefined ? `ok       ${name}` : `FAIL     ${name}\n${indent(failure)}`);
     },
     notRun(name, why) {
       outcome.notRun.push([name, why]);
-      console.log(`NOT RUN  ${name}: ${why}`);
+      say(`NOT RUN  ${name}: ${why}`);
     },
     differs(name, why) {
       outcome.differing.push([name, why]);
-      console.log(`DIFFERS  ${name}: ${why}`);
+      say(`DIFFERS  ${name}: ${why}`);
     },
-    note: (text) => console.log(`         ${text}`),
+    note: (text) => say(`         ${text}`),
     after: (close) => closers.push(close),
   };
   try {
