@@ -1,11 +1,16 @@
 /**
  * The npm package dicomweb-client (dcmjs-org) in Node, on an XMLHttpRequest of another package: what its own eleven test cases ask for, said
- * anew for this gateway, and what its buffers need besides: rendered frames, refusals.
+ * anew for this gateway; then in Chromium, on a page of another origin.
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { browserMissing, openPage } from './browser.ts';
 import { openGatewayFor, pixelsOf, sentStudy, valueOf, type DicomJson } from './hospital.ts';
 import { ctStudy } from '../../phantom/studies.ts';
-import type { Suite } from './suite.ts';
+import type { Scene, Suite } from './suite.ts';
 
 const SIZE = 96;
 const SLICES = 4;
@@ -46,7 +51,8 @@ export const javascriptSuite: Suite = {
     if ('missing' in found) return;
     Object.assign(globalThis, { XMLHttpRequest: found.require('xhr2') as unknown });
     const { api } = found.require('dicomweb-client') as Package;
-    const gateway = await openGatewayFor(scene);
+    const page = await servePage(scene, readFileSync(found.require.resolve('dicomweb-client')));
+    const gateway = await openGatewayFor(scene, { settings: `http: { allowedOrigins: ["${page.origin}"] }\n` });
     const url = `${gateway.base}/dicom-web`;
     const client = new api.DICOMwebClient({ url, verbose: false });
     const { objects } = sentStudy(scene, { slices: SLICES, size: SIZE });
@@ -147,5 +153,77 @@ export const javascriptSuite: Suite = {
         await assert.rejects(client.searchForStudies({ queryParams: { NoSuchAttribute: 'x' } }), { status: 400 });
       },
     );
+    await inBrowser(scene, page, url, one, sent);
   },
 };
+
+/** The same package in Chromium, on a page of another origin: preflights, headers that a page may read, multipart both ways. */
+async function inBrowser(
+  scene: Scene,
+  served: ServedPage,
+  url: string,
+  one: { studyInstanceUID: string; seriesInstanceUID: string; sopInstanceUID: string },
+  sent: Buffer,
+): Promise<void> {
+  const missing = browserMissing(scene.tools);
+  if (missing !== undefined) {
+    scene.notRun('in Chromium, from another origin', missing);
+    return;
+  }
+  const page = await openPage(scene);
+  await page.goto(`${served.origin}/`);
+  const client = `new DICOMwebClient.api.DICOMwebClient({ url: ${JSON.stringify(url)} })`;
+  const ask = <T>(script: string): Promise<T> =>
+    page.evaluate<T>(`(async () => { const client = ${client}; ${script} })()`);
+  await scene.check('in Chromium, from another origin: search and metadata', async () => {
+    const found = await ask<string[]>(
+      `return (await client.searchForStudies()).map((study) => study['0020000D'].Value[0]);`,
+    );
+    assert.ok(found.includes(one.studyInstanceUID));
+    const uid = await ask<string>(
+      `return (await client.retrieveInstanceMetadata(${JSON.stringify(one)}))[0]['00080018'].Value[0];`,
+    );
+    assert.equal(uid, one.sopInstanceUID);
+  });
+  await scene.check('in Chromium, from another origin: a frame has the bytes that were sent', async () => {
+    const digest = await ask<string>(`
+      const [frame] = await client.retrieveInstanceFrames({ ...${JSON.stringify(one)}, frameNumbers: [1] });
+      const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', frame));
+      return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');`);
+    assert.equal(digest, createHash('sha256').update(sent).digest('hex'));
+  });
+  await scene.check('in Chromium, from another origin: an object is stored', async () => {
+    const before = await ask<number>(`return (await client.searchForStudies()).length;`);
+    const patient = { name: 'Browser^Bert', id: 'KH-9', birthDate: '19800101', sex: 'M' } as const;
+    served.object = ctStudy({ patient, slices: 1, size: SIZE }).objects[0] ?? served.object;
+    await ask(`await client.storeInstances({ datasets: [await (await fetch('/object')).arrayBuffer()] });`);
+    assert.equal(await ask<number>(`return (await client.searchForStudies()).length;`), before + 1);
+  });
+}
+
+interface ServedPage {
+  readonly origin: string;
+  /** What the page finds at /object. */
+  object: Buffer;
+}
+
+async function servePage(scene: Scene, script: Buffer): Promise<ServedPage> {
+  const page = { origin: '', object: Buffer.alloc(0) };
+  const files: Readonly<Record<string, () => readonly [string, string | Buffer]>> = {
+    '/': () => ['text/html', '<!doctype html><title>a page elsewhere</title><script src="/client.js"></script>'],
+    '/client.js': () => ['text/javascript', script],
+    '/object': () => ['application/dicom', page.object],
+  };
+  const server = createServer((request, response) => {
+    const [type, body] = files[request.url ?? '']?.() ?? ['text/plain', ''];
+    response.setHeader('Content-Type', type);
+    response.end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  scene.after(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  page.origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return page;
+}

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { until } from '../../peers/ports.ts';
 import type { GatewayProcess } from '../../peers/gateway.ts';
+import { browserMissing, openPage, type Box, type Locator, type Page } from './browser.ts';
 import { openGatewayFor, search, sentStudy, storeByWeb, valueOf } from './hospital.ts';
 import { correlation, difference, readPicture, type Picture } from './pictures.ts';
 import type { Scene, Suite } from './suite.ts';
@@ -18,67 +19,16 @@ import type { Scene, Suite } from './suite.ts';
 const SLICES = 12;
 const SIZE = 192;
 const screenshots = process.env['ISTHMUS_SCREENSHOTS'] ?? join(tmpdir(), 'isthmus-screenshots');
-/** Software drawing: no machine needs a graphics card for this. */
-const CHROMIUM = ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'];
-
-interface Box {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
-}
-interface Locator {
-  first(): Locator;
-  nth(n: number): Locator;
-  count(): Promise<number>;
-  click(options?: object): Promise<void>;
-  dblclick(options?: object): Promise<void>;
-  boundingBox(): Promise<Box | null>;
-  innerText(): Promise<string>;
-  waitFor(options?: object): Promise<void>;
-}
-interface Page {
-  goto(url: string): Promise<unknown>;
-  url(): string;
-  on(event: string, take: (what: { url(): string; status(): number; type(): string; text(): string }) => void): void;
-  route(
-    pattern: string,
-    take: (route: { request(): { url(): string }; continue(): unknown; abort(): unknown }) => unknown,
-  ): Promise<void>;
-  locator(selector: string): Locator;
-  getByText(text: string, options?: object): Locator;
-  evaluate<T>(script: string): Promise<T>;
-  screenshot(options: { path?: string; clip?: Box }): Promise<Buffer>;
-  readonly mouse: {
-    move(x: number, y: number, options?: object): Promise<void>;
-    down(): Promise<void>;
-    up(): Promise<void>;
-    wheel(x: number, y: number): Promise<void>;
-  };
-}
-/** What is used of playwright-core. */
-interface Playwright {
-  readonly chromium: {
-    launch(options: { executablePath: string; args: readonly string[] }): Promise<{
-      newPage(options: object): Promise<Page>;
-      close(): Promise<void>;
-    }>;
-  };
-}
-
 export const ohifSuite: Suite = {
   name: 'ohif',
   proves: 'OHIF lists, opens, paints, scrolls and windows a study, and shows a derived series beside it',
   missing(tools) {
-    const browser = browserPath() === undefined ? 'Chromium is not installed (Debian package chromium)' : undefined;
-    if (browser !== undefined) return browser;
-    const found = [tools.npm(), tools.ohif()].find((one) => 'missing' in one);
-    return found !== undefined && 'missing' in found ? found.missing : undefined;
+    const found = tools.ohif();
+    return browserMissing(tools) ?? ('missing' in found ? found.missing : undefined);
   },
   async run(scene) {
-    const npm = scene.tools.npm();
     const ohif = scene.tools.ohif();
-    if ('missing' in npm || 'missing' in ohif) return;
+    if ('missing' in ohif) return;
     const viewer = await serveViewer(scene, ohif.folder);
     const gateway = await openGatewayFor(scene, {
       settings: `http: { allowedOrigins: ["${viewer.origin}"] }\n`,
@@ -88,10 +38,7 @@ export const ohifSuite: Suite = {
     await storeByWeb(gateway, sentStudy(scene, { slices: SLICES, size: SIZE }).objects);
     await until('the derived series', async () => (await search(gateway.base, 'series')).length === 2, 240_000, 250);
 
-    const { chromium } = npm.require('playwright-core') as Playwright;
-    const browser = await chromium.launch({ executablePath: browserPath() ?? '', args: CHROMIUM });
-    scene.after(() => browser.close());
-    const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
+    const page = await openPage(scene);
     mkdirSync(screenshots, { recursive: true });
     scene.note(`screenshots: ${screenshots}`);
     await look(scene, page, viewer.origin, gateway);
@@ -110,10 +57,6 @@ async function look(scene: Scene, page: Page, origin: string, gateway: GatewayPr
   page.on('console', (message) => {
     if (message.type() === 'error' && !/net::ERR_FAILED|fonts\.g/.test(message.text())) faults.push(message.text());
   });
-  // Nothing but this machine is spoken to.
-  await page.route('**', (route) =>
-    /^(http:\/\/127\.0\.0\.1|blob:|data:)/.test(route.request().url()) ? route.continue() : route.abort(),
-  );
   const shown = await renderedSeries(gateway);
 
   await scene.check('the study list shows the study, under its pseudonym', async () => {
@@ -294,10 +237,6 @@ async function windowShown(page: Page): Promise<number[]> {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function browserPath(): string | undefined {
-  return ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 }
 
 const TYPES: Readonly<Record<string, string>> = {
