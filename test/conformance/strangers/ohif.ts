@@ -4,7 +4,7 @@
  * Screenshots go to ISTHMUS_SCREENSHOTS, or to the system's folder for temporary files.
  */
 import assert from 'node:assert/strict';
-import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,8 @@ import { extname, join, normalize } from 'node:path';
 import { until } from '../../peers/ports.ts';
 import type { GatewayProcess } from '../../peers/gateway.ts';
 import { browserMissing, openPage, type Box, type Locator, type Page } from './browser.ts';
-import { openGatewayFor, search, sentStudy, storeByWeb, valueOf } from './hospital.ts';
+import { ctStudy } from '../../phantom/studies.ts';
+import { mustRun, openGatewayFor, search, sentStudy, storeByWeb, valueOf } from './hospital.ts';
 import { correlation, difference, readPicture, type Picture } from './pictures.ts';
 import type { Scene, Suite } from './suite.ts';
 
@@ -32,7 +33,7 @@ export const ohifSuite: Suite = {
     const viewer = await serveViewer(scene, ohif.folder);
     const gateway = await openGatewayFor(scene, {
       settings: `http: { allowedOrigins: ["${viewer.origin}"] }\n`,
-      processing: '\n  - { name: quieter, when: { modality: CT }, run: ct-denoise }',
+      processing: `\n  - { name: quieter, when: { modality: CT, minInstances: ${SLICES} }, run: ct-denoise }`,
     });
     viewer.showArchive(gateway.base);
     await storeByWeb(gateway, sentStudy(scene, { slices: SLICES, size: SIZE }).objects);
@@ -57,7 +58,8 @@ async function look(scene: Scene, page: Page, origin: string, gateway: GatewayPr
   page.on('console', (message) => {
     if (message.type() === 'error' && !/net::ERR_FAILED|fonts\.g/.test(message.text())) faults.push(message.text());
   });
-  const shown = await renderedSeries(gateway);
+  const [study] = await search(gateway.base, 'studies');
+  const shown = await renderedSeries(gateway, valueOf(study, '0020000D'));
 
   await scene.check('the study list shows the study, under its pseudonym', async () => {
     await page.goto(`${origin}/`);
@@ -141,8 +143,50 @@ async function look(scene: Scene, page: Page, origin: string, gateway: GatewayPr
     assert.deepEqual([left.series, right.series], ['original', 'derived']);
     assert.ok(left.correlation > 0.97 && right.correlation > 0.97);
   });
+  await compressed(scene, page, origin, gateway);
   await scene.check('nothing that it asked of the gateway failed, and nothing was complained of', () => {
     assert.deepEqual(faults, []);
+  });
+}
+
+/** One series, each slice in another compression, as dcmtk makes them: the viewer decodes what we send as it is stored. */
+async function compressed(scene: Scene, page: Page, origin: string, gateway: GatewayProcess): Promise<void> {
+  const name = 'slices in JPEG Lossless, JPEG-LS and RLE are decoded, and are those that the gateway renders';
+  const missing = scene.tools.programme('dcmcjpls', 'dcmtk');
+  if (missing !== undefined) {
+    scene.notRun(name, missing);
+    return;
+  }
+  await scene.check(name, async () => {
+    const patient = { name: 'Muster^Max', id: 'KH-8', birthDate: '19700101', sex: 'M' } as const;
+    const { objects } = ctStudy({ patient, slices: 3, size: SIZE, seed: 5 });
+    const packed: Buffer[] = [];
+    for (const [n, programme] of [['dcmcjpeg', '+e1'], ['dcmcjpls'], ['dcmcrle']].entries()) {
+      const [from, to] = [join(scene.folder, `plain-${n}.dcm`), join(scene.folder, `packed-${n}.dcm`)];
+      writeFileSync(from, objects[n] ?? Buffer.alloc(0));
+      await mustRun(programme[0] ?? '', [...programme.slice(1), from, to]);
+      packed.push(readFileSync(to));
+    }
+    await storeByWeb(gateway, packed);
+    const known = await search(gateway.base, 'studies');
+    const study = known.find((one) => valueOf(one, '00201208') === String(packed.length));
+    const shown = await renderedSeries(gateway, valueOf(study, '0020000D'));
+    assert.equal(shown.slices.length, 3);
+    await page.goto(`${origin}/viewer?StudyInstanceUIDs=${shown.studyUID}`);
+    await until('a viewport', async () => (await page.locator('canvas.cornerstone-canvas').count()) === 1, 60_000);
+    await until('a picture', async () => (await pane(page, 0)).deviation > 5, 60_000, 500);
+    const seen = new Map<number, number>();
+    await pointAt(page, 0);
+    for (let n = 0; n < 3; n++) {
+      const match = bestMatch(await settled(page, 0), shown);
+      seen.set(match.slice, match.correlation);
+      await page.mouse.wheel(0, 100);
+      await pause(300);
+    }
+    await page.screenshot({ path: join(screenshots, '6-compressed.png') });
+    scene.note([...seen].map(([slice, alike]) => `slice ${slice}: ${alike.toFixed(4)}`).join(', '));
+    assert.equal(seen.size, 3);
+    assert.ok([...seen.values()].every((alike) => alike > 0.97));
   });
 }
 
@@ -152,10 +196,10 @@ interface Shown {
   readonly slices: readonly { series: 'original' | 'derived'; slice: number; path: string; picture: Picture }[];
 }
 
-/** Every slice of both series as the gateway renders it, in its own window. */
-async function renderedSeries(gateway: GatewayProcess): Promise<Shown> {
-  const instances = await search(gateway.base, 'instances?includefield=PatientID,ImageType,SeriesNumber&limit=100');
-  assert.equal(instances.length, 2 * SLICES);
+/** Every slice of a study's series as the gateway renders it, in its own window. */
+async function renderedSeries(gateway: GatewayProcess, studyUID: string): Promise<Shown> {
+  const query = `StudyInstanceUID=${studyUID}&includefield=PatientID,SeriesNumber&limit=100`;
+  const instances = await search(gateway.base, `instances?${query}`);
   const slices: Shown['slices'][number][] = [];
   for (const instance of instances) {
     const path = `studies/${valueOf(instance, '0020000D')}/series/${valueOf(instance, '0020000E')}/instances/${valueOf(instance, '00080018')}`;
@@ -166,7 +210,7 @@ async function renderedSeries(gateway: GatewayProcess): Promise<Shown> {
       picture: await fetchPicture(gateway, `${path}/rendered`),
     });
   }
-  return { studyUID: valueOf(instances[0], '0020000D'), patientID: valueOf(instances[0], '00100020'), slices };
+  return { studyUID, patientID: valueOf(instances[0], '00100020'), slices };
 }
 
 async function fetchPicture(gateway: GatewayProcess, path: string): Promise<Picture> {
