@@ -18,13 +18,21 @@ import { fileURLToPath } from 'node:url';
 import { instanceOf, instancesOf, storeInstance, type InstanceRow } from '../../../src/archive/instances.ts';
 import { studiesOf } from '../../../src/archive/studies.ts';
 import { readConfig } from '../../../src/config.ts';
-import { cleanBody, planBody } from '../../../src/deidentify/body.ts';
-import { writeFileMeta } from '../../../src/deidentify/file-meta.ts';
-import { asciiValue, type DataSet } from '../../../src/dicom/data-set.ts';
-import type { Deidentified } from '../../../src/dicom/object.ts';
+import { asciiValue } from '../../../src/dicom/data-set.ts';
+import type { Deidentified, Head } from '../../../src/dicom/object.ts';
 import { readHead, readObject } from '../../../src/dicom/part10.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../../../src/dicom/transfer-syntax.ts';
-import { copyElements, openSink, sinkBytes, writeHeader } from '../../../src/dicom/writer.ts';
+import {
+  copyElements,
+  openSink,
+  sinkBytes,
+  swapWords,
+  writeBytes,
+  writeElement,
+  writeHeader,
+  writeNumbers,
+  writeText,
+} from '../../../src/dicom/writer.ts';
 import { closeGateway, openGateway, type Gateway } from '../../../src/gateway.ts';
 import { openLog } from '../../../src/log.ts';
 import { buildApp, expectNothingOfNothing } from '../../../src/server.ts';
@@ -237,39 +245,44 @@ async function find(origin: string, body: Buffer): Promise<Answer> {
 async function objectOf(bytes: Buffer): Promise<Deidentified> {
   const { head, body } = await readObject(bytes);
   const { dataSet, pixelData, fileMeta } = head;
-  const bits = dataSet.elements.some(({ tag }) => tag === 0x00280100) ? 16 : undefined;
-  const syntax = transferSyntax(head.transferSyntaxUID);
-  const isOurs = fileMeta !== undefined && dataSet.encoding === 'explicit-le' && syntax?.deflated !== true;
+  const isOurs =
+    fileMeta !== undefined &&
+    dataSet.encoding === 'explicit-le' &&
+    transferSyntax(head.transferSyntaxUID)?.deflated !== true;
   const uid = (tag: number): string => asciiValue(dataSet, tag) ?? '';
-  const identity = {
+  return {
     studyInstanceUID: uid(0x0020000d),
     seriesInstanceUID: uid(0x0020000e),
     sopInstanceUID: uid(0x00080018),
     sopClassUID: uid(0x00080016),
+    transferSyntaxUID: isOurs ? head.transferSyntaxUID : EXPLICIT_VR_LITTLE_ENDIAN,
     project: 'tests',
-  };
-  const transferSyntaxUID = isOurs ? head.transferSyntaxUID : EXPLICIT_VR_LITTLE_ENDIAN;
-  return {
-    ...identity,
-    transferSyntaxUID,
-    head: isOurs
-      ? bytes.subarray(0, readHead(bytes).bodyStart)
-      : rewritten(dataSet, { ...identity, transferSyntaxUID }, pixelData),
-    body: isOurs ? body : cleanBody(body, planBody(head, bits)),
+    head: isOurs ? bytes.subarray(0, readHead(bytes).bodyStart) : rewritten(head),
+    body: dataSet.encoding === 'explicit-be' && pixelData?.vr === 'OW' ? turnedRound(body) : body,
     bodyLengthBytes: pixelData?.lengthBytes,
   } as unknown as Deidentified;
 }
 
-function rewritten(
-  dataSet: DataSet,
-  meta: Parameters<typeof writeFileMeta>[1],
-  pixelData: Awaited<ReturnType<typeof readObject>>['head']['pixelData'],
-): Buffer {
+function rewritten({ dataSet, pixelData }: Head): Buffer {
+  const meta = openSink(512);
+  writeElement(meta, 0x00020001, 'OB', Buffer.from([0, 1]));
+  writeText(meta, 0x00020002, 'UI', asciiValue(dataSet, 0x00080016) ?? '');
+  writeText(meta, 0x00020003, 'UI', asciiValue(dataSet, 0x00080018) ?? '');
+  writeText(meta, 0x00020010, 'UI', EXPLICIT_VR_LITTLE_ENDIAN);
+  writeText(meta, 0x00020012, 'UI', '2.25.1');
   const sink = openSink(16_384);
-  writeFileMeta(sink, meta);
+  writeBytes(sink, Buffer.concat([Buffer.alloc(128), Buffer.from('DICM')]));
+  writeNumbers(sink, 0x00020000, 'UL', [meta.length]);
+  writeBytes(sink, sinkBytes(meta));
   copyElements(sink, dataSet);
   if (pixelData !== undefined) writeHeader(sink, pixelData.tag, pixelData.vr, pixelData.lengthBytes ?? 0xffffffff);
   return Buffer.from(sinkBytes(sink));
+}
+
+async function* turnedRound(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  yield swapWords(Buffer.concat(chunks), 2);
 }
 
 if (import.meta.main) {
