@@ -70,7 +70,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   });
   app.get('/metrics', async (request, response) => {
     const caller = authenticate(gateway.config.tokens, credentialsOf(request));
-    if (caller === undefined) response.setHeader('WWW-Authenticate', 'Bearer');
+    if (caller === undefined) response.setHeader('WWW-Authenticate', 'Bearer realm="isthmus"');
     if (caller?.roles.has('radiology-it') !== true) {
       sendText(response, caller === undefined ? 401 : 403, 'the role radiology-it is needed\n');
       return;
@@ -129,6 +129,7 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.timeout = IDLE_TIMEOUT_MS;
   server.maxConnections = MAX_CONNECTIONS;
+  expectNothingOfNothing(server);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(config.port, config.host, () => {
@@ -154,6 +155,14 @@ function sendText(response: Response, status: number, text: string, contentType 
   response.setHeader('Content-Type', contentType);
   response.setHeader('Cache-Control', 'no-store');
   response.end(text);
+}
+
+/** Some clients send an empty Expect to keep theirs from asking for 100: it names no expectation (RFC 9110 10.1.1), yet Node answers 417. */
+export function expectNothingOfNothing(server: Server): void {
+  server.on('checkExpectation', (request, response) => {
+    if (request.headers.expect?.trim() === '') server.emit('request', request, response);
+    else response.writeHead(417, { Connection: 'close' }).end();
+  });
 }
 
 interface Metrics {

@@ -71,7 +71,7 @@ export function consoleRouter(): Router {
 function callerOf(gateway: Gateway, request: Request, response: Response): Caller | undefined {
   const caller = authenticate(gateway.config.tokens, credentialsOf(request));
   if (caller === undefined) {
-    response.setHeader('WWW-Authenticate', 'Bearer');
+    response.setHeader('WWW-Authenticate', 'Bearer realm="isthmus"');
     sendJson(response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
   }
   return caller;

@@ -257,7 +257,7 @@ async function answerRequest(
     const { config } = gateway;
     const caller = authenticate(config.tokens, credentialsOf(request));
     if (caller === undefined) {
-      response.setHeader('WWW-Authenticate', 'Bearer');
+      response.setHeader('WWW-Authenticate', 'Bearer realm="isthmus"');
       sendReport(request, response, 401, { reason: 'NotAuthenticated', message: 'a bearer token is needed' });
       return;
     }

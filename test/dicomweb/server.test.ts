@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { get } from 'node:https';
+import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +50,8 @@ test('SERVER-3: unknown paths are 404 without repeating them', async () => {
 test('SERVER-4: a request under a foreign host name is not taken for a local caller', async () => {
   const response = await agent(door).get('/dicom-web/studies').set('Host', 'evil.example');
   assert.equal(response.status, 401);
-  assert.equal(response.headers['www-authenticate'], 'Bearer');
+  // RFC 6750 3: a challenge has at least one parameter; clients stumble over one without.
+  assert.equal(response.headers['www-authenticate'], 'Bearer realm="isthmus"');
 });
 
 test('SERVER-5: with key and certificate the same application speaks TLS', { skip: withoutOpenssl() }, async (t) => {
@@ -77,4 +79,16 @@ test('SERVER-5: with key and certificate the same application speaks TLS', { ski
     get(options, (response) => resolve(response.resume().statusCode)).on('error', reject);
   });
   assert.equal(status, 200);
+});
+
+test('RFC9110-10.1.1: an empty Expect header asks for nothing; one that cannot be met is refused', async () => {
+  const ask = async (expectation: string): Promise<string> => {
+    const socket = connect(door.port, '127.0.0.1');
+    socket.end(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: ${expectation}\r\nConnection: close\r\n\r\n`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString('latin1').split('\r\n')[0] ?? '';
+  };
+  assert.match(await ask(''), / 200 /);
+  assert.match(await ask('a-miracle'), / 417 /);
 });

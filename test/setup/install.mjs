@@ -1,5 +1,6 @@
 // Installs what the project needs before anything else runs, on whatever Node npm was started with: plain JavaScript, no dependency.
 //   node test/setup/install.mjs                packages for tests, and on Debian as root the tests' peers (dcmtk, Orthanc ...)
+//   node test/setup/install.mjs --conformance  the same, and what strangers' suites need besides
 //   node test/setup/install.mjs --production   only what `npm start` and `npm run demo` need
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -18,6 +19,8 @@ const PEERS = [
   'python3-numpy',
   'python3-pil',
   'openssl',
+  // A browser and a Python of their own: for `npm run conformance` alone.
+  ...(process.argv.includes('--conformance') ? ['chromium', 'python3-venv'] : []),
 ];
 
 installPackages();

@@ -1,0 +1,42 @@
+/** What is seen on a screen beside what the gateway renders: grey values on a common grid, and how much alike they are. */
+import sharp from 'sharp';
+
+/** Side of the grid: that of the phantom, so that its noise remains. */
+const GRID = 192;
+
+export interface Picture {
+  readonly grey: Float64Array;
+  readonly mean: number;
+  readonly deviation: number;
+}
+
+/** The square in the middle of the image, where a viewer fits a square slice. */
+export async function readPicture(encoded: Buffer): Promise<Picture> {
+  const image = sharp(encoded);
+  const { width, height } = await image.metadata();
+  const side = Math.min(width, height);
+  const { data } = await image
+    .extract({ left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), width: side, height: side })
+    .resize(GRID, GRID, { fit: 'fill' })
+    .removeAlpha()
+    .toColourspace('b-w')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const grey = Float64Array.from(data);
+  const mean = grey.reduce((sum, value) => sum + value, 0) / grey.length;
+  const deviation = Math.sqrt(grey.reduce((sum, value) => sum + (value - mean) ** 2, 0) / grey.length);
+  return { grey, mean, deviation };
+}
+
+/** Pearson's coefficient: 1 is the same picture, but for brightness and contrast. */
+export function correlation(a: Picture, b: Picture): number {
+  if (a.deviation === 0 || b.deviation === 0) return 0;
+  let sum = 0;
+  for (let n = 0; n < a.grey.length; n++) sum += ((a.grey[n] ?? 0) - a.mean) * ((b.grey[n] ?? 0) - b.mean);
+  return sum / a.grey.length / (a.deviation * b.deviation);
+}
+
+/** Mean difference of grey values, 0 to 255. */
+export function difference(a: Picture, b: Picture): number {
+  return a.grey.reduce((sum, value, n) => sum + Math.abs(value - (b.grey[n] ?? 0)), 0) / a.grey.length;
+}
