@@ -46,29 +46,40 @@ export function openDatabase(file: string): Database {
     statements.set(sql, statement);
     return statement;
   };
+  // Every change of this makes SQLite compile all statements anew, so it stays as the last commit wanted it.
+  let synced = true;
+  const syncCommits = (wanted: boolean): void => {
+    if (synced === wanted) return;
+    // NORMAL leaves out just the synchronisation of the WAL at commit (sqlite.org/pragma.html#pragma_synchronous).
+    connection.pragma(`synchronous = ${wanted ? 'FULL' : 'NORMAL'}`);
+    synced = wanted;
+  };
+  const statement = (sql: string): Sqlite.Statement => {
+    const prepared = prepare(sql);
+    // By itself it is a transaction of its own.
+    if (!prepared.readonly && !connection.inTransaction) syncCommits(true);
+    return prepared;
+  };
+  const begin = <T>(work: () => T): T => connection.transaction(work).immediate();
   // Read-only is enough for fdatasync; the WAL file lives as long as its connection.
   let wal: Promise<FileHandle> | undefined;
   return {
     run(sql, ...values) {
-      const { changes, lastInsertRowid } = prepare(sql).run(...values);
+      const { changes, lastInsertRowid } = statement(sql).run(...values);
       return { changes, lastId: Number(lastInsertRowid) };
     },
-    get: (sql, ...values) => prepare(sql).get(...values) as Row | undefined,
-    all: (sql, ...values) => prepare(sql).all(...values) as Row[],
-    iterate: (sql, ...values) => prepare(sql).iterate(...values) as IterableIterator<Row>,
+    get: (sql, ...values) => statement(sql).get(...values) as Row | undefined,
+    all: (sql, ...values) => statement(sql).all(...values) as Row[],
+    iterate: (sql, ...values) => statement(sql).iterate(...values) as IterableIterator<Row>,
     transaction(work) {
       if (connection.inTransaction) return work();
-      return connection.transaction(work).immediate();
+      syncCommits(true);
+      return begin(work);
     },
     transactionUnsynced(work) {
       if (connection.inTransaction) throw new Error('a transaction inside another is synchronised with that one');
-      // NORMAL leaves out just the synchronisation of the WAL at commit (sqlite.org/pragma.html#pragma_synchronous).
-      prepare('PRAGMA synchronous = NORMAL').run();
-      try {
-        return connection.transaction(work).immediate();
-      } finally {
-        prepare('PRAGMA synchronous = FULL').run();
-      }
+      syncCommits(false);
+      return begin(work);
     },
     async synchronise() {
       if (connection.memory) return;
