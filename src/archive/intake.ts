@@ -299,7 +299,8 @@ async function place(archive: Archive, planned: readonly Planned[], storedAt: Da
 
 function growingPack(database: Database, studyInstanceUID: string, packBytes: number): Pack | undefined {
   const row = database.get(
-    'SELECT id, path, length FROM pack WHERE study_uid = ? AND whole = 0 AND dying = 0 AND length > 0 AND length <= ? ORDER BY number DESC LIMIT 1',
+    `SELECT id, path, length FROM pack WHERE study_uid = (SELECT ?) AND whole = 0 AND dying = 0 AND length > 0 AND length <= (SELECT ?)
+     ORDER BY number DESC LIMIT 1`,
     studyInstanceUID,
     packBytes,
   );
