@@ -26,6 +26,8 @@ export interface Database {
   synchronise(): Promise<void>;
   /** Empties the write-ahead log: what was deleted before is in no file any more. */
   truncateLog(): void;
+  /** Called after each transaction; there is one listener. */
+  afterCommit(listener: () => void): void;
   close(): void;
 }
 
@@ -63,7 +65,12 @@ export function openDatabase(file: string): Database {
     if (!prepared.readonly && !connection.inTransaction) syncCommits(true);
     return prepared;
   };
-  const begin = <T>(work: () => T): T => connection.transaction(work).immediate();
+  let committed = (): void => undefined;
+  const begin = <T>(work: () => T): T => {
+    const result = connection.transaction(work).immediate();
+    committed();
+    return result;
+  };
   // Read-only is enough for fdatasync; the WAL file lives as long as its connection.
   let wal: Promise<FileHandle> | undefined;
   return {
@@ -90,6 +97,9 @@ export function openDatabase(file: string): Database {
       await (await wal).datasync();
     },
     truncateLog: () => void connection.pragma('wal_checkpoint(TRUNCATE)'),
+    afterCommit(listener) {
+      committed = listener;
+    },
     close() {
       connection.close();
       void wal?.then((handle) => handle.close());
