@@ -60,14 +60,6 @@ test('what is committed is copied without anybody asking, and all of it when it 
   assert.equal(copiedRows(file), 128);
 });
 
-test('when nobody writes any more the log gives its space back', async (t) => {
-  const { database, file } = openChecked(t);
-  for (let written = 0; written < 64; written++) write(database, 32_000);
-  assert.ok(statSync(`${file}-wal`).size > 2 ** 20);
-  await until('the log to be empty', () => statSync(`${file}-wal`).size === 0, 60_000);
-  assert.equal(database.get('SELECT count(*) AS words FROM word')?.['words'], 64);
-});
-
 test('without its thread SQLite does it by itself', async (t) => {
   const { database, errors } = openChecked(t, tmpdir());
   const limit = (): unknown => Object.values(database.get('PRAGMA wal_autocheckpoint') ?? {})[0];
