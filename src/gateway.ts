@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeArchive, openArchive, type Archive } from './archive/archive.ts';
 import { MIGRATE_AUDIT, type Audit } from './audit.ts';
+import { startCheckpoints, stopCheckpoints, type Checkpoints } from './checkpoints/checkpoints.ts';
 import { openPictureCache, type PictureCache } from './codecs/picture-cache.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import type { Config } from './config.ts';
@@ -24,6 +25,7 @@ export interface Gateway {
   readonly config: Config;
   readonly log: Log;
   readonly database: Database;
+  readonly checkpoints: Checkpoints;
   readonly archive: Archive;
   readonly wall: Wall;
   readonly profiles: ReadonlyMap<string, CompiledProfile>;
@@ -148,6 +150,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       config,
       log,
       database,
+      checkpoints: startCheckpoints(database, databaseFile(config), log),
       archive,
       wall,
       profiles,
@@ -183,10 +186,14 @@ export function lockDataFolder(dataFolder: string): FolderLock {
   return lock;
 }
 
+function databaseFile(config: Config): string {
+  return join(config.dataFolder, 'isthmus.sqlite');
+}
+
 /** Database and wall alone: what de-identifying needs, beside a running gateway too. @throws Refusal BadConfiguration */
 export function openCrosswalk(config: Config): { database: Database; wall: Wall } {
   mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
-  const database = openDatabase(join(config.dataFolder, 'isthmus.sqlite'));
+  const database = openDatabase(databaseFile(config));
   try {
     return { database, wall: openWall(database, config.crosswalkKey) };
   } catch (error) {
@@ -200,6 +207,7 @@ export async function closeGateway(gateway: Gateway): Promise<void> {
   await closePool(gateway.pool);
   await closeCodecs(gateway.codecs);
   await closeArchive(gateway.archive);
+  await stopCheckpoints(gateway.checkpoints);
   gateway.database.close();
   gateway.lock.release();
 }

@@ -14,7 +14,7 @@ const files = globSync('**/*.ts', { cwd: src })
 const FLOORS: readonly (readonly string[])[] = [
   ['dicom'],
   ['log', 'database', 'routing', 'access'],
-  ['config', 'matching'],
+  ['config', 'matching', 'checkpoints'],
   ['derived', 'pipelines', 'codecs', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
   ['delivery'],
   ['gateway'],

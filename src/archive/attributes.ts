@@ -23,14 +23,18 @@ export interface LevelAttributes {
   readonly returned: Readonly<Record<string, string>>;
   /** Kept for includefield. */
   readonly further: readonly string[];
+  /** Both. */
+  readonly keys: readonly string[];
 }
 
 const keys = (...keywords: string[]): string[] => keywords.map((keyword) => tagKey(tag(keyword)));
-const withVr = (vrs: Record<string, string>): Record<string, string> =>
-  Object.fromEntries(Object.entries(vrs).map(([keyword, vr]) => [tagKey(tag(keyword)), vr]));
+const levelAttributes = (vrs: Record<string, string>, further: string[]): LevelAttributes => {
+  const returned = Object.fromEntries(Object.entries(vrs).map(([keyword, vr]) => [tagKey(tag(keyword)), vr]));
+  return { returned, further, keys: [...Object.keys(returned), ...further] };
+};
 
-export const STUDY_ATTRIBUTES: LevelAttributes = {
-  returned: withVr({
+export const STUDY_ATTRIBUTES = levelAttributes(
+  {
     StudyDate: 'DA',
     StudyTime: 'TM',
     AccessionNumber: 'SH',
@@ -41,8 +45,8 @@ export const STUDY_ATTRIBUTES: LevelAttributes = {
     PatientSex: 'CS',
     StudyInstanceUID: 'UI',
     StudyID: 'SH',
-  }),
-  further: keys(
+  },
+  keys(
     'TimezoneOffsetFromUTC',
     'InstitutionName',
     'StudyDescription',
@@ -71,10 +75,10 @@ export const STUDY_ATTRIBUTES: LevelAttributes = {
     'ClinicalTrialTimePointID',
     'RequestedProcedureDescription',
   ),
-};
+);
 
-export const SERIES_ATTRIBUTES: LevelAttributes = {
-  returned: withVr({
+export const SERIES_ATTRIBUTES = levelAttributes(
+  {
     Modality: 'CS',
     SeriesDescription: 'LO',
     SeriesInstanceUID: 'UI',
@@ -82,8 +86,8 @@ export const SERIES_ATTRIBUTES: LevelAttributes = {
     PerformedProcedureStepStartDate: 'DA',
     PerformedProcedureStepStartTime: 'TM',
     RequestAttributesSequence: 'SQ',
-  }),
-  further: keys(
+  },
+  keys(
     'SeriesDate',
     'SeriesTime',
     'Manufacturer',
@@ -104,12 +108,16 @@ export const SERIES_ATTRIBUTES: LevelAttributes = {
     'PerformedProcedureStepDescription',
     'PerformedProtocolCodeSequence',
   ),
-};
+);
 
 /** The part of an object that describes its study or series; absent attributes left out. */
 export function levelJson(object: DicomJson, level: LevelAttributes): string {
-  const wanted = new Set([...Object.keys(level.returned), ...level.further]);
-  return formatDicomJsonObject(Object.fromEntries(Object.entries(object).filter(([key]) => wanted.has(key))));
+  const kept: DicomJson = {};
+  for (const key of level.keys) {
+    const element = object[key];
+    if (element !== undefined) kept[key] = element;
+  }
+  return formatDicomJsonObject(kept);
 }
 
 /** What the first instance left empty, later ones may fill; what stands stays. */

@@ -142,8 +142,19 @@ export function inflateMetadata(json: Buffer, dictionary: Buffer): string {
 
 /** What the instances of a series have in common is stored once: the first one's text is the dictionary for all. */
 export function inflateDictionary(stored: Buffer): Buffer {
-  return inflateRawSync(stored);
+  const key = stored.toString('latin1');
+  let dictionary = DICTIONARIES.get(key);
+  if (dictionary === undefined) {
+    dictionary = inflateRawSync(stored);
+    if (DICTIONARIES.size >= MOST_DICTIONARIES) DICTIONARIES.clear();
+    DICTIONARIES.set(key, dictionary);
+  }
+  return dictionary;
 }
+
+/** By what they are inflated from: the instances of a series come one after another. */
+const DICTIONARIES = new Map<string, Buffer>();
+const MOST_DICTIONARIES = 16;
 
 function frameCount(extents: FrameExtents): number {
   return extents.kind === 'native' ? extents.count : extents.kind === 'encapsulated' ? extents.frames.length : 0;

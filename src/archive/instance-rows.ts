@@ -49,7 +49,10 @@ export function instanceOf(
   studyInstanceUID?: string,
   seriesInstanceUID?: string,
 ): InstanceRow | undefined {
-  const row = archive.database.get(`SELECT ${COLUMNS} FROM ${TABLES} WHERE instance.sop_uid = ?`, sopInstanceUID);
+  const row = archive.database.get(
+    `SELECT ${COLUMNS} FROM ${TABLES} WHERE instance.sop_uid = (SELECT ?)`,
+    sopInstanceUID,
+  );
   if (row === undefined) return undefined;
   if (studyInstanceUID !== undefined && row['study_uid'] !== studyInstanceUID) return undefined;
   if (seriesInstanceUID !== undefined && row['series_uid'] !== seriesInstanceUID) return undefined;
@@ -62,10 +65,10 @@ export function instancesOf(
   scope: { studyInstanceUID: string; seriesInstanceUID?: string | undefined },
 ): InstanceRow[] {
   const { studyInstanceUID, seriesInstanceUID } = scope;
-  const inSeries = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = ?';
+  const inSeries = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = (SELECT ?)';
   return archive.database
     .all(
-      `SELECT ${COLUMNS} FROM ${TABLES} WHERE study.study_uid = ? ${inSeries}
+      `SELECT ${COLUMNS} FROM ${TABLES} WHERE study.study_uid = (SELECT ?) ${inSeries}
        ORDER BY series.number, series.series_uid, instance.number, instance.sop_uid`,
       studyInstanceUID,
       ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),

@@ -20,7 +20,7 @@ export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
 export const SPOOL_SUFFIX = '.part';
 
 /** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
-const MOST_HELD_BYTES = 64 * 2 ** 20;
+const MOST_HELD_BYTES = 32 * 2 ** 20;
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;
@@ -182,7 +182,7 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
   // One that cannot be indexed takes nobody with it: the rest is written again as if it had never come.
   while (planned.length > 0) {
     const storedAt = archive.options.now();
-    const placed = place(archive, planned, storedAt);
+    const placed = await place(archive, planned, storedAt);
     const packs = [...new Set(placed.map(({ pack }) => pack))];
     // Who replaces somebody must be safe before the other leaves the index.
     const inOrder = planned.some(({ replaces }) => replaces !== undefined);
@@ -201,18 +201,26 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
       continue;
     }
     // Otherwise bytes and rows reach the disk side by side; `openArchive` mends what a power cut leaves of that.
-    try {
-      await Promise.all([inOrder ? undefined : syncPacks(archive, packs), archive.database.synchronise()]);
-    } catch (error) {
-      archive.intake.failure = error;
-      throw error;
-    }
+    await orFail(
+      archive,
+      Promise.all([inOrder ? undefined : syncPacks(archive, packs), archive.database.synchronise()]),
+    );
     archive.intake.durableChange = change;
     await closeIdleGrowing(archive.packs);
     placed.forEach(({ planned: { resolve, replaces } }, at) =>
       resolve({ outcome: replaces === undefined ? 'stored' : 'replaced', studyKey: keys[at] ?? 0 }),
     );
     return;
+  }
+}
+
+/** What the disk did not take may look written: nothing is stored after it. */
+async function orFail(archive: Archive, synchronised: Promise<unknown>): Promise<void> {
+  try {
+    await synchronised;
+  } catch (error) {
+    archive.intake.failure = error;
+    throw error;
   }
 }
 
@@ -263,10 +271,10 @@ async function sameBytes(archive: Archive, stored: InstanceRow, arrival: Arrival
   return true;
 }
 
-/** Gives each arrival its place; new packs get their rows. */
-function place(archive: Archive, planned: readonly Planned[], storedAt: Date): Placed[] {
+/** Gives each arrival its place; the rows of new packs are durable. */
+async function place(archive: Archive, planned: readonly Planned[], storedAt: Date): Promise<Placed[]> {
   const { database, intake, options } = archive;
-  return database.transaction(() => {
+  const placed = database.transactionUnsynced(() => {
     const open = new Map<string, Pack>();
     return planned.map((one) => {
       const { described, content, lengthBytes, crc, derived } = one.arrival;
@@ -285,11 +293,14 @@ function place(archive: Archive, planned: readonly Planned[], storedAt: Date): P
       return { planned: one, header, sequence, pack, offset };
     });
   });
+  if (placed.some(({ pack }) => pack.isNew)) await orFail(archive, database.synchronise());
+  return placed;
 }
 
 function growingPack(database: Database, studyInstanceUID: string, packBytes: number): Pack | undefined {
   const row = database.get(
-    'SELECT id, path, length FROM pack WHERE study_uid = ? AND whole = 0 AND dying = 0 AND length > 0 AND length <= ? ORDER BY number DESC LIMIT 1',
+    `SELECT id, path, length FROM pack WHERE study_uid = (SELECT ?) AND whole = 0 AND dying = 0 AND length > 0 AND length <= (SELECT ?)
+     ORDER BY number DESC LIMIT 1`,
     studyInstanceUID,
     packBytes,
   );

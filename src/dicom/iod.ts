@@ -20,8 +20,9 @@ const nodes = new Map<number, Node>();
 
 /** Read at the first question: only de-identification asks. */
 function readTable(): Table {
-  const file = new URL('./standard/attribute-types-2026b.json', import.meta.url);
-  table ??= JSON.parse(readFileSync(file, 'utf8')) as Table;
+  table ??= JSON.parse(
+    readFileSync(new URL('./standard/attribute-types-2026b.json', import.meta.url), 'utf8'),
+  ) as Table;
   return table;
 }
 

@@ -23,6 +23,8 @@ const MAX_PREAMBLE_BYTES = 65_536;
 /** White space that may follow a boundary (RFC 2046 transport-padding). */
 const MAX_PADDING_BYTES = 256;
 const CRLF = Buffer.from('\r\n');
+/** What a delimiter begins with. */
+const CR = 0x0d;
 const END_OF_HEADERS = Buffer.from('\r\n\r\n');
 
 /**
@@ -161,8 +163,10 @@ async function boundaryLength(scanner: Scanner, at: number): Promise<number | un
 /** How many bytes at the end could be the beginning of the delimiter. */
 function partialDelimiter(buffer: Buffer, delimiter: Buffer): number {
   const longest = Math.min(buffer.length, delimiter.length - 1);
-  for (let keep = longest; keep > 0; keep--) {
-    if (buffer.compare(delimiter, 0, keep, buffer.length - keep) === 0) return keep;
+  let at = buffer.indexOf(CR, buffer.length - longest);
+  for (; at >= 0; at = buffer.indexOf(CR, at + 1)) {
+    const keep = buffer.length - at;
+    if (buffer.compare(delimiter, 0, keep, at) === 0) return keep;
   }
   return 0;
 }

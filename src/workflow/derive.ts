@@ -50,7 +50,8 @@ export function contentKey(gateway: Gateway, studyInstanceUID: string, parameter
     ...(parameters.fixed === undefined ? [] : [parameters.fixed]),
   ];
   for (const name of series) {
-    for (const { sopInstanceUID } of instancesOf(gateway.archive, name)) hash.update(`${sopInstanceUID}\n`);
+    for (const { sopInstanceUID, lengthBytes, crc } of instancesOf(gateway.archive, name))
+      hash.update(`${sopInstanceUID} ${lengthBytes} ${crc}\n`);
     hash.update('--\n');
   }
   const graphs = Object.values(gateway.pool.cards.get(poolName(parameters.pipeline))?.graphs ?? {}).map(

@@ -9,17 +9,19 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openCtMaker, type CtMaker } from './ct.ts';
 import { measure } from './process-tree.ts';
-import { sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.ts';
+import { compilerMissing, sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.ts';
 import { countByQido, startFloor, startOurs, startPeer, type Server } from './servers.ts';
 import { headline, summarise, table, type Cell } from './report.ts';
 
 /** Instances that each server gets before anything is timed: both run for days, not for seconds. */
-const WARM_UP = 200;
+const WARM_UP = 500;
 
 interface Kind {
   readonly name: string;
   /** The floor has no DICOM; it is asked only what it can do. */
   readonly floor: boolean;
+  /** C-STORE with TCP_NODELAY at both ends; a peer that does not set it by itself then has a process of its own. */
+  readonly nodelay?: boolean;
   readonly missing?: string | undefined;
   /** Made once for a round: every server gets the same. */
   prepare(maker: CtMaker, count: number): (server: Server) => Promise<{ items: number; sent: Sent }>;
@@ -39,15 +41,21 @@ const KINDS: readonly Kind[] = [
       return async (server) => ({ items: objects.length, sent: await sendByStow(server, objects, plan) });
     },
   })),
-  ...[1, 4].map((clients): Kind => ({
-    name: `cstore-x${clients}`,
+  ...[
+    { clients: 1, nodelay: false },
+    { clients: 4, nodelay: false },
+    { clients: 1, nodelay: true },
+    { clients: 4, nodelay: true },
+  ].map(({ clients, nodelay }): Kind => ({
+    name: `cstore-${nodelay ? 'nodelay-' : ''}x${clients}`,
     floor: false,
-    missing: storescuMissing(),
+    nodelay,
+    missing: storescuMissing() ?? (nodelay ? compilerMissing() : undefined),
     prepare(maker, count) {
       const objects = maker.study(count);
       return async (server) => ({
         items: objects.length,
-        sent: await sendByCStore(server, objects, { clients, perRequest: 1 }),
+        sent: await sendByCStore(server, objects, { clients, perRequest: 1, nodelay }),
       });
     },
   })),
@@ -94,7 +102,12 @@ async function bench(): Promise<number> {
     const peer = await startPeer(folder);
     if (typeof peer === 'string') {
       process.stdout.write(`\n*** NO COMPARISON: ${peer}. Ours and the floor are measured alone. ***\n\n`);
-    } else servers.push(peer);
+    } else {
+      servers.push(peer);
+      const hurried = kinds.some(({ nodelay, missing }) => nodelay === true && missing === undefined);
+      const second = hurried ? await startPeer(folder, true) : undefined;
+      if (typeof second === 'object') servers.push(second);
+    }
     servers.push(await startFloor(folder));
     const cells = await runRounds(servers, kinds, rounds, count);
     const complaints = await checkCounts(servers, cells);
@@ -126,7 +139,7 @@ async function runRounds(servers: readonly Server[], kinds: readonly Kind[], rou
       }
       const run = kind.prepare(maker, count);
       for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
-        if (server.kind === 'bytes' && !kind.floor) continue;
+        if (!takes(server, kind)) continue;
         const usage = await measure(server.pid, () => run(server));
         const { items, sent } = usage.result;
         const cell: Cell = { kind: kind.name, round, server: server.name, items, ...usageOf(usage, items, sent) };
@@ -139,6 +152,12 @@ async function runRounds(servers: readonly Server[], kinds: readonly Kind[], rou
     }
   }
   return cells;
+}
+
+/** Two processes of one peer share its name and never a kind. */
+function takes(server: Server, kind: Kind): boolean {
+  if (server.kind === 'bytes') return kind.floor;
+  return server.nodelay === undefined || server.nodelay === (kind.nodelay ?? false);
 }
 
 function usageOf(
@@ -169,7 +188,8 @@ async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void>
 async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): Promise<string[]> {
   const complaints: string[] = [];
   for (const server of servers.filter(({ kind }) => kind === 'dicomweb')) {
-    const sent = WARM_UP + cells.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), 0);
+    const own = cells.filter((cell) => KINDS.some((kind) => kind.name === cell.kind && takes(server, kind)));
+    const sent = WARM_UP + own.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), 0);
     let shown = 0;
     for (let attempt = 0; attempt < 20 && (shown = await countByQido(server)) !== sent; attempt++) {
       await new Promise((resolve) => setTimeout(resolve, 500));

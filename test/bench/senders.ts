@@ -1,10 +1,14 @@
-/** How instances are sent: STOW-RS over keep-alive connections, C-STORE by Debian's unmodified storescu. Each checks every answer. */
+/**
+ * How instances are sent: STOW-RS over keep-alive connections, C-STORE by Debian's unmodified storescu, or by the same with Nagle's
+ * algorithm switched off from outside. Each checks every answer.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bytesOf, type CtObject } from './ct.ts';
+import { compileShim } from '../peers/orthanc.ts';
 import type { Server } from './servers.ts';
 
 export interface Sent {
@@ -18,6 +22,8 @@ export interface Sent {
 export interface SendPlan {
   readonly clients: number;
   readonly perRequest: number;
+  /** TCP_NODELAY at the sender's end of an association. */
+  readonly nodelay?: boolean;
 }
 
 const BOUNDARY = 'isthmus-bench-boundary';
@@ -96,6 +102,10 @@ export function storescuMissing(): string | undefined {
     : 'storescu is not installed (Debian package dcmtk)';
 }
 
+export function compilerMissing(): string | undefined {
+  return spawnSync('cc', ['--version'], { stdio: 'ignore' }).error === undefined ? undefined : 'there is no C compiler';
+}
+
 /** One association a client, one object after another, as dcmtk does it. */
 export async function sendByCStore(server: Server, objects: readonly CtObject[], plan: SendPlan): Promise<Sent> {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-bench-cstore-'));
@@ -105,19 +115,24 @@ export async function sendByCStore(server: Server, objects: readonly CtObject[],
     objects.forEach((object, n) =>
       writeFileSync(join(folders[n % plan.clients] ?? '', `${String(n).padStart(6, '0')}.dcm`), bytesOf(object)),
     );
+    const shim = plan.nodelay === true ? compileShim(folder, 'nodelay') : undefined;
+    if (plan.nodelay === true && shim === undefined) throw new Error('there is no C compiler for TCP_NODELAY');
     const begin = performance.now();
-    await Promise.all(folders.map((one) => storescu(server, one)));
+    await Promise.all(folders.map((one) => storescu(server, one, shim)));
     return { requestMs: [], firstByteMs: [], wallMs: performance.now() - begin };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function storescu(server: Server, folder: string): Promise<void> {
+function storescu(server: Server, folder: string, shim: string | undefined): Promise<void> {
   const { dimsePort, aeTitle } = server;
   const args = ['-aet', 'BENCH', '-aec', aeTitle, '+sd', '+sp', '*.dcm', '127.0.0.1', String(dimsePort), folder];
   return new Promise((resolve, reject) => {
-    const child = spawn('storescu', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn('storescu', args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...(shim === undefined ? {} : { LD_PRELOAD: shim }) },
+    });
     let complaints = '';
     child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString('latin1')));
     child.once('error', reject);

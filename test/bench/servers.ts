@@ -16,6 +16,8 @@ export interface Server {
   readonly base: string;
   readonly dimsePort: number;
   readonly aeTitle: string;
+  /** Whether its DIMSE connections have TCP_NODELAY set, where kinds are measured with it and without. */
+  readonly nodelay?: boolean;
   stop(): Promise<void>;
 }
 
@@ -43,10 +45,10 @@ export async function startOurs(folder: string): Promise<Server> {
 }
 
 /** @returns why there is none, where there is none */
-export async function startPeer(folder: string): Promise<Server | string> {
+export async function startPeer(folder: string, nodelay = false): Promise<Server | string> {
   const missing = orthancMissing();
   if (missing !== undefined) return missing;
-  const orthanc = await startOrthanc(join(folder, 'orthanc'));
+  const orthanc = await startOrthanc(join(folder, nodelay ? 'orthanc-nodelay' : 'orthanc'), { nodelay });
   const { Version } = (await (await fetch(`${orthanc.base}/system`)).json()) as { Version: string };
   return {
     name: `orthanc-${Version}`,
@@ -56,6 +58,7 @@ export async function startPeer(folder: string): Promise<Server | string> {
     base: `${orthanc.base}/dicom-web`,
     dimsePort: orthanc.dicomPort,
     aeTitle: 'ORTHANC',
+    nodelay,
     stop: () => orthanc.stop(),
   };
 }

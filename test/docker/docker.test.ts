@@ -80,9 +80,14 @@ test('the image runs Node 24, not as root, with the ports and folders that the c
 
 test('command and health check name files that are in the image', () => {
   for (const command of [...valuesOf('CMD'), ...valuesOf('HEALTHCHECK')]) {
-    const [, file = ''] = /"node", "([^"]+)"/.exec(command) ?? [];
+    const [, file = ''] = /"node",(?: "--[^"]+",)* "([^"]+)"/.exec(command) ?? [];
     assert.ok(existsSync(join(ROOT, file)) && !isIgnored(file), command);
   }
+});
+
+test('the image starts the gateway as `npm start` does', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
+  assert.deepEqual(valuesOf('CMD'), [JSON.stringify(scripts.start.split(' ')).replaceAll(',', ', ')]);
 });
 
 test('compose: mounts, ports and variables agree with image and configuration; nothing but loopback is published', () => {

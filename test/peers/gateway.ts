@@ -1,6 +1,6 @@
 /** The real gateway as a process of its own (`isthmus serve`), with a configuration folder made for the occasion. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { cpSync, createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, until } from './ports.ts';
@@ -45,7 +45,7 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
   writeFileSync(join(config, 'rules.yaml'), setup.rules);
   const httpPort = await freePort(setup.httpPort);
   const dimsePort = await freePort(setup.dimsePort);
-  const child = spawn(process.execPath, [join(root, 'src', 'main.ts'), 'serve'], {
+  const child = spawn(process.execPath, [...startFlags(), join(root, 'src', 'main.ts'), 'serve'], {
     stdio: setup.log === 'terminal' ? ['ignore', 'inherit', 'inherit'] : ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
@@ -88,4 +88,10 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
       await ended;
     },
   };
+}
+
+/** Node's own flags, as `npm start` gives them. */
+function startFlags(): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } };
+  return scripts.start.split(' ').filter((word) => word.startsWith('--'));
 }

@@ -28,6 +28,8 @@ export interface OrthancOptions {
   readonly modalities?: Readonly<Record<string, { aet: string; port: number }>>;
   /** DICOMweb servers that Orthanc can STOW to, by name. */
   readonly servers?: Readonly<Record<string, string>>;
+  /** TCP_NODELAY on its connections, which it has no setting for (needs a C compiler). */
+  readonly nodelay?: boolean;
 }
 
 export async function startOrthanc(folder: string, options: OrthancOptions = {}): Promise<Orthanc> {
@@ -61,10 +63,14 @@ export async function startOrthanc(folder: string, options: OrthancOptions = {})
   };
   writeFileSync(join(folder, 'orthanc.json'), JSON.stringify(configuration));
   const log = openSync(join(folder, 'log'), 'a');
-  const shim = loopbackShim(folder);
+  const shims = [
+    compileShim(folder, 'loopback-bind'),
+    options.nodelay === true ? compileShim(folder, 'nodelay') : undefined,
+  ];
+  const preload = shims.filter((shim) => shim !== undefined).join(':');
   const child = spawn('/usr/sbin/Orthanc', [join(folder, 'orthanc.json')], {
     stdio: ['ignore', log, log],
-    env: { ...process.env, ...(shim === undefined ? {} : { LD_PRELOAD: shim }) },
+    env: { ...process.env, ...(preload === '' ? {} : { LD_PRELOAD: preload }) },
   });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const base = `http://127.0.0.1:${httpPort}`;
@@ -89,8 +95,9 @@ export async function startOrthanc(folder: string, options: OrthancOptions = {})
   };
 }
 
-function loopbackShim(folder: string): string | undefined {
-  const library = join(folder, 'loopback-bind.so');
-  const compiled = spawnSync('cc', ['-shared', '-fPIC', '-O2', '-o', library, join(here, 'loopback-bind.c'), '-ldl']);
+/** Of the sources beside this file; undefined where there is no C compiler. */
+export function compileShim(folder: string, name: 'loopback-bind' | 'nodelay'): string | undefined {
+  const library = join(folder, `${name}.so`);
+  const compiled = spawnSync('cc', ['-shared', '-fPIC', '-O2', '-o', library, join(here, `${name}.c`), '-ldl']);
   return compiled.status === 0 ? library : undefined;
 }

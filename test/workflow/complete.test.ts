@@ -82,6 +82,19 @@ test('a late instance opens the study again and its work is new; the same instan
   assert.equal(workItemsOf(gateway.workItems, study).length, 2);
 });
 
+test('other bytes under the same UIDs are new work', async (t) => {
+  const opened = await openInFolder(t);
+  const { gateway } = opened;
+  const study = await takeStudy(opened, ct());
+  wait(opened);
+  completeStudies(gateway);
+  // As `duplicates: overwrite` leaves it.
+  gateway.database.run('UPDATE instance SET crc = crc + 1 WHERE number = 1');
+  gateway.database.run("UPDATE study_clock SET state = 'open'");
+  completeStudies(gateway);
+  assert.equal(workItemsOf(gateway.workItems, study).length, 2);
+});
+
 test('a derived series neither opens its study nor starts work', async (t) => {
   const opened = await openInFolder(t);
   const study = await takeStudy(opened, ct());

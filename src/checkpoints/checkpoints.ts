@@ -1,0 +1,53 @@
+/**
+ * Copies what has been committed from SQLite's write-ahead log into the database, in a thread with a connection of its own. Left to
+ * itself SQLite does it within the commit that fills the log, and everybody waits for the disk.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Database } from '../database.ts';
+import type { Log } from '../log.ts';
+
+export interface Checkpoints {
+  /** Begun when there is something to copy. */
+  thread: Worker | undefined;
+}
+
+/** Of some 25 pages each when instances arrive. */
+const COMMITS_A_COPY = 64;
+/** What SQLite itself does when the thread does not keep up, or one transaction writes this much: 64 MiB. */
+const MOST_LOG_PAGES = 16_384;
+const USUAL_LOG_PAGES = 1000;
+
+export function startCheckpoints(database: Database, file: string, log: Log): Checkpoints {
+  const checkpoints: Checkpoints = { thread: undefined };
+  let commits = 0;
+  let copying = false;
+  database.get(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
+  database.afterCommit(() => {
+    if (++commits < COMMITS_A_COPY || copying) return;
+    commits = 0;
+    copying = true;
+    checkpoints.thread ??= startThread();
+    checkpoints.thread.postMessage('copy');
+  });
+  const startThread = (): Worker => {
+    const thread = new Worker(new URL('./worker.ts', import.meta.url), { workerData: file, name: 'checkpoints' });
+    thread.unref();
+    thread.on('message', () => (copying = false));
+    thread.on('error', (error) => {
+      // `copying` stays: nobody asks a thread that has ended, and SQLite does it as it is used to.
+      log.error('checkpoints', { error: error instanceof Error ? error.name : 'unknown' });
+      database.get(`PRAGMA wal_autocheckpoint = ${USUAL_LOG_PAGES}`);
+    });
+    return thread;
+  };
+  return checkpoints;
+}
+
+/** To be called before the database is closed: the last connection takes the log away. */
+export async function stopCheckpoints({ thread }: Checkpoints): Promise<void> {
+  if (thread === undefined || thread.threadId === -1) return;
+  thread.ref();
+  thread.postMessage('close');
+  await once(thread, 'exit');
+}
