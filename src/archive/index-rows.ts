@@ -20,10 +20,10 @@ import {
   timeOf,
   type LevelAttributes,
 } from './attributes.ts';
-import { enterKeys, forgetKeys } from './attribute-keys.ts';
+import { enterKeys, forgetKeys, forgetName } from './attribute-keys.ts';
 import type { InstanceRow } from './instance-rows.ts';
 import { offsetMinutes } from './moments.ts';
-import { enterName, forgetName } from './names.ts';
+import { enterName } from './names.ts';
 
 /** All that the index says of an instance but where it lies. */
 export interface Described {

@@ -165,4 +165,18 @@ CREATE TABLE high_water (
 );
 INSERT INTO high_water (id, sequence) SELECT 1, coalesce(max(version), 0) FROM study;
 `,
+  // Two trees in place of four: instances have rows here too, and each tree is a page more to write for every one that arrives.
+  `
+CREATE TABLE attribute_key_by_owner (
+  level INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (level, owner, path, value)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO attribute_key_by_owner SELECT level, owner, path, value FROM attribute_key;
+DROP TABLE attribute_key;
+ALTER TABLE attribute_key_by_owner RENAME TO attribute_key;
+CREATE INDEX attribute_key_value ON attribute_key (path, value, owner);
+`,
 ];
