@@ -101,8 +101,19 @@ export function lockFile(file: string): FolderLock | undefined {
   return { release: () => void connection.close() };
 }
 
-/** SQL, statements parted by a semicolon at the end of a line; or what has to be worked out from the rows that are there. */
+/** SQL, statements parted by a semicolon at the end of a line (of a trigger: after its END); or what has to be worked out from the rows that are there. */
 export type MigrationStep = string | ((database: Database) => void);
+
+function statementsOf(step: string): string[] {
+  const statements: string[] = [];
+  for (const part of step.split(/;\s*\n/)) {
+    const before = statements.at(-1);
+    if (before !== undefined && /^\s*CREATE TRIGGER/.test(before) && !/\bEND\s*$/.test(before))
+      statements[statements.length - 1] = `${before};\n${part}`;
+    else if (part.trim() !== '') statements.push(part);
+  }
+  return statements;
+}
 
 /** Brings the tables of one room up to date: each step runs once, in order, ever. */
 export function migrate(database: Database, room: string, steps: readonly MigrationStep[]): void {
@@ -114,7 +125,7 @@ export function migrate(database: Database, room: string, steps: readonly Migrat
     for (const [index, step] of steps.entries()) {
       if (index < done) continue;
       if (typeof step === 'function') step(database);
-      else for (const statement of step.split(/;\s*\n/).filter((part) => part.trim() !== '')) database.run(statement);
+      else for (const statement of statementsOf(step)) database.run(statement);
       database.run('INSERT INTO migration (room, step) VALUES (?, ?)', room, index);
     }
   });

@@ -47,10 +47,7 @@ export const ATTRIBUTE_KEYS: Readonly<Record<Level, readonly (readonly number[])
   instance: paths('AcquisitionDateTime', 'ContentDate'),
 };
 
-const NAME_PATHS = Object.values(ATTRIBUTE_KEYS)
-  .flat()
-  .map(pathName)
-  .filter(isNamePath);
+const NAME_PATHS = Object.values(ATTRIBUTE_KEYS).flat().map(pathName).filter(isNamePath);
 
 /** Of one instance; further private values cannot be matched. */
 const MOST_PRIVATE_VALUES = 256;

@@ -140,6 +140,25 @@ export function matchesStudiesOnly(matches: readonly Match[]): boolean {
   return matches.every((match) => KEYS[pathName(match.path)]?.level === 'study');
 }
 
+/**
+ * The modality that a search can go by: one that studies or series must have, the rest of the keys being dates and times of studies.
+ * Studies of a modality stand in the order of results.
+ */
+export function listedModality(matches: readonly Match[], options: MatchOptions): string | undefined {
+  const others = matches.filter(({ value }) => !isUniversal(value));
+  const found = others.filter(({ path }) => ['00080061', '00080060'].includes(pathName(path)));
+  const [match] = found;
+  if (match === undefined || found.length > 1 || isEmptyValue(match, options) || !/^[^*?\\]{1,64}$/.test(match.value))
+    return undefined;
+  const moments = others.every((one) => one === match || ['00080020', '00080030'].includes(pathName(one.path)));
+  return moments ? match.value.trim() : undefined;
+}
+
+/** Whether dates of studies alone decide. */
+export function matchesDaysOnly(matches: readonly Match[]): boolean {
+  return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === '00080020');
+}
+
 /** The offset that the query's times are in, when it names one. @throws Refusal BadRequest for what is none */
 export function timezoneOf(matches: readonly Match[]): number | undefined {
   const match = matches.find(({ path }) => pathName(path) === TIMEZONE);
@@ -247,7 +266,7 @@ function singleCondition(level: Level, key: Key, match: Match, options: MatchOpt
     // Any one series decides; several modalities are a list of alternatives unless multiple value matching is asked for.
     const any = match.value.split('\\').map((one) => textCondition('other.modality', one));
     return {
-      sql: `study.id IN (SELECT other.study FROM series AS other WHERE ${any.map(({ sql }) => sql).join(' OR ')})`,
+      sql: `EXISTS (SELECT 1 FROM series AS other WHERE other.study = study.id AND (${any.map(({ sql }) => sql).join(' OR ')}))`,
       values: any.flatMap(({ values }) => values),
     };
   }
@@ -330,11 +349,42 @@ function valueCondition(
 /** Leading and trailing blanks do not count (PS3.5 6.2); `*` any characters, `?` one. What stands before the first is looked up. */
 function textCondition(column: string, given: string): Condition {
   const value = given.trim();
-  if (!/[*?]/.test(value)) return { sql: `${column} = ?`, values: [value] };
+  const wild = /[*?]/.test(value);
   const [prefix = ''] = value.split(/[*?]/, 1);
-  const glob: Condition = { sql: `${column} GLOB ?`, values: [globOf(value)] };
-  if (prefix === '') return glob;
-  return all([{ sql: `${column} >= ? AND ${column} < ?`, values: [prefix, `${prefix}\u{10ffff}`] }, glob]);
+  const exact: Condition = { sql: `${column} ${wild ? 'GLOB' : '='} ?`, values: [wild ? globOf(value) : value] };
+  const grams = prefix !== '' && INDEXED.has(column) ? undefined : gramsCondition(column, value);
+  const range = { sql: `${column} >= ? AND ${column} < ?`, values: [prefix, `${prefix}\u{10ffff}`] };
+  return all([...(wild && prefix !== '' ? [range] : []), ...(grams === undefined ? [] : [grams]), exact]);
+}
+
+/** Columns that an index finds by their beginning. */
+const INDEXED: ReadonlySet<string> = new Set(['study.patient_id', 'study.accession_number', 'series.modality']);
+
+/** Columns whose pieces of three characters are indexed. */
+const GRAMS: Readonly<Record<string, { readonly table: string; readonly column: string; readonly owner: string }>> = {
+  'study.patient_id': { table: 'study_gram', column: 'patient_id', owner: 'study.id' },
+  'study.accession_number': { table: 'study_gram', column: 'accession_number', owner: 'study.id' },
+  'study.study_id': { table: 'study_gram', column: 'study_id', owner: 'study.id' },
+  'study.description': { table: 'study_gram', column: 'description', owner: 'study.id' },
+  'series.description': { table: 'series_gram', column: 'description', owner: 'series.id' },
+  'series.body_part': { table: 'series_gram', column: 'body_part', owner: 'series.id' },
+};
+const MOST_GRAMS = 16;
+
+/** Undefined where nothing between wild cards is long enough. What has all pieces may still lack the whole: the text decides. */
+function gramsCondition(column: string, value: string): Condition | undefined {
+  const indexed = GRAMS[column];
+  if (indexed === undefined) return undefined;
+  const pieces = value.split(/[*?]/).flatMap((run) => {
+    const characters = [...run];
+    return characters.slice(2).map((_, at) => characters.slice(at, at + 3).join(''));
+  });
+  if (pieces.length === 0) return undefined;
+  const quoted = [...new Set(pieces)].slice(0, MOST_GRAMS).map((piece) => `"${piece.replaceAll('"', '""')}"`);
+  return {
+    sql: `${indexed.owner} IN (SELECT rowid FROM ${indexed.table} WHERE ${indexed.table} MATCH ?)`,
+    values: [`{${indexed.column}} : (${quoted.join(' AND ')})`],
+  };
 }
 
 /** Lists come with commas (PS3.18 8.3.4.1) or backslashes (PS3.4 C.2.2.2.2). */

@@ -68,7 +68,10 @@ export function nameCondition(column: string, value: string, fuzzy: boolean): Na
 }
 
 function literalCondition(name: string): NameCondition {
-  const grams = [...new Set(literalRuns(name).flatMap(gramsOf))];
+  const whole = wordsOf(name).join('');
+  // A whole component group is one token; the pieces of three are shared by many names.
+  const grams =
+    whole !== '' && !/[*?=]/.test(name) ? [wordToken(whole)] : [...new Set(literalRuns(name).flatMap(gramsOf))];
   const found = 'name.id IN (SELECT rowid FROM name_token WHERE name_token MATCH ?) AND ';
   const prefix = grams.length === 0 ? '' : found;
   const values = grams.length === 0 ? [] : [grams.join(' ')];

@@ -7,7 +7,17 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
-import { conditions, matchesStudiesOnly, timezoneOf, type Condition, type Level, type Match } from './matching.ts';
+import {
+  conditions,
+  listedModality,
+  matchesDaysOnly,
+  matchesStudiesOnly,
+  timezoneOf,
+  type Condition,
+  type Level,
+  type Match,
+} from './matching.ts';
+import { findPage, startCondition, type PageStart } from './page-start.ts';
 
 export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
 
@@ -40,8 +50,11 @@ export interface SearchResult {
 export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
   const { database } = archive;
   const zoned = timezoneOf(query.matches) !== undefined;
-  const statement = searchStatement(query, zoned ? timezonesIn(database) : undefined);
-  const rows = database.all(statement.page, ...statement.values, query.limit, query.offset);
+  const timezones = zoned ? timezonesIn(database) : undefined;
+  const start = startOf(archive, query);
+  if (start === 'behind the end') return { results: [], remaining: 0 };
+  const statement = searchStatement(query, timezones, start);
+  const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
   const results: string[] = [];
   const known: Known = new Map();
@@ -60,8 +73,9 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
 }
 
 export interface SearchStatement {
-  /** Ends in LIMIT ? OFFSET ?. */
+  /** Ends in LIMIT ? OFFSET ?, which come behind `pageValues`. */
   readonly page: string;
+  readonly pageValues: readonly SqlValue[];
   readonly count: string;
   readonly values: readonly SqlValue[];
 }
@@ -99,14 +113,17 @@ const ORDER: Readonly<Record<Level, string>> = {
 };
 
 /** Exported so that a test can look at its query plan. */
-export function searchStatement(query: Query, timezones?: readonly string[]): SearchStatement {
+export function searchStatement(query: Query, timezones?: readonly string[], start?: PageStart): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
+  const listed = studyInstanceUID === undefined ? listedModality(matches, query) : undefined;
+  if (listed !== undefined) return listedStatement(query, listed);
   all.push(...conditions(level, matches, { ...query, timezones }));
-  const where = all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+  const where = whereOf(all);
+  const values = all.flatMap((one) => one.values);
   // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
   const order =
     studyInstanceUID === undefined
@@ -116,21 +133,86 @@ export function searchStatement(query: Query, timezones?: readonly string[]): Se
         : level === 'series'
           ? SERIES_ORDER
           : STUDY_ORDER;
-  const from = (scope.seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
+  const from = (seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
+  const count = countOf(query, from, where);
+  // What a list of keys gives has to be sorted: keys alone first, the rows of the page then.
+  if (level === 'study' && where.includes('IN (SELECT'))
+    return {
+      page: `SELECT ${STUDY_COLUMNS} FROM study WHERE study.id IN
+        (SELECT study.id FROM study ${where} ORDER BY ${order} LIMIT ? OFFSET ?) ORDER BY ${order}`,
+      pageValues: values,
+      count,
+      values,
+    };
+  const paged = start === undefined ? all : [...all, startCondition(start)];
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
-    count: countOf(level, matches, from, where, scope.seriesInstanceUID !== undefined),
-    values: all.flatMap(({ values }) => values),
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${whereOf(paged)} ORDER BY ${order} LIMIT ? OFFSET ?`,
+    pageValues: paged.flatMap((one) => one.values),
+    count,
+    values,
   };
 }
 
-/** What only studies decide is counted by their own numbers. */
-function countOf(level: Level, matches: readonly Match[], from: string, where: string, inSeries: boolean): string {
-  if (level === 'study' || inSeries || !matchesStudiesOnly(matches))
+function whereOf(all: readonly Condition[]): string {
+  return all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+}
+
+/** What only studies decide is counted by their own numbers, what only their dates decide by the days'. */
+function countOf({ level, scope, matches }: Query, from: string, where: string): string {
+  if (scope.studyInstanceUID === undefined && matchesDaysOnly(matches))
+    return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM day ${where.replaceAll('study.study_date', 'day.study_date')}`;
+  if (level === 'study' || scope.seriesInstanceUID !== undefined || !matchesStudiesOnly(matches))
     return `SELECT count(*) AS total FROM ${from} ${where}`;
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
   return `SELECT coalesce(sum(${number}), 0) AS total FROM study ${where}`;
 }
+
+const DAY_UNITS: Readonly<Record<Level, string>> = { study: 'studies', series: 'series', instance: 'instances' };
+
+/** Down from the studies of one modality, which stand in the order of results. */
+function listedStatement(query: Query, modality: string): SearchStatement {
+  const { level, matches } = query;
+  const ofSeries = matches.some(({ path }) => path[0] === tag('Modality'));
+  const all: Condition[] = [
+    { sql: 'study_modality.modality = ?', values: [modality] },
+    ...conditions(
+      level,
+      matches.filter(({ path }) => path[0] !== tag('ModalitiesInStudy')),
+      query,
+    ),
+  ];
+  const listed = (sql: string): string =>
+    sql.replace(/\bstudy\.(study_date|study_time|study_uid)\b/g, 'study_modality.$1');
+  const where = listed(whereOf(all));
+  const from = `study_modality CROSS JOIN ${FROM_STUDIES[level].replace(/^study\b/, 'study ON study.id = study_modality.study')}`;
+  const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
+  const count =
+    level === 'study'
+      ? `SELECT count(*) AS total FROM study_modality ${where}`
+      : ofSeries
+        ? `SELECT count(*) AS total FROM ${from} ${where}`
+        : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
+  const values = all.flatMap((one) => one.values);
+  return {
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level])} LIMIT ? OFFSET ?`,
+    pageValues: values,
+    count,
+    values,
+  };
+}
+
+const FROM_MODALITY = 'study_modality CROSS JOIN study ON study.id = study_modality.study';
+
+/** Pages far into the archive begin at the study that they begin with, not at the first. */
+function startOf(archive: Pick<Archive, 'database'>, query: Query): PageStart | 'behind the end' | undefined {
+  const { level, scope, matches, offset } = query;
+  if (offset < FAR || level === 'study' || scope.studyInstanceUID !== undefined || !matchesDaysOnly(matches))
+    return undefined;
+  const dates = conditions(level, matches, query);
+  return findPage(archive.database, level === 'series' ? 'series' : 'instances', dates, offset);
+}
+
+const FAR = 500;
 
 /** Each offset that a study declares, one look into the index for each. */
 function timezonesIn(database: Archive['database']): string[] {
