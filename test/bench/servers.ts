@@ -16,6 +16,8 @@ export interface Server {
   readonly base: string;
   readonly dimsePort: number;
   readonly aeTitle: string;
+  /** Everything that it keeps. */
+  readonly folder: string;
   stop(): Promise<void>;
 }
 
@@ -36,6 +38,7 @@ export async function startOurs(folder: string): Promise<Server> {
     base: `${gateway.base}/dicom-web`,
     dimsePort: gateway.dimsePort,
     aeTitle: 'ISTHMUS',
+    folder: join(folder, 'ours'),
     async stop() {
       await gateway.stop();
     },
@@ -56,6 +59,7 @@ export async function startPeer(folder: string): Promise<Server | string> {
     base: `${orthanc.base}/dicom-web`,
     dimsePort: orthanc.dicomPort,
     aeTitle: 'ORTHANC',
+    folder: join(folder, 'orthanc'),
     stop: () => orthanc.stop(),
   };
 }
@@ -73,9 +77,10 @@ export async function startFloor(folder: string): Promise<Server> {
     kind: 'bytes',
     pid: child.pid ?? 0,
     stowUrl: `http://127.0.0.1:${port}/`,
-    base: '',
+    base: `http://127.0.0.1:${port}`,
     dimsePort: 0,
     aeTitle: '',
+    folder: data,
     stop() {
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
       child.disconnect();
