@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
 import {
   addInstance,
+  deflateMetadata,
   describe,
   inflateDictionary,
   inflateMetadata,
@@ -278,11 +279,7 @@ function deflateAnew(scratch: Database, objects: readonly TemplateObject[], dict
   for (const [k, { id, series }] of rows.entries()) {
     const dictionary = lettered(dictionaries[Number(series) - 1] ?? '');
     const text = lettered(objects[k]?.described.metadata ?? '');
-    scratch.run(
-      'UPDATE metadata SET json = ? WHERE instance = ?',
-      deflateRawSync(text, { dictionary, level: 3 }),
-      Number(id),
-    );
+    scratch.run('UPDATE metadata SET json = ? WHERE instance = ?', deflateMetadata(text, dictionary), Number(id));
   }
 }
 
