@@ -17,6 +17,7 @@ import {
   type Level,
   type Match,
 } from './matching.ts';
+import { readyResult } from './ready-results.ts';
 import { findPage, startCondition, type PageStart } from './page-start.ts';
 
 export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
@@ -56,11 +57,17 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const statement = searchStatement(query, timezones, start);
   const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
+  const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
   const results: string[] = [];
   const known: Known = new Map();
   let characters = 0;
   for (const row of rows) {
-    const result = formatRow(archive, row, query.level, shape, known);
+    const result =
+      ready === undefined
+        ? formatRow(archive, row, query.level, shape, known)
+        : readyResult(database, { uid: String(row['study_uid']), version: Number(row['study_version']) }, ready, () =>
+            formatRow(archive, row, query.level, shape, known),
+          );
     characters += result.length;
     if (characters > (query.mostCharacters ?? Infinity))
       throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
@@ -81,7 +88,7 @@ export interface SearchStatement {
 }
 
 const STUDY_COLUMNS = `study.study_uid AS study_uid, study.modalities AS modalities, study.series_count AS series_count,
-  study.instance_count AS study_instances, study.json AS study_json`;
+  study.instance_count AS study_instances, study.version AS study_version, study.json AS study_json`;
 const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.instance_count AS series_instances,
   series.json AS series_json`;
 const INSTANCE_COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
@@ -236,6 +243,13 @@ interface Shape {
   readonly private: ReadonlyMap<number, string>;
 }
 
+/** Of a study's result. */
+function formOf({ included }: Shape): string {
+  return included === 'all'
+    ? included
+    : JSON.stringify([...included].filter(([at]) => !(at in STUDY_ATTRIBUTES.returned)));
+}
+
 function shapeOf({ level, scope, matches, includeFields, creators }: Query): Shape {
   const study = level === 'study' || scope.studyInstanceUID === undefined;
   const series = level === 'series' || (level === 'instance' && scope.seriesInstanceUID === undefined);
@@ -353,11 +367,10 @@ function include(shown: DicomJson, level: Level, from: () => DicomJson, included
     for (const [at, element] of Object.entries(from())) shown[at] ??= element;
     return;
   }
-  if (included.size === 0) return;
-  const all = from();
+  let all: DicomJson | undefined;
   for (const [at, below] of included) {
-    const element = all[at];
     if (shown[at] !== undefined && Object.keys(shown[at]).length > 1) continue;
+    const element = (all ??= from())[at];
     if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
     else if (shown[at] === undefined && belongsTo(level, at)) addEmpty(shown, at);
   }
