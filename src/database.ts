@@ -26,6 +26,8 @@ export interface Database {
   close(): void;
 }
 
+const MOST_LOG_BYTES = 64 * 2 ** 20;
+
 /** Opens or creates the database. `file` may be ':memory:' for a throw-away one. */
 export function openDatabase(file: string): Database {
   // SQLite gives its WAL the mode of the database: made here, for this user alone.
@@ -37,6 +39,9 @@ export function openDatabase(file: string): Database {
   connection.pragma('busy_timeout = 5000');
   // What is deleted is overwritten in the file: an erased person must not be found in a page's slack. Costs nothing that can be measured.
   connection.pragma('secure_delete = ON');
+  // What one large transaction made of the log is given back; the database itself reuses what deletions leave free. No statistics are
+  // collected: how a query runs follows from the tables alone, and does not change with what is stored.
+  connection.pragma(`journal_size_limit = ${MOST_LOG_BYTES}`);
   const statements = new Map<string, Sqlite.Statement>();
   const prepare = (sql: string): Sqlite.Statement => {
     const known = statements.get(sql);

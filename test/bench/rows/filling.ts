@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { openCtMaker, type CtObject } from '../ct.ts';
 import { cpuMs, untilIdle } from '../process-tree.ts';
-import { openClient } from '../requests.ts';
+import { openClient, type Client } from '../requests.ts';
 import { sendByStow } from '../senders.ts';
 import type { Server } from '../servers.ts';
 
@@ -41,20 +41,30 @@ export async function fillServers(servers: readonly Server[]): Promise<Map<Serve
   const held = new Map<Server, Holdings>();
   for (const server of servers) {
     process.stderr.write(`filling ${server.name} with ${SMALL_STUDIES * STUDY_INSTANCES} instances\n`);
+    const before = await studiesOf(server);
     const ctOnDisk = await onDisk(server, ct, async () => {
       await sendByStow(server, ct, { clients: 2, perRequest: 10 });
     });
+    const [heldCt] = await learn(server, before);
+    before.add(heldCt?.studyInstanceUID ?? '');
     const objects = small.flat();
     let wallMs = 0;
-    const before = cpuMs(server.pid);
+    const cpuBefore = cpuMs(server.pid);
     const smallOnDisk = await onDisk(server, objects, async () => {
       wallMs = (await sendByStow(server, objects, { clients: 4, perRequest: 100 })).wallMs;
     });
+    const smallCpuMs = (cpuMs(server.pid) - cpuBefore) / objects.length;
+    const heldSmall = await learn(server, before);
+    const shown = heldSmall.flatMap(({ series }) => series).reduce((sum, { instances }) => sum + instances, 0);
+    if (heldCt === undefined || shown !== objects.length)
+      throw new Error(`${server.name} shows ${shown} of the ${objects.length} instances that it was filled with`);
     held.set(server, {
-      ...(await learn(server)),
+      small: heldSmall,
+      ct: heldCt,
+      ctInstances: await instancesIn(server, heldCt),
       ctOnDisk,
       smallOnDisk,
-      smallCpuMs: (cpuMs(server.pid) - before) / objects.length,
+      smallCpuMs,
       smallRate: (1000 * objects.length) / wallMs,
     });
   }
@@ -84,49 +94,55 @@ async function onDisk(server: Server, objects: readonly CtObject[], send: () => 
 
 type DicomJson = Record<string, { Value?: unknown[] } | undefined>;
 
-async function learn(server: Server): Promise<Pick<Holdings, 'small' | 'ct' | 'ctInstances'>> {
+async function learn(server: Server, before: ReadonlySet<string>): Promise<Held[]> {
   const client = openClient();
-  const ask = async (path: string): Promise<DicomJson[]> => {
-    const { body } = await client.get(server.base + path, { Accept: 'application/dicom+json' }, true);
-    return body.length === 0 ? [] : (JSON.parse(body.toString('utf8')) as DicomJson[]);
-  };
-  const value = (object: DicomJson, key: string): string => String(object[key]?.Value?.[0] ?? '');
-  const studies: DicomJson[] = [];
-  for (
-    let page = await ask('/studies?limit=100');
-    page.length > 0;
-    page = await ask(`/studies?limit=100&offset=${studies.length}`)
-  )
-    studies.push(...page);
-  const held: (Held & { readonly instances: number; readonly rows: number })[] = [];
-  for (const study of studies) {
-    const studyInstanceUID = value(study, '0020000D');
-    const counted: { seriesInstanceUID: string; instances: number }[] = [];
-    let rows = 0;
-    for (const one of await ask(`/studies/${studyInstanceUID}/series`)) {
-      const seriesInstanceUID = value(one, '0020000E');
-      const instances = await ask(`/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances`);
-      counted.push({ seriesInstanceUID, instances: instances.length });
-      rows = Number(instances[0]?.['00280010']?.Value?.[0] ?? 0);
-    }
-    const series = counted.sort((a, b) => b.instances - a.instances);
+  const held: Held[] = [];
+  for (const studyInstanceUID of await studiesOf(server)) {
+    if (before.has(studyInstanceUID)) continue;
+    const [study] = await ask(client, server, `/studies?StudyInstanceUID=${studyInstanceUID}`);
+    const series = await ask(client, server, `/studies/${studyInstanceUID}/series?includefield=00201209`);
     held.push({
       studyInstanceUID,
       patientID: value(study, '00100020'),
       studyDate: value(study, '00080020'),
-      series,
-      instances: series.reduce((sum, one) => sum + one.instances, 0),
-      rows,
+      series: series
+        .map((one) => ({ seriesInstanceUID: value(one, '0020000E'), instances: Number(value(one, '00201209')) }))
+        .sort((a, b) => b.instances - a.instances),
     });
   }
-  const ofFilling = held.filter(({ instances }) => instances === STUDY_INSTANCES);
-  // The same shapes in the same order on both, whatever the names.
-  const small = ofFilling.filter(({ rows }) => rows === 64).sort((a, b) => a.series.length - b.series.length);
-  const ct = ofFilling.find(({ rows }) => rows === 512);
-  if (small.length !== SMALL_STUDIES || ct === undefined)
-    throw new Error(`${server.name} shows ${small.length} of ${SMALL_STUDIES} studies that it was filled with`);
-  const [series] = ct.series;
-  const instances = await ask(`/studies/${ct.studyInstanceUID}/series/${series?.seriesInstanceUID}/instances`);
   client.close();
-  return { small, ct, ctInstances: instances.map((one) => value(one, '00080018')).sort() };
+  // The same shapes in the same order on both, whatever the names.
+  return held.sort((a, b) => a.series.length - b.series.length);
+}
+
+async function ask(client: Client, server: Server, path: string): Promise<DicomJson[]> {
+  const { body } = await client.get(server.base + path, { Accept: 'application/dicom+json' }, true);
+  return body.length === 0 ? [] : (JSON.parse(body.toString('utf8')) as DicomJson[]);
+}
+
+function value(object: DicomJson | undefined, key: string): string {
+  return String(object?.[key]?.Value?.[0] ?? '');
+}
+
+async function instancesIn(server: Server, { studyInstanceUID, series }: Held): Promise<string[]> {
+  const client = openClient();
+  const instances = await ask(
+    client,
+    server,
+    `/studies/${studyInstanceUID}/series/${series[0]?.seriesInstanceUID}/instances`,
+  );
+  client.close();
+  return instances.map((one) => value(one, '00080018')).sort();
+}
+
+async function studiesOf(server: Server): Promise<Set<string>> {
+  const client = openClient();
+  const uids = new Set<string>();
+  for (let offset = 0, page = 1; page > 0; offset += page) {
+    const studies = await ask(client, server, `/studies?limit=100&offset=${offset}`);
+    for (const study of studies) uids.add(value(study, '0020000D'));
+    page = studies.length;
+  }
+  client.close();
+  return uids;
 }
