@@ -193,12 +193,15 @@ function listedStatement(query: Query, modality: string): SearchStatement {
   const where = listed(whereOf(all));
   const from = `study_modality CROSS JOIN ${FROM_STUDIES[level].replace(/^study\b/, 'study ON study.id = study_modality.study')}`;
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
+  const alone = all.length === 2;
   const count =
     level === 'study'
       ? `SELECT count(*) AS total FROM study_modality ${where}`
-      : ofSeries
-        ? `SELECT count(*) AS total FROM ${from} ${where}`
-        : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
+      : ofSeries && level === 'series' && alone
+        ? 'SELECT count(*) AS total FROM series WHERE series.modality = ? AND series.modality = ?'
+        : ofSeries
+          ? `SELECT count(*) AS total FROM ${from} ${where}`
+          : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
   const values = all.flatMap((one) => one.values);
   return {
     page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level])} LIMIT ? OFFSET ?`,

@@ -60,6 +60,18 @@ test('pages far into all instances and all series are those that a walk comes to
   }
 });
 
+test('what is left behind a page of one modality is counted, of studies, series and instances', () => {
+  const mr = matchOf('Modality', 'MR');
+  const left = (query: Partial<Query>): number => search(one.archive, ask({ limit: 1, ...query })).remaining;
+  assert.equal(left({ matches: [matchOf('ModalitiesInStudy', 'MR')] }), 0);
+  assert.equal(left({ matches: [matchOf('ModalitiesInStudy', 'CT')] }), 9);
+  assert.equal(left({ level: 'series', matches: [matchOf('ModalitiesInStudy', 'CT')] }), 29);
+  assert.equal(left({ level: 'series', matches: [mr] }), 2);
+  assert.equal(left({ level: 'series', matches: [mr, matchOf('StudyDate', '19000101-')] }), 2);
+  assert.equal(left({ level: 'instance', matches: [mr] }), 199);
+  assert.equal(left({ level: 'instance', matches: [matchOf('ModalitiesInStudy', 'MR'), mr] }), 199);
+});
+
 test('the days lead to the study that a page begins in', () => {
   const instances = uidsOf(search(one.archive, ask({ level: 'instance' })).results, '0020000D');
   for (const offset of [0, 199, 200, 201, 1500, 2199]) {
