@@ -19,7 +19,7 @@ const JSON_TYPE = 'application/dicom+json';
 const OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*';
 const CELL_MS = 1500;
 /** Requests of a cell that asks for what was never asked for before. */
-const FIRST_TIME = 12;
+const FIRST_TIME = 18;
 
 const pick = <T>(all: readonly T[], n: number): T => all[(n * 7919) % all.length] as T;
 
