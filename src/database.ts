@@ -31,6 +31,8 @@ export interface Database {
   close(): void;
 }
 
+const MOST_LOG_BYTES = 64 * 2 ** 20;
+
 /** Opens or creates the database. `file` may be ':memory:' for a throw-away one. */
 export function openDatabase(file: string): Database {
   // SQLite gives its WAL the mode of the database: made here, for this user alone.
@@ -42,6 +44,9 @@ export function openDatabase(file: string): Database {
   connection.pragma('busy_timeout = 5000');
   // What is deleted is overwritten in the file: an erased person must not be found in a page's slack. Costs nothing that can be measured.
   connection.pragma('secure_delete = ON');
+  // What one large transaction made of the log is given back; the database itself reuses what deletions leave free. No statistics are
+  // collected: how a query runs follows from the tables alone, and does not change with what is stored.
+  connection.pragma(`journal_size_limit = ${MOST_LOG_BYTES}`);
   const statements = new Map<string, Sqlite.Statement>();
   const prepare = (sql: string): Sqlite.Statement => {
     const known = statements.get(sql);
@@ -125,8 +130,19 @@ export function lockFile(file: string): FolderLock | undefined {
   return { release: () => void connection.close() };
 }
 
-/** SQL, statements parted by a semicolon at the end of a line; or what has to be worked out from the rows that are there. */
+/** SQL, statements parted by a semicolon at the end of a line (of a trigger: after its END); or what has to be worked out from the rows that are there. */
 export type MigrationStep = string | ((database: Database) => void);
+
+function statementsOf(step: string): string[] {
+  const statements: string[] = [];
+  for (const part of step.split(/;\s*\n/)) {
+    const before = statements.at(-1);
+    if (before !== undefined && /^\s*CREATE TRIGGER/.test(before) && !/\bEND\s*$/.test(before))
+      statements[statements.length - 1] = `${before};\n${part}`;
+    else if (part.trim() !== '') statements.push(part);
+  }
+  return statements;
+}
 
 /** Brings the tables of one room up to date: each step runs once, in order, ever. */
 export function migrate(database: Database, room: string, steps: readonly MigrationStep[]): void {
@@ -138,7 +154,7 @@ export function migrate(database: Database, room: string, steps: readonly Migrat
     for (const [index, step] of steps.entries()) {
       if (index < done) continue;
       if (typeof step === 'function') step(database);
-      else for (const statement of step.split(/;\s*\n/).filter((part) => part.trim() !== '')) database.run(statement);
+      else for (const statement of statementsOf(step)) database.run(statement);
       database.run('INSERT INTO migration (room, step) VALUES (?, ?)', room, index);
     }
   });

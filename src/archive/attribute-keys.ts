@@ -8,7 +8,7 @@ import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../di
 import type { DicomJson } from '../dicom/json.ts';
 import { kindOfVr, pathName, valuesAt } from '../matching/values.ts';
 import type { Level } from './attributes.ts';
-import { enterName, forgetName } from './names.ts';
+import { enterName } from './names.ts';
 
 const LEVEL_NUMBERS: Readonly<Record<Level, number>> = { study: 0, series: 1, instance: 2 };
 
@@ -44,6 +44,8 @@ export const ATTRIBUTE_KEYS: Readonly<Record<Level, readonly (readonly number[])
   instance: paths('AcquisitionDateTime', 'ContentDate'),
 };
 
+const NAME_PATHS = Object.values(ATTRIBUTE_KEYS).flat().map(pathName).filter(isNamePath);
+
 /** Of one instance; further private values cannot be matched. */
 const MOST_PRIVATE_VALUES = 256;
 const MOST_PRIVATE_CHARACTERS = 128;
@@ -75,6 +77,20 @@ export function forgetKeys(database: Database, level: Level, owner: number): voi
   if (rows.length === 0) return;
   database.run('DELETE FROM attribute_key WHERE level = ? AND owner = ?', number, owner);
   for (const { path, value } of rows) if (isNamePath(String(path))) forgetName(database, String(value));
+}
+
+/** Takes out a name that nobody bears any more. Must run inside a transaction. */
+export function forgetName(database: Database, folded: string): void {
+  const row = database.get(
+    `SELECT id FROM name WHERE folded = ? AND NOT EXISTS (SELECT 1 FROM study WHERE patient_name = name.folded)
+       AND NOT EXISTS (SELECT 1 FROM study WHERE referring_physician = name.folded)
+       AND NOT EXISTS (SELECT 1 FROM attribute_key WHERE path IN (${NAME_PATHS.map(() => '?').join(', ')}) AND value = name.folded)`,
+    folded,
+    ...NAME_PATHS,
+  );
+  if (row === undefined) return;
+  database.run('DELETE FROM name_token WHERE rowid = ?', Number(row['id']));
+  database.run('DELETE FROM name WHERE id = ?', Number(row['id']));
 }
 
 /** A private attribute whatever its block: `0009xx01` of a creator; only the creator: `0009xxxx`. */

@@ -1,5 +1,5 @@
 /** Puts an instance into the index and takes it out again; counts, modalities and what QIDO returns change in the same breath. */
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '../database.ts';
 import { tagKey, type DataSet } from '../dicom/data-set.ts';
 import { formatDicomJson, type DicomJson } from '../dicom/json.ts';
@@ -20,10 +20,10 @@ import {
   timeOf,
   type LevelAttributes,
 } from './attributes.ts';
-import { enterKeys, forgetKeys } from './attribute-keys.ts';
+import { enterKeys, forgetKeys, forgetName } from './attribute-keys.ts';
 import type { InstanceRow } from './instance-rows.ts';
 import { offsetMinutes } from '../matching/moments.ts';
-import { enterName, forgetName } from './names.ts';
+import { enterName } from './names.ts';
 
 /** All that the index says of an instance but where it lies. */
 export interface Described {
@@ -121,11 +121,7 @@ export function addInstance(database: Database, described: Described, place: Pla
   );
   enterKeys(database, 'instance', lastId, object);
   const text = Buffer.from(described.metadata);
-  database.run(
-    'INSERT INTO metadata (instance, json) VALUES (?, ?)',
-    lastId,
-    deflateRawSync(text, { dictionary: series.dictionary, level: 3 }),
-  );
+  database.run('INSERT INTO metadata (instance, json) VALUES (?, ?)', lastId, deflateMetadata(text, series.dictionary));
   database.run(
     'DELETE FROM tombstone WHERE uid IN (?, ?, ?)',
     described.studyInstanceUID,
@@ -135,9 +131,45 @@ export function addInstance(database: Database, described: Described, place: Pla
   return study;
 }
 
+/** Not ended, and whole bytes: so the texts of many instances can be inflated as one stream. */
+export function deflateMetadata(text: Buffer, dictionary: Buffer): Buffer {
+  return deflateRawSync(text, { dictionary, level: 3, finishFlush: constants.Z_SYNC_FLUSH });
+}
+
 /** The text of `metadata.json` under its series' dictionary. */
 export function inflateMetadata(json: Buffer, dictionary: Buffer): string {
-  return inflateRawSync(json, { dictionary }).toString('utf8');
+  return inflateRawSync(json, { dictionary, finishFlush: constants.Z_SYNC_FLUSH }).toString('utf8');
+}
+
+/** What ends a stream that can be followed by another: an empty stored block (RFC 1951 3.2.4). */
+const UNENDED = Buffer.from([0, 0, 0xff, 0xff]);
+/** Before each text; no JSON has it. */
+const MARK = 2;
+const MOST_STORED_BYTES = 65_535;
+
+/** The same for instances of one series, all at once: the dictionary goes before each as bytes of the stream. */
+export function inflateManyMetadata(jsons: readonly Buffer[], dictionary: Buffer): string[] {
+  const marked = Buffer.concat([Buffer.from([MARK]), dictionary]);
+  if (
+    jsons.length < 2 ||
+    marked.length > MOST_STORED_BYTES ||
+    !jsons.every((json) => json.subarray(-4).equals(UNENDED))
+  )
+    return jsons.map((json) => inflateMetadata(json, dictionary));
+  const header = Buffer.alloc(5);
+  header.writeUInt16LE(marked.length, 1);
+  header.writeUInt16LE(0xffff - marked.length, 3);
+  const inflated = inflateRawSync(Buffer.concat(jsons.flatMap((json) => [header, marked, json])), {
+    finishFlush: constants.Z_SYNC_FLUSH,
+  });
+  const texts: string[] = [];
+  for (let at = 0; at < inflated.length;) {
+    const next = inflated.indexOf(MARK, at + marked.length);
+    const end = next < 0 ? inflated.length : next;
+    texts.push(inflated.toString('utf8', at + marked.length, end));
+    at = end;
+  }
+  return texts;
 }
 
 /** What the instances of a series have in common is stored once: the first one's text is the dictionary for all. */

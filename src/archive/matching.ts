@@ -19,7 +19,7 @@ import {
   valueCondition,
   type Condition,
   type Match,
-  type Names,
+  type Lookups,
   type ValueOptions,
 } from '../matching/conditions.ts';
 import { dayAfter, offsetMinutes, shiftedColumns } from '../matching/moments.ts';
@@ -37,7 +37,7 @@ export interface MatchOptions extends ValueOptions {
   readonly timezones?: readonly string[] | undefined;
 }
 
-type Options = MatchOptions & Names;
+type Options = MatchOptions & Lookups;
 
 type Kind = ValueKind | 'integer' | 'modalities' | 'request' | 'timezone';
 
@@ -141,6 +141,25 @@ export function matchesStudiesOnly(matches: readonly Match[]): boolean {
   return matches.every((match) => KEYS[pathName(match.path)]?.level === 'study');
 }
 
+/**
+ * The modality that a search can go by: one that studies or series must have, the rest of the keys being dates and times of studies.
+ * Studies of a modality stand in the order of results.
+ */
+export function listedModality(matches: readonly Match[], options: MatchOptions): string | undefined {
+  const others = matches.filter(({ value }) => !isUniversal(value));
+  const found = others.filter(({ path }) => ['00080061', '00080060'].includes(pathName(path)));
+  const [match] = found;
+  if (match === undefined || found.length > 1 || isEmptyValue(match, options) || !/^[^*?\\]{1,64}$/.test(match.value))
+    return undefined;
+  const moments = others.every((one) => one === match || ['00080020', '00080030'].includes(pathName(one.path)));
+  return moments ? match.value.trim() : undefined;
+}
+
+/** Whether dates of studies alone decide. */
+export function matchesDaysOnly(matches: readonly Match[]): boolean {
+  return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === '00080020');
+}
+
 /** The offset that the query's times are in, when it names one. @throws Refusal BadRequest for what is none */
 export function timezoneOf(matches: readonly Match[]): number | undefined {
   const match = matches.find(({ path }) => pathName(path) === TIMEZONE);
@@ -152,7 +171,7 @@ export function timezoneOf(matches: readonly Match[]): number | undefined {
 
 /** @throws Refusal BadRequest, naming the key and never the value */
 export function conditions(level: Level, matches: readonly Match[], given: MatchOptions): Condition[] {
-  const options: Options = { ...given, nameCondition };
+  const options: Options = { ...given, nameCondition, textCondition: indexedTextCondition };
   const byPath = new Map<string, Match>();
   const found: Condition[] = [];
   for (const asked of matches) {
@@ -209,7 +228,7 @@ function singleCondition(level: Level, key: Key, match: Match, options: Options)
     // Any one series decides; several modalities are a list of alternatives unless multiple value matching is asked for.
     const any = match.value.split('\\').map((one) => textCondition('other.modality', one));
     return {
-      sql: `study.id IN (SELECT other.study FROM series AS other WHERE ${any.map(({ sql }) => sql).join(' OR ')})`,
+      sql: `EXISTS (SELECT 1 FROM series AS other WHERE other.study = study.id AND (${any.map(({ sql }) => sql).join(' OR ')}))`,
       values: any.flatMap(({ values }) => values),
     };
   }
@@ -249,6 +268,45 @@ function privateCondition(level: Level, match: Match, options: Options): Conditi
     ? textCondition('attribute_key.value', value)
     : { sql: 'attribute_key.value IN (?, ?, ?)', values: [value, number, foldName(value)] };
   return { sql: ownersWhere(level, 'instance', ` AND ${inner.sql}`), values: [path, ...inner.values] };
+}
+
+/** With an index of pieces where there is one: what has all pieces may still lack the whole, so the text decides. */
+function indexedTextCondition(column: string, given: string): Condition {
+  const value = given.trim();
+  const [prefix = ''] = value.split(/[*?]/, 1);
+  const text = textCondition(column, value);
+  const grams = prefix !== '' && INDEXED.has(column) ? undefined : gramsCondition(column, value);
+  return grams === undefined ? text : all([grams, text]);
+}
+
+/** Columns that an index finds by their beginning. */
+const INDEXED: ReadonlySet<string> = new Set(['study.patient_id', 'study.accession_number', 'series.modality']);
+
+/** Columns whose pieces of three characters are indexed. */
+const GRAMS: Readonly<Record<string, { readonly table: string; readonly column: string; readonly owner: string }>> = {
+  'study.patient_id': { table: 'study_gram', column: 'patient_id', owner: 'study.id' },
+  'study.accession_number': { table: 'study_gram', column: 'accession_number', owner: 'study.id' },
+  'study.study_id': { table: 'study_gram', column: 'study_id', owner: 'study.id' },
+  'study.description': { table: 'study_gram', column: 'description', owner: 'study.id' },
+  'series.description': { table: 'series_gram', column: 'description', owner: 'series.id' },
+  'series.body_part': { table: 'series_gram', column: 'body_part', owner: 'series.id' },
+};
+const MOST_GRAMS = 16;
+
+/** Undefined where nothing between wild cards is long enough. What has all pieces may still lack the whole: the text decides. */
+function gramsCondition(column: string, value: string): Condition | undefined {
+  const indexed = GRAMS[column];
+  if (indexed === undefined) return undefined;
+  const pieces = value.split(/[*?]/).flatMap((run) => {
+    const characters = [...run];
+    return characters.slice(2).map((_, at) => characters.slice(at, at + 3).join(''));
+  });
+  if (pieces.length === 0) return undefined;
+  const quoted = [...new Set(pieces)].slice(0, MOST_GRAMS).map((piece) => `"${piece.replaceAll('"', '""')}"`);
+  return {
+    sql: `${indexed.owner} IN (SELECT rowid FROM ${indexed.table} WHERE ${indexed.table} MATCH ?)`,
+    values: [`{${indexed.column}} : (${quoted.join(' AND ')})`],
+  };
 }
 
 /**

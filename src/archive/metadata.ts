@@ -5,7 +5,7 @@
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { withBase } from './attributes.ts';
 import type { Archive } from './handle.ts';
-import { inflateDictionary, inflateMetadata } from './index-rows.ts';
+import { inflateDictionary, inflateManyMetadata } from './index-rows.ts';
 
 export { BASE, withBase } from './attributes.ts';
 
@@ -33,12 +33,20 @@ function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID
   const row = database.get('SELECT dictionary FROM series WHERE id = ?', series);
   if (row === undefined) return;
   const dictionary = inflateDictionary(row['dictionary'] as Buffer);
-  for (const { id } of instances) {
-    const stored = database.get('SELECT json FROM metadata WHERE instance = ?', Number(id));
-    // Deleted since the list was made.
-    if (stored !== undefined) yield inflateMetadata(stored['json'] as Buffer, dictionary);
+  const atOnce = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(BYTES_AT_ONCE / dictionary.length)));
+  // The first by itself, so that it can leave at once.
+  for (let at = 0; at < instances.length; at += at === 0 ? 1 : atOnce) {
+    const stored = instances
+      .slice(at, at === 0 ? 1 : at + atOnce)
+      .map(({ id }) => database.get('SELECT json FROM metadata WHERE instance = ?', Number(id))?.['json'])
+      // Deleted since the list was made.
+      .filter((json) => json !== undefined);
+    yield* inflateManyMetadata(stored as Buffer[], dictionary);
   }
 }
+
+const MOST_AT_ONCE = 64;
+const BYTES_AT_ONCE = 2 ** 18;
 
 export interface SeriesVersion {
   readonly key: number;
@@ -65,16 +73,18 @@ export interface DeflatedText {
   /** Of the text's bytes, as zlib's crc32. */
   readonly crc: number;
   readonly lengthBytes: number;
+  /** The text itself, where it has just been made. */
+  readonly bytes?: Buffer;
 }
 
 export function deflateText(text: string): DeflatedText {
   const bytes = Buffer.from(text);
   const deflated = deflateRawSync(bytes, { level: 3, finishFlush: constants.Z_SYNC_FLUSH });
-  return { deflated, crc: crc32(bytes), lengthBytes: bytes.length };
+  return { deflated, crc: crc32(bytes), lengthBytes: bytes.length, bytes };
 }
 
-export function inflateText({ deflated }: DeflatedText): Buffer {
-  return inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH });
+export function inflateText({ deflated, bytes }: DeflatedText): Buffer {
+  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH });
 }
 
 const PIECE_CHARACTERS = 256 * 1024;
@@ -97,7 +107,8 @@ export function* seriesText(archive: Indexed, series: SeriesVersion, base: strin
     const piece = deflateText(text);
     text = '';
     keptBytes += piece.deflated.length;
-    if (keptBytes <= MOST_KEPT_BYTES) pieces.push(piece);
+    const { deflated, crc, lengthBytes } = piece;
+    if (keptBytes <= MOST_KEPT_BYTES) pieces.push({ deflated, crc, lengthBytes });
     return piece;
   };
   let first = true;

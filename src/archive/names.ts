@@ -13,19 +13,6 @@ export function enterName(database: Database, folded: string): void {
   database.run('INSERT INTO name_token (rowid, tokens) VALUES (?, ?)', lastId, tokensOf(folded).join(' '));
 }
 
-/** Takes out a name that nobody bears any more. Must run inside a transaction. */
-export function forgetName(database: Database, folded: string): void {
-  const row = database.get(
-    `SELECT id FROM name WHERE folded = ? AND NOT EXISTS (SELECT 1 FROM study WHERE patient_name = name.folded)
-       AND NOT EXISTS (SELECT 1 FROM study WHERE referring_physician = name.folded)
-       AND NOT EXISTS (SELECT 1 FROM attribute_key WHERE value = name.folded)`,
-    folded,
-  );
-  if (row === undefined) return;
-  database.run('DELETE FROM name_token WHERE rowid = ?', Number(row['id']));
-  database.run('DELETE FROM name WHERE id = ?', Number(row['id']));
-}
-
 /** Condition on a column that holds folded names; undefined when any name fits. */
 export interface NameCondition {
   readonly sql: string;
@@ -50,7 +37,10 @@ export function nameCondition(column: string, value: string, fuzzy: boolean): Na
 }
 
 function literalCondition(name: string): NameCondition {
-  const grams = [...new Set(literalRuns(name).flatMap(gramsOf))];
+  const whole = wordsOf(name).join('');
+  // A whole component group is one token; the pieces of three are shared by many names.
+  const grams =
+    whole !== '' && !/[*?=]/.test(name) ? [wordToken(whole)] : [...new Set(literalRuns(name).flatMap(gramsOf))];
   const found = 'name.id IN (SELECT rowid FROM name_token WHERE name_token MATCH ?) AND ';
   const prefix = grams.length === 0 ? '' : found;
   const values = grams.length === 0 ? [] : [grams.join(' ')];

@@ -21,6 +21,85 @@ export const INDEX_TABLES = [
   'series_text',
 ] as const;
 
+/**
+ * What keeps searches from growing with the archive, kept true by triggers: studies of a modality in the order of results, how much each
+ * day has, and the pieces of three characters of texts.
+ */
+const LISTS = [
+  `
+CREATE TABLE study_modality (
+  modality TEXT NOT NULL,
+  study_date TEXT NOT NULL,
+  study_time TEXT NOT NULL,
+  study_uid TEXT NOT NULL,
+  study INTEGER NOT NULL,
+  PRIMARY KEY (modality, study_date DESC, study_time DESC, study_uid)
+) WITHOUT ROWID;
+CREATE INDEX study_modality_study ON study_modality (study);
+CREATE TRIGGER modality_with_series AFTER INSERT ON series WHEN new.modality <> '' BEGIN
+  INSERT OR IGNORE INTO study_modality SELECT new.modality, study_date, study_time, study_uid, id FROM study WHERE id = new.study; END;
+CREATE TRIGGER modality_without_series AFTER DELETE ON series BEGIN
+  DELETE FROM study_modality WHERE study = old.study AND modality = old.modality AND NOT EXISTS
+    (SELECT 1 FROM series WHERE series.modality = old.modality AND series.study = old.study); END;
+CREATE TRIGGER modality_changed AFTER UPDATE OF modality ON series WHEN new.modality <> old.modality BEGIN
+  DELETE FROM study_modality WHERE study = old.study AND modality = old.modality AND NOT EXISTS
+    (SELECT 1 FROM series WHERE series.modality = old.modality AND series.study = old.study);
+  INSERT OR IGNORE INTO study_modality SELECT new.modality, study_date, study_time, study_uid, id FROM study
+    WHERE id = new.study AND new.modality <> ''; END;
+CREATE TRIGGER modality_moved AFTER UPDATE OF study_date, study_time ON study
+  WHEN (new.study_date, new.study_time) <> (old.study_date, old.study_time) BEGIN
+  UPDATE study_modality SET study_date = new.study_date, study_time = new.study_time WHERE study = new.id; END;
+INSERT OR IGNORE INTO study_modality SELECT series.modality, study_date, study_time, study_uid, study.id
+  FROM series JOIN study ON study.id = series.study WHERE series.modality <> '';
+`,
+  `
+CREATE TABLE day (
+  study_date TEXT PRIMARY KEY,
+  studies INTEGER NOT NULL,
+  series INTEGER NOT NULL,
+  instances INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER day_with_study AFTER INSERT ON study BEGIN
+  INSERT INTO day VALUES (new.study_date, 1, new.series_count, new.instance_count) ON CONFLICT DO UPDATE SET
+    studies = studies + 1, series = series + excluded.series, instances = instances + excluded.instances; END;
+CREATE TRIGGER day_without_study AFTER DELETE ON study BEGIN
+  UPDATE day SET studies = studies - 1, series = series - old.series_count, instances = instances - old.instance_count
+    WHERE study_date = old.study_date; END;
+CREATE TRIGGER day_of_study AFTER UPDATE OF series_count, instance_count ON study WHEN new.study_date = old.study_date BEGIN
+  UPDATE day SET series = series + new.series_count - old.series_count,
+    instances = instances + new.instance_count - old.instance_count WHERE study_date = new.study_date; END;
+CREATE TRIGGER day_changed AFTER UPDATE OF study_date ON study WHEN new.study_date <> old.study_date BEGIN
+  UPDATE day SET studies = studies - 1, series = series - old.series_count, instances = instances - old.instance_count
+    WHERE study_date = old.study_date;
+  INSERT INTO day VALUES (new.study_date, 1, new.series_count, new.instance_count) ON CONFLICT DO UPDATE SET
+    studies = studies + 1, series = series + excluded.series, instances = instances + excluded.instances; END;
+INSERT INTO day SELECT study_date, count(*), sum(series_count), sum(instance_count) FROM study GROUP BY study_date;
+`,
+  `
+CREATE VIRTUAL TABLE study_gram USING fts5(patient_id, accession_number, study_id, description,
+  content='', contentless_delete=1, detail=column, tokenize='trigram case_sensitive 1');
+CREATE TRIGGER grams_with_study AFTER INSERT ON study BEGIN
+  INSERT INTO study_gram (rowid, patient_id, accession_number, study_id, description)
+    VALUES (new.id, new.patient_id, new.accession_number, new.study_id, new.description); END;
+CREATE TRIGGER grams_without_study AFTER DELETE ON study BEGIN DELETE FROM study_gram WHERE rowid = old.id; END;
+CREATE TRIGGER grams_of_study AFTER UPDATE OF patient_id, accession_number, study_id, description ON study BEGIN
+  DELETE FROM study_gram WHERE rowid = old.id;
+  INSERT INTO study_gram (rowid, patient_id, accession_number, study_id, description)
+    VALUES (new.id, new.patient_id, new.accession_number, new.study_id, new.description); END;
+INSERT INTO study_gram (rowid, patient_id, accession_number, study_id, description)
+  SELECT id, patient_id, accession_number, study_id, description FROM study;
+CREATE VIRTUAL TABLE series_gram USING fts5(description, body_part,
+  content='', contentless_delete=1, detail=column, tokenize='trigram case_sensitive 1');
+CREATE TRIGGER grams_with_series AFTER INSERT ON series BEGIN
+  INSERT INTO series_gram (rowid, description, body_part) VALUES (new.id, new.description, new.body_part); END;
+CREATE TRIGGER grams_without_series AFTER DELETE ON series BEGIN DELETE FROM series_gram WHERE rowid = old.id; END;
+CREATE TRIGGER grams_of_series AFTER UPDATE OF description, body_part ON series BEGIN
+  DELETE FROM series_gram WHERE rowid = old.id;
+  INSERT INTO series_gram (rowid, description, body_part) VALUES (new.id, new.description, new.body_part); END;
+INSERT INTO series_gram (rowid, description, body_part) SELECT id, description, body_part FROM series;
+`,
+];
+
 const STEPS = [
   `
 CREATE TABLE study (
@@ -168,4 +247,19 @@ INSERT INTO high_water (id, sequence) SELECT 1, coalesce(max(version), 0) FROM s
 `,
   CHANGE_TABLES,
   fillChanges,
+  // Two trees in place of four: instances have rows here too, and each tree is a page more to write for every one that arrives.
+  `
+CREATE TABLE attribute_key_by_owner (
+  level INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (level, owner, path, value)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO attribute_key_by_owner SELECT level, owner, path, value FROM attribute_key;
+DROP TABLE attribute_key;
+ALTER TABLE attribute_key_by_owner RENAME TO attribute_key;
+CREATE INDEX attribute_key_value ON attribute_key (path, value, owner);
+`,
+  ...LISTS,
 ];

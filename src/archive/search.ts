@@ -7,7 +7,18 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
-import { conditions, matchesStudiesOnly, timezoneOf, type Condition, type Level, type Match } from './matching.ts';
+import {
+  conditions,
+  listedModality,
+  matchesDaysOnly,
+  matchesStudiesOnly,
+  timezoneOf,
+  type Condition,
+  type Level,
+  type Match,
+} from './matching.ts';
+import { readyResult } from './ready-results.ts';
+import { findPage, startCondition, type PageStart } from './page-start.ts';
 
 export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
 
@@ -40,14 +51,23 @@ export interface SearchResult {
 export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
   const { database } = archive;
   const zoned = timezoneOf(query.matches) !== undefined;
-  const statement = searchStatement(query, zoned ? timezonesIn(database) : undefined);
-  const rows = database.all(statement.page, ...statement.values, query.limit, query.offset);
+  const timezones = zoned ? timezonesIn(database) : undefined;
+  const start = startOf(archive, query);
+  if (start === 'behind the end') return { results: [], remaining: 0 };
+  const statement = searchStatement(query, timezones, start);
+  const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
+  const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
   const results: string[] = [];
   const known: Known = new Map();
   let characters = 0;
   for (const row of rows) {
-    const result = formatRow(archive, row, query.level, shape, known);
+    const result =
+      ready === undefined
+        ? formatRow(archive, row, query.level, shape, known)
+        : readyResult(database, { uid: String(row['study_uid']), version: Number(row['study_version']) }, ready, () =>
+            formatRow(archive, row, query.level, shape, known),
+          );
     characters += result.length;
     if (characters > (query.mostCharacters ?? Infinity))
       throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
@@ -60,14 +80,15 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
 }
 
 export interface SearchStatement {
-  /** Ends in LIMIT ? OFFSET ?. */
+  /** Ends in LIMIT ? OFFSET ?, which come behind `pageValues`. */
   readonly page: string;
+  readonly pageValues: readonly SqlValue[];
   readonly count: string;
   readonly values: readonly SqlValue[];
 }
 
 const STUDY_COLUMNS = `study.study_uid AS study_uid, study.modalities AS modalities, study.series_count AS series_count,
-  study.instance_count AS study_instances, study.json AS study_json`;
+  study.instance_count AS study_instances, study.version AS study_version, study.json AS study_json`;
 const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.instance_count AS series_instances,
   series.json AS series_json`;
 const INSTANCE_COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
@@ -99,14 +120,17 @@ const ORDER: Readonly<Record<Level, string>> = {
 };
 
 /** Exported so that a test can look at its query plan. */
-export function searchStatement(query: Query, timezones?: readonly string[]): SearchStatement {
+export function searchStatement(query: Query, timezones?: readonly string[], start?: PageStart): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
+  const listed = studyInstanceUID === undefined ? listedModality(matches, query) : undefined;
+  if (listed !== undefined) return listedStatement(query, listed);
   all.push(...conditions(level, matches, { ...query, timezones }));
-  const where = all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+  const where = whereOf(all);
+  const values = all.flatMap((one) => one.values);
   // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
   const order =
     studyInstanceUID === undefined
@@ -116,21 +140,89 @@ export function searchStatement(query: Query, timezones?: readonly string[]): Se
         : level === 'series'
           ? SERIES_ORDER
           : STUDY_ORDER;
-  const from = (scope.seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
+  const from = (seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
+  const count = countOf(query, from, where);
+  // What a list of keys gives has to be sorted: keys alone first, the rows of the page then.
+  if (level === 'study' && where.includes('IN (SELECT'))
+    return {
+      page: `SELECT ${STUDY_COLUMNS} FROM study WHERE study.id IN
+        (SELECT study.id FROM study ${where} ORDER BY ${order} LIMIT ? OFFSET ?) ORDER BY ${order}`,
+      pageValues: values,
+      count,
+      values,
+    };
+  const paged = start === undefined ? all : [...all, startCondition(start)];
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${order} LIMIT ? OFFSET ?`,
-    count: countOf(level, matches, from, where, scope.seriesInstanceUID !== undefined),
-    values: all.flatMap(({ values }) => values),
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${whereOf(paged)} ORDER BY ${order} LIMIT ? OFFSET ?`,
+    pageValues: paged.flatMap((one) => one.values),
+    count,
+    values,
   };
 }
 
-/** What only studies decide is counted by their own numbers. */
-function countOf(level: Level, matches: readonly Match[], from: string, where: string, inSeries: boolean): string {
-  if (level === 'study' || inSeries || !matchesStudiesOnly(matches))
+function whereOf(all: readonly Condition[]): string {
+  return all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+}
+
+/** What only studies decide is counted by their own numbers, what only their dates decide by the days'. */
+function countOf({ level, scope, matches }: Query, from: string, where: string): string {
+  if (scope.studyInstanceUID === undefined && matchesDaysOnly(matches))
+    return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM day ${where.replaceAll('study.study_date', 'day.study_date')}`;
+  if (level === 'study' || scope.seriesInstanceUID !== undefined || !matchesStudiesOnly(matches))
     return `SELECT count(*) AS total FROM ${from} ${where}`;
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
   return `SELECT coalesce(sum(${number}), 0) AS total FROM study ${where}`;
 }
+
+const DAY_UNITS: Readonly<Record<Level, string>> = { study: 'studies', series: 'series', instance: 'instances' };
+
+/** Down from the studies of one modality, which stand in the order of results. */
+function listedStatement(query: Query, modality: string): SearchStatement {
+  const { level, matches } = query;
+  const ofSeries = matches.some(({ path }) => path[0] === tag('Modality'));
+  const all: Condition[] = [
+    { sql: 'study_modality.modality = ?', values: [modality] },
+    ...conditions(
+      level,
+      matches.filter(({ path }) => path[0] !== tag('ModalitiesInStudy')),
+      query,
+    ),
+  ];
+  const listed = (sql: string): string =>
+    sql.replace(/\bstudy\.(study_date|study_time|study_uid)\b/g, 'study_modality.$1');
+  const where = listed(whereOf(all));
+  const from = `study_modality CROSS JOIN ${FROM_STUDIES[level].replace(/^study\b/, 'study ON study.id = study_modality.study')}`;
+  const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
+  const alone = all.length === 2;
+  const count =
+    level === 'study'
+      ? `SELECT count(*) AS total FROM study_modality ${where}`
+      : ofSeries && level === 'series' && alone
+        ? 'SELECT count(*) AS total FROM series WHERE series.modality = ? AND series.modality = ?'
+        : ofSeries
+          ? `SELECT count(*) AS total FROM ${from} ${where}`
+          : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
+  const values = all.flatMap((one) => one.values);
+  return {
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level])} LIMIT ? OFFSET ?`,
+    pageValues: values,
+    count,
+    values,
+  };
+}
+
+const FROM_MODALITY = 'study_modality CROSS JOIN study ON study.id = study_modality.study';
+
+/** Pages far into the archive begin at the study that they begin with, not at the first. */
+function startOf(archive: Pick<Archive, 'database'>, query: Query): PageStart | 'behind the end' | undefined {
+  const { level, scope, matches, offset } = query;
+  if (offset < FAR || level === 'study' || scope.studyInstanceUID !== undefined || !matchesDaysOnly(matches))
+    return undefined;
+  const dates = conditions(level, matches, query);
+  return findPage(archive.database, level === 'series' ? 'series' : 'instances', dates, offset);
+}
+
+const FAR = 500;
 
 /** Each offset that a study declares, one look into the index for each. */
 function timezonesIn(database: Archive['database']): string[] {
@@ -152,6 +244,13 @@ interface Shape {
   readonly included: ReadonlyMap<string, readonly (readonly string[])[] | 'all'> | 'all';
   /** Private attributes, each with who reserved its block. */
   readonly private: ReadonlyMap<number, string>;
+}
+
+/** Of a study's result. */
+function formOf({ included }: Shape): string {
+  return included === 'all'
+    ? included
+    : JSON.stringify([...included].filter(([at]) => !(at in STUDY_ATTRIBUTES.returned)));
 }
 
 function shapeOf({ level, scope, matches, includeFields, creators }: Query): Shape {
@@ -271,11 +370,10 @@ function include(shown: DicomJson, level: Level, from: () => DicomJson, included
     for (const [at, element] of Object.entries(from())) shown[at] ??= element;
     return;
   }
-  if (included.size === 0) return;
-  const all = from();
+  let all: DicomJson | undefined;
   for (const [at, below] of included) {
-    const element = all[at];
     if (shown[at] !== undefined && Object.keys(shown[at]).length > 1) continue;
+    const element = (all ??= from())[at];
     if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
     else if (shown[at] === undefined && belongsTo(level, at)) addEmpty(shown, at);
   }

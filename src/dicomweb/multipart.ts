@@ -3,7 +3,6 @@
  * nothing large is held, and where a boundary falls across two reads makes no difference.
  */
 import type { ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import { Refusal } from '../dicom/refusal.ts';
 
 export interface Part {
@@ -212,15 +211,94 @@ export function multipartType(type: string, boundary: string): string {
 }
 
 /**
- * Sends the parts, as fast as the far side reads. The response's status and headers are set by the caller. When a part fails, the
- * connection is cut, so that a truncated answer cannot be taken for a whole one.
+ * Sends the parts, as fast as the far side reads; the response's status and headers are set by the caller. Parts in a list whose lengths
+ * are all known get a Content-Length and go out without chunk markers. When a part fails, the connection is cut, so that a truncated
+ * answer cannot be taken for a whole one.
  */
 export async function writeMultipart(
   response: ServerResponse,
   boundary: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
 ): Promise<void> {
-  await pipeline(multipartBytes(boundary, parts), response);
+  const lengthBytes = Array.isArray(parts) ? multipartLength(boundary, parts as readonly OutgoingPart[]) : undefined;
+  if (lengthBytes !== undefined) response.setHeader('Content-Length', lengthBytes);
+  const out = openSink(response);
+  try {
+    for await (const bytes of multipartBytes(boundary, parts)) await out.write(bytes);
+    await out.end();
+  } catch (error) {
+    response.destroy();
+    throw error;
+  }
+}
+
+/** Undefined when a part is made while it is sent. */
+function multipartLength(boundary: string, parts: readonly OutgoingPart[]): number | undefined {
+  let sum = closing(boundary, parts.length === 0).length;
+  for (const [at, part] of parts.entries()) {
+    if (part.lengthBytes === undefined) return undefined;
+    sum += opening(boundary, part, at === 0).length + part.lengthBytes;
+  }
+  return sum;
+}
+
+interface Sink {
+  /** Resolves when there is room for more, which is before the far side has it. */
+  write(bytes: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** So much is under way at a time: one piece is read from the disk while another goes out. */
+const MOST_UNDER_WAY_BYTES = 2 ** 20;
+
+function openSink(response: ServerResponse): Sink {
+  let underWay = 0;
+  let failure: Error | undefined;
+  let wake: () => void = () => undefined;
+  const fail = (error?: Error): void => {
+    failure ??= error ?? Object.assign(new Error('the far side went away'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+    wake();
+  };
+  response.once('close', fail).once('error', fail);
+  const until = async (enough: () => boolean): Promise<void> => {
+    while (failure === undefined && !enough()) await new Promise<void>((resolve) => (wake = resolve));
+    if (failure !== undefined) throw failure;
+  };
+  return {
+    async write(bytes) {
+      underWay += bytes.length;
+      response.write(bytes, (error) => {
+        underWay -= bytes.length;
+        if (error) fail(error);
+        else wake();
+      });
+      await until(() => underWay < MOST_UNDER_WAY_BYTES);
+    },
+    async end() {
+      let ended = false;
+      response.end(() => {
+        ended = true;
+        wake();
+      });
+      await until(() => ended);
+    },
+  };
+}
+
+function opening(
+  boundary: string,
+  { lengthBytes, contentType, contentLocation }: OutgoingPart,
+  first: boolean,
+): Buffer {
+  const length = lengthBytes === undefined ? '' : `Content-Length: ${lengthBytes}\r\n`;
+  return Buffer.from(
+    `${first ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${contentType}\r\nContent-Location: ${contentLocation}\r\n${length}\r\n`,
+    'latin1',
+  );
+}
+
+function closing(boundary: string, empty: boolean): Buffer {
+  return Buffer.from(`${empty ? '' : '\r\n'}--${boundary}--`, 'latin1');
 }
 
 /** No preamble and no epilogue: clients take either for a part. */
@@ -228,13 +306,9 @@ export async function* multipartBytes(
   boundary: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let separator = '';
+  let first = true;
   for await (const part of parts) {
-    const length = part.lengthBytes === undefined ? '' : `Content-Length: ${part.lengthBytes}\r\n`;
-    yield Buffer.from(
-      `${separator}--${boundary}\r\nContent-Type: ${part.contentType}\r\nContent-Location: ${part.contentLocation}\r\n${length}\r\n`,
-      'latin1',
-    );
+    yield opening(boundary, part, first);
     let sent = 0;
     for await (const chunk of part.body instanceof Uint8Array ? [part.body] : part.body) {
       sent += chunk.length;
@@ -242,7 +316,7 @@ export async function* multipartBytes(
     }
     if (part.lengthBytes !== undefined && sent !== part.lengthBytes)
       throw new Error(`a part of ${part.lengthBytes} bytes came as ${sent}`);
-    separator = '\r\n';
+    first = false;
   }
-  yield Buffer.from(`${separator}--${boundary}--`, 'latin1');
+  yield closing(boundary, first);
 }

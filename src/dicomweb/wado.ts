@@ -91,7 +91,7 @@ async function sendFrames(
     body,
   });
   if (!choice.offer.multipart) return sendRange(exchange, partOf(first, firstNumber));
-
+  if (numbers.length === 1) return sendMultipart(exchange, choice.offer.type, tag, [partOf(first, firstNumber)]);
   const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
     for (const [index, number] of numbers.entries())
       yield partOf(index === 0 ? first : await frameIn(gateway, instance, number, to), number);
@@ -315,12 +315,14 @@ async function sendParts(
   if (status === 200 && isUnchanged(exchange, tag)) return;
   const [only] = instances;
   // Of one instance what cannot be made is told by the status; of several it goes out as it is stored, and says so.
-  const whole = instances.length === 1 && only !== undefined ? await instancePart(exchange, choice, only) : undefined;
-  const parts = async function* (): AsyncGenerator<OutgoingPart, void, undefined> {
-    if (whole !== undefined) yield whole;
-    else yield* instanceParts(exchange, choice, instances);
-  };
-  await sendMultipart(exchange, choice.offer.type, tag, parts(), status);
+  const asStored = targets.every((target, index) => target === instances[index]?.transferSyntaxUID);
+  const parts =
+    instances.length === 1 && only !== undefined
+      ? [await instancePart(exchange, choice, only)]
+      : asStored
+        ? instances.map((instance) => storedPart(exchange, instance))
+        : instanceParts(exchange, choice, instances);
+  await sendMultipart(exchange, choice.offer.type, tag, parts, status);
 }
 
 function targetOf(choice: Choice, instance: InstanceRow): string {

@@ -33,8 +33,10 @@ export interface Condition {
   readonly values: readonly (string | number)[];
 }
 
-/** How a column of folded names is searched: by an index of their pieces, or one after the other. */
-export interface Names {
+/** How columns are searched: by an index of their pieces, or one value after the other. */
+export interface Lookups {
+  readonly textCondition?: (column: string, value: string) => Condition;
+  /** Of folded names. */
   readonly nameCondition: (column: string, value: string, fuzzy: boolean) => Condition;
 }
 
@@ -88,7 +90,7 @@ export function valueCondition(
   kind: ValueKind | 'integer',
   column: string,
   match: Match,
-  options: ValueOptions & Names,
+  options: ValueOptions & Lookups,
 ): Condition | undefined {
   const { value } = match;
   if (isUniversal(value)) return undefined;
@@ -97,7 +99,7 @@ export function valueCondition(
   }
   switch (kind) {
     case 'text':
-      return textCondition(column, value);
+      return (options.textCondition ?? textCondition)(column, value);
     case 'name':
       return options.nameCondition(column, value, options.fuzzyMatching);
     case 'uid':

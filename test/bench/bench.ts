@@ -12,6 +12,16 @@ import { measure } from './process-tree.ts';
 import { compilerMissing, sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.ts';
 import { countByQido, startFloor, startOurs, startPeer, type Server } from './servers.ts';
 import { headline, summarise, table, type Cell } from './report.ts';
+import { fillServers, type Holdings } from './rows/filling.ts';
+import { READ_KINDS, readCell, warmReads, type ReadKind } from './rows/reads.ts';
+import { targetTable } from './rows/targets.ts';
+
+/** Names of many kinds at once. */
+const GROUPS: Readonly<Record<string, (name: string) => boolean>> = {
+  ingest: (name) => /^(stow|cstore)-/.test(name),
+  qido: (name) => READ_KINDS.some((kind) => kind.group === 'qido' && kind.name === name),
+  wado: (name) => READ_KINDS.some((kind) => kind.group === 'wado' && kind.name === name),
+};
 
 /** Instances that each server gets before anything is timed: both run for days, not for seconds. */
 const WARM_UP = 500;
@@ -67,7 +77,8 @@ const USAGE = `npm run bench -- [options]
   --only A,B    only these kinds
   --skip A,B    not these
   --json FILE   appends one JSON line a cell and one a summary
-kinds: ${KINDS.map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
+kinds: ${[...KINDS, ...READ_KINDS].map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
+groups of them: ${Object.keys(GROUPS).join(', ')}
 `;
 
 const { values } = parseArgs({
@@ -90,8 +101,10 @@ function help(): number {
 async function bench(): Promise<number> {
   const rounds = Number(values.rounds);
   const count = Number(values.count);
-  const kinds = chosenKinds(values.only, values.skip);
-  if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(count) || count < 1 || kinds === undefined) {
+  const chosen = chosenNames(values.only, values.skip);
+  const kinds = KINDS.filter(({ name }) => chosen?.has(name));
+  const readKinds = READ_KINDS.filter(({ name }) => chosen?.has(name));
+  if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(count) || count < 1 || chosen === undefined) {
     process.stderr.write(USAGE);
     return 2;
   }
@@ -111,7 +124,9 @@ async function bench(): Promise<number> {
     servers.push(await startFloor(folder));
     const cells = await runRounds(servers, kinds, rounds, count);
     const complaints = await checkCounts(servers, cells);
-    report(servers, cells, complaints);
+    const held = readKinds.length === 0 ? undefined : await fillServers(servers.filter(isDicomweb));
+    if (held !== undefined) cells.push(...(await runReads(servers, held, readKinds, rounds)));
+    report(servers, cells, complaints, held);
     return complaints.length === 0 ? 0 : 1;
   } finally {
     for (const server of servers) await server.stop();
@@ -120,16 +135,66 @@ async function bench(): Promise<number> {
 }
 
 /** Undefined when a name is none of ours. */
-function chosenKinds(only: string, skip: string): Kind[] | undefined {
-  const listed = (text: string): string[] => text.split(',').filter((name) => name !== '');
-  const named = [...listed(only), ...listed(skip)];
-  if (named.some((name) => !KINDS.some((kind) => kind.name === name))) return undefined;
-  return KINDS.filter(({ name }) => (only === '' || listed(only).includes(name)) && !listed(skip).includes(name));
+function chosenNames(only: string, skip: string): Set<string> | undefined {
+  const names = [...KINDS, ...READ_KINDS].map(({ name }) => name);
+  const listed = (text: string): (string | undefined)[] =>
+    text
+      .split(',')
+      .filter((word) => word !== '')
+      .flatMap((word) => {
+        const group = GROUPS[word];
+        const found = names.filter((name) => name === word || group?.(name) === true);
+        return found.length === 0 ? [undefined] : found;
+      });
+  const [wanted, unwanted] = [listed(only), listed(skip)];
+  if ([...wanted, ...unwanted].includes(undefined)) return undefined;
+  return new Set(names.filter((name) => (only === '' || wanted.includes(name)) && !unwanted.includes(name)));
+}
+
+function isDicomweb({ kind }: Server): boolean {
+  return kind === 'dicomweb';
+}
+
+/** The floor gives as many bytes as the first of the servers did. */
+async function runReads(
+  servers: readonly Server[],
+  held: ReadonlyMap<Server, Holdings>,
+  kinds: readonly ReadKind[],
+  rounds: number,
+): Promise<Cell[]> {
+  const cells: Cell[] = [];
+  const [first] = servers;
+  const lengths = new Map<string, number>();
+  for (const [server, holdings] of held) await warmReads(kinds, server, holdings);
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of kinds) {
+      // Whose answer tells the length comes first of all.
+      for (const server of round % 2 === 0
+        ? servers
+        : [...servers].sort((a, b) => Number(isDicomweb(b)) - Number(isDicomweb(a)) || (a === first ? 1 : -1))) {
+        const holdings = held.get(server) ?? held.get(first as Server);
+        if (holdings === undefined) continue;
+        const asked =
+          server.kind === 'bytes' ? { ...kind, path: () => `/${Math.round(lengths.get(kind.name) ?? 0)}` } : kind;
+        const usage = await measure(server.pid, () => readCell(asked, server, holdings, round), { leavesWork: false });
+        const { items, sent, lengthBytes } = usage.result;
+        if (server === first) lengths.set(kind.name, lengthBytes);
+        const cell: Cell = { kind: kind.name, round, server: server.name, items, ...usageOf(usage, items, sent) };
+        cells.push(cell);
+        if (values.json !== undefined) appendFileSync(values.json, `${JSON.stringify({ cell })}\n`);
+        process.stderr.write(
+          `round ${round + 1} ${kind.name} ${server.name}: ${cell.rate.toFixed(0)}/s ${cell.cpuMs.toFixed(2)} ms\n`,
+        );
+      }
+    }
+  }
+  return cells;
 }
 
 async function runRounds(servers: readonly Server[], kinds: readonly Kind[], rounds: number, count: number) {
   const maker = openCtMaker();
   const cells: Cell[] = [];
+  if (kinds.length === 0) return cells;
   await warmUp(servers, maker);
   for (let round = 0; round < rounds; round++) {
     for (const kind of kinds) {
@@ -187,6 +252,7 @@ async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void>
 /** What was acknowledged must be shown, or the figures mean nothing. */
 async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): Promise<string[]> {
   const complaints: string[] = [];
+  if (cells.length === 0) return complaints;
   for (const server of servers.filter(({ kind }) => kind === 'dicomweb')) {
     const own = cells.filter((cell) => KINDS.some((kind) => kind.name === cell.kind && takes(server, kind)));
     const sent = WARM_UP + own.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), 0);
@@ -201,7 +267,12 @@ async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): 
   return complaints;
 }
 
-function report(servers: readonly Server[], cells: readonly Cell[], complaints: readonly string[]): void {
+function report(
+  servers: readonly Server[],
+  cells: readonly Cell[],
+  complaints: readonly string[],
+  held: ReadonlyMap<Server, Holdings> | undefined,
+): void {
   const [ours, second] = servers;
   const peer = second?.kind === 'dicomweb' ? second.name : undefined;
   const summaries = summarise(cells);
@@ -215,5 +286,8 @@ function report(servers: readonly Server[], cells: readonly Cell[], complaints: 
     for (const summary of summaries) appendFileSync(values.json, `${JSON.stringify({ summary, machine })}\n`);
   }
   process.stdout.write(`\n${headline()}\n${table(summaries, ours?.name ?? '', peer)}\n`);
+  const floor = servers.find(({ kind }) => kind === 'bytes')?.name;
+  const holdings = { ours: ours && held?.get(ours), peer: second && held?.get(second) };
+  process.stdout.write(`\n${targetTable(summaries, { ours: ours?.name ?? '', peer, floor }, holdings)}\n`);
   for (const complaint of complaints) process.stdout.write(`*** ${complaint} ***\n`);
 }

@@ -35,25 +35,39 @@ export interface CtObject {
 }
 
 export interface CtMaker {
-  /** One study of one patient, one series. */
-  study(instances: number): CtObject[];
+  /** One study of one patient, one series unless told otherwise. */
+  study(instances: number, options?: StudyOptions): CtObject[];
+}
+
+export interface StudyOptions {
+  /** Eight characters, in place of random ones. */
+  readonly patient?: string;
+  /** YYYYMMDD */
+  readonly date?: string;
+  /** Instances of each series; `instances` is their sum. */
+  readonly series?: readonly number[];
 }
 
 export function openCtMaker(size = 512, seed = 1): CtMaker {
   const pictures = Array.from({ length: PICTURES }, (_, n) => picture(size, seed + n));
   return {
-    study(instances) {
-      const uids = { study: newUid(), series: newUid(), frame: newUid(), referenced: newUid() };
-      const patient = randomUUID().slice(0, 8).toUpperCase();
-      return Array.from({ length: instances }, (_, k) => {
-        const pixels = pictures[k % PICTURES] as Buffer;
-        const sop = newUid();
-        return {
-          sopInstanceUID: sop,
-          studyInstanceUID: uids.study,
-          head: writeHead({ ...uids, sop, patient, k, size }, pixels.length),
-          pixels,
-        };
+    study(
+      instances,
+      { patient = randomUUID().slice(0, 8).toUpperCase(), date = '20240917', series = [instances] } = {},
+    ) {
+      const uids = { study: newUid(), frame: newUid(), referenced: newUid() };
+      return series.flatMap((count) => {
+        const seriesUid = newUid();
+        return Array.from({ length: count }, (_, k) => {
+          const pixels = pictures[k % PICTURES] as Buffer;
+          const sop = newUid();
+          return {
+            sopInstanceUID: sop,
+            studyInstanceUID: uids.study,
+            head: writeHead({ ...uids, series: seriesUid, sop, patient, date, k, size }, pixels.length),
+            pixels,
+          };
+        });
       });
     },
   };
@@ -83,6 +97,7 @@ interface HeadFacts {
   readonly referenced: string;
   readonly sop: string;
   readonly patient: string;
+  readonly date: string;
   readonly k: number;
   readonly size: number;
 }
@@ -120,18 +135,18 @@ function writeItemOf(sink: Sink, tag: number, elements: readonly Element[]): voi
   endSequence(sink, sequence);
 }
 
-function writeIdentity(sink: Sink, { sop, patient, referenced }: HeadFacts): void {
+function writeIdentity(sink: Sink, { sop, patient, referenced, date }: HeadFacts): void {
   writeAll(sink, [
     [0x00080005, 'CS', 'ISO_IR 100'],
     [0x00080008, 'CS', 'ORIGINAL\\PRIMARY\\AXIAL\\HELIX'],
-    [0x00080012, 'DA', '20240917'],
+    [0x00080012, 'DA', date],
     [0x00080013, 'TM', '101612.250000'],
     [0x00080016, 'UI', CT_IMAGE],
     [0x00080018, 'UI', sop],
-    [0x00080020, 'DA', '20240917'],
-    [0x00080021, 'DA', '20240917'],
-    [0x00080022, 'DA', '20240917'],
-    [0x00080023, 'DA', '20240917'],
+    [0x00080020, 'DA', date],
+    [0x00080021, 'DA', date],
+    [0x00080022, 'DA', date],
+    [0x00080023, 'DA', date],
     [0x00080030, 'TM', '101500.000000'],
     [0x00080031, 'TM', '101530.120000'],
     [0x00080032, 'TM', '101601.770000'],
@@ -180,7 +195,7 @@ function writeIdentity(sink: Sink, { sop, patient, referenced }: HeadFacts): voi
   ]);
 }
 
-function writeAcquisition(sink: Sink, { study, series, frame, patient, k, size }: HeadFacts): void {
+function writeAcquisition(sink: Sink, { study, series, frame, patient, date, k, size }: HeadFacts): void {
   writeAll(sink, [
     [0x00180015, 'CS', 'CHEST'],
     [0x00180022, 'CS', 'HELIX'],
@@ -234,7 +249,7 @@ function writeAcquisition(sink: Sink, { study, series, frame, patient, k, size }
     [0x00281053, 'DS', '1'],
     [0x00281054, 'LO', 'HU'],
     [0x00321032, 'PN', 'Referrer^Robin^^Dr.'],
-    [0x00400244, 'DA', '20240917'],
+    [0x00400244, 'DA', date],
     [0x00400245, 'TM', '101500.000000'],
     [0x00400253, 'SH', `PPS${patient}`],
     [0x00400254, 'LO', 'CT thorax with contrast'],

@@ -73,12 +73,17 @@ export async function untilIdle(root: number, longestMs = 15_000): Promise<numbe
 export interface Usage<Result> {
   readonly result: Result;
   readonly wallMs: number;
-  /** Until the process was idle again: work in the background counts. */
+  /** Until the process was idle again, where that was waited for: work in the background counts. */
   readonly cpuMs: number;
   readonly peakMb: number;
 }
 
-export async function measure<Result>(root: number, work: () => Promise<Result>): Promise<Usage<Result>> {
+/** Reading leaves nothing to do behind it: waiting would only add what the process uses by itself each second. */
+export async function measure<Result>(
+  root: number,
+  work: () => Promise<Result>,
+  { leavesWork = true } = {},
+): Promise<Usage<Result>> {
   await untilIdle(root);
   const pids = [...treeOf(root).keys()];
   let peakMb = residentMb(pids);
@@ -88,7 +93,7 @@ export async function measure<Result>(root: number, work: () => Promise<Result>)
   try {
     const result = await work();
     const wallMs = performance.now() - begin;
-    await untilIdle(root);
+    if (leavesWork) await untilIdle(root);
     return { result, wallMs, cpuMs: cpuMs(root) - before, peakMb };
   } finally {
     clearInterval(sampler);

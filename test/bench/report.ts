@@ -16,7 +16,7 @@ export interface Cell {
   readonly firstByteMs: number | undefined;
 }
 
-interface Spread {
+export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;

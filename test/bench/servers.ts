@@ -18,6 +18,8 @@ export interface Server {
   readonly aeTitle: string;
   /** Whether its DIMSE connections have TCP_NODELAY set, where kinds are measured with it and without. */
   readonly nodelay?: boolean;
+  /** Everything that it keeps. */
+  readonly folder: string;
   stop(): Promise<void>;
 }
 
@@ -38,6 +40,7 @@ export async function startOurs(folder: string): Promise<Server> {
     base: `${gateway.base}/dicom-web`,
     dimsePort: gateway.dimsePort,
     aeTitle: 'ISTHMUS',
+    folder: join(folder, 'ours'),
     async stop() {
       await gateway.stop();
     },
@@ -59,6 +62,7 @@ export async function startPeer(folder: string, nodelay = false): Promise<Server
     dimsePort: orthanc.dicomPort,
     aeTitle: 'ORTHANC',
     nodelay,
+    folder: join(folder, 'orthanc'),
     stop: () => orthanc.stop(),
   };
 }
@@ -76,9 +80,10 @@ export async function startFloor(folder: string): Promise<Server> {
     kind: 'bytes',
     pid: child.pid ?? 0,
     stowUrl: `http://127.0.0.1:${port}/`,
-    base: '',
+    base: `http://127.0.0.1:${port}`,
     dimsePort: 0,
     aeTitle: '',
+    folder: data,
     stop() {
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
       child.disconnect();

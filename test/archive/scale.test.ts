@@ -1,0 +1,184 @@
+/** What keeps searches flat: pages far in, lists by modality and pieces of text say the same as a walk through everything would. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { instanceOf, storeInstance } from '../../src/archive/instances.ts';
+import { nextVersion, removeInstance } from '../../src/archive/index-rows.ts';
+import { findPage } from '../../src/archive/page-start.ts';
+import { search, searchStatement, type Query } from '../../src/archive/search.ts';
+import { deleteStudy } from '../../src/archive/studies.ts';
+import type { Database } from '../../src/database.ts';
+import { tag, vrOf } from '../../src/dicom/dictionary.ts';
+import { MR_IMAGE, makeObject } from '../phantom/objects.ts';
+import { openFilling } from '../bench/bulk-index.ts';
+import { close, openIn, opened, type Opened } from './support.ts';
+
+/** 2200 instances in 33 series. */
+const STUDIES = 11;
+let folder: string;
+let one: Opened;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'archive-scale-'));
+  one = await openIn(folder);
+  openFilling(one.database, join(folder, 'packs')).fill(STUDIES);
+});
+after(async () => {
+  await close(one);
+  await rm(folder, { recursive: true, force: true });
+});
+
+const ask = (overrides: Partial<Query>): Query => ({
+  level: 'study',
+  scope: {},
+  matches: [],
+  fuzzyMatching: false,
+  includeFields: [],
+  limit: 5000,
+  offset: 0,
+  ...overrides,
+});
+const matchOf = (keyword: string, value: string) => ({ path: [tag(keyword)], vr: vrOf(tag(keyword)) ?? 'UN', value });
+const uidsOf = (results: readonly string[], key: string): string[] =>
+  results.map((text) => String((JSON.parse(text) as Record<string, { Value: string[] }>)[key]?.Value[0]));
+
+test('pages far into all instances and all series are those that a walk comes to, with the right number left', () => {
+  for (const [level, key] of [
+    ['instance', '00080018'],
+    ['series', '0020000E'],
+  ] as const) {
+    for (const matches of [[], [matchOf('StudyDate', '20080101-')]]) {
+      const all = uidsOf(search(one.archive, ask({ level, matches })).results, key);
+      assert.ok(all.length > 20);
+      for (const offset of [0, 499, 500, 730, 1111, 1999, all.length - 3, all.length, all.length + 1000]) {
+        const { results, remaining } = search(one.archive, ask({ level, matches, offset, limit: 7 }));
+        assert.deepEqual(uidsOf(results, key), all.slice(offset, offset + 7), `${level} ${offset}`);
+        assert.equal(remaining, Math.max(0, all.length - offset - results.length), `${level} ${offset}`);
+      }
+    }
+  }
+});
+
+test('what is left behind a page of one modality is counted, of studies, series and instances', () => {
+  const mr = matchOf('Modality', 'MR');
+  const left = (query: Partial<Query>): number => search(one.archive, ask({ limit: 1, ...query })).remaining;
+  assert.equal(left({ matches: [matchOf('ModalitiesInStudy', 'MR')] }), 0);
+  assert.equal(left({ matches: [matchOf('ModalitiesInStudy', 'CT')] }), 9);
+  assert.equal(left({ level: 'series', matches: [matchOf('ModalitiesInStudy', 'CT')] }), 29);
+  assert.equal(left({ level: 'series', matches: [mr] }), 2);
+  assert.equal(left({ level: 'series', matches: [mr, matchOf('StudyDate', '19000101-')] }), 2);
+  assert.equal(left({ level: 'instance', matches: [mr] }), 199);
+  assert.equal(left({ level: 'instance', matches: [matchOf('ModalitiesInStudy', 'MR'), mr] }), 199);
+});
+
+test('the days lead to the study that a page begins in', () => {
+  const instances = uidsOf(search(one.archive, ask({ level: 'instance' })).results, '0020000D');
+  for (const offset of [0, 199, 200, 201, 1500, 2199]) {
+    const start = findPage(one.database, 'instances', [], offset);
+    assert.ok(start !== 'behind the end');
+    assert.equal(start.studyInstanceUID, instances[offset]);
+    assert.equal(start.skipped, instances.indexOf(start.studyInstanceUID));
+  }
+  assert.equal(findPage(one.database, 'instances', [], 2200), 'behind the end');
+});
+
+/** What the triggers keep, worked out anew from the tables they look at. */
+function assertKept(database: Database): void {
+  assert.deepEqual(
+    database.all('SELECT * FROM day WHERE studies > 0 ORDER BY study_date'),
+    database.all(
+      `SELECT study_date, count(*) AS studies, sum(series_count) AS series, sum(instance_count) AS instances FROM study
+       GROUP BY study_date ORDER BY study_date`,
+    ),
+  );
+  assert.deepEqual(
+    database.all('SELECT * FROM study_modality ORDER BY modality, study'),
+    database.all(
+      `SELECT DISTINCT series.modality AS modality, study_date, study_time, study_uid, study.id AS study
+       FROM study JOIN series ON series.study = study.id WHERE series.modality <> '' ORDER BY series.modality, study.id`,
+    ),
+  );
+  for (const level of ['study', 'series'])
+    assert.deepEqual(
+      database.all(`SELECT rowid AS id FROM ${level}_gram ORDER BY rowid`),
+      database.all(`SELECT id FROM ${level} ORDER BY id`),
+    );
+}
+
+test('the lists follow every change of studies and series', async (t) => {
+  const other = await opened(t, { duplicates: 'overwrite' });
+  const store = (options: Parameters<typeof makeObject>[0]): Promise<unknown> =>
+    storeInstance(other.archive, makeObject({ rows: 4, columns: 4, ...options }).object);
+  const mr = { modality: 'MR', sopClassUID: MR_IMAGE };
+  await store({ studyInstanceUID: '2.25.1', seriesInstanceUID: '2.25.1.1', sopInstanceUID: '2.25.1.1.1' });
+  await store({ studyInstanceUID: '2.25.1', seriesInstanceUID: '2.25.1.2', sopInstanceUID: '2.25.1.2.1', ...mr });
+  // What the first instance left open a later one fills: the study moves to another day.
+  await store({ studyInstanceUID: '2.25.2', sopInstanceUID: '2.25.2.1', studyDate: '', studyDescription: '' });
+  assertKept(other.database);
+  await store({
+    studyInstanceUID: '2.25.2',
+    sopInstanceUID: '2.25.2.2',
+    studyDate: '20240505',
+    studyDescription: 'late knee',
+  });
+  assertKept(other.database);
+  const found = (keyword: string, value: string): string[] =>
+    uidsOf(search(other.archive, ask({ matches: [matchOf(keyword, value)] })).results, '0020000D');
+  assert.deepEqual(found('StudyDescription', '*knee'), ['2.25.2']);
+  assert.deepEqual(found('ModalitiesInStudy', 'MR'), ['2.25.1']);
+  const instance = instanceOf(other.archive, '2.25.1.2.1');
+  assert.ok(instance !== undefined);
+  other.database.transaction(() => removeInstance(other.database, instance, nextVersion(other.database)));
+  assertKept(other.database);
+  assert.deepEqual(found('ModalitiesInStudy', 'MR'), []);
+  await deleteStudy(other.archive, '2.25.2');
+  assertKept(other.database);
+  assert.deepEqual(found('StudyDescription', '*knee'), []);
+});
+
+test('a piece of text is found wherever it stands, quotation marks and all, and case counts', async (t) => {
+  const other = await opened(t);
+  const texts = ['CT "Thorax" plain', 'ct thorax', 'Kopf 頭部造影', 'ab'];
+  for (const [at, studyDescription] of texts.entries())
+    await storeInstance(
+      other.archive,
+      makeObject({ rows: 4, columns: 4, studyInstanceUID: `2.25.${at + 1}`, studyDescription }).object,
+    );
+  const found = (value: string): string[] =>
+    uidsOf(search(other.archive, ask({ matches: [matchOf('StudyDescription', value)] })).results, '0020000D').sort();
+  assert.deepEqual(found('*"Thorax"*'), ['2.25.1']);
+  assert.deepEqual(found('*horax*'), ['2.25.1', '2.25.2']);
+  assert.deepEqual(found('*Thorax*'), ['2.25.1']);
+  assert.deepEqual(found('*部造影'), ['2.25.3']);
+  assert.deepEqual(found('ab'), ['2.25.4']);
+  assert.deepEqual(found('a?'), ['2.25.4']);
+  assert.deepEqual(found('ct thorax'), ['2.25.2']);
+  assert.deepEqual(found('*tho*rax*'), ['2.25.2']);
+});
+
+test('no kind of search goes through a table of studies, series or instances without an index', () => {
+  const kinds: Record<string, Partial<Query>> = {
+    'by modality': { matches: [matchOf('ModalitiesInStudy', 'CT')], limit: 25 },
+    'by modality and date': { matches: [matchOf('ModalitiesInStudy', 'CT'), matchOf('StudyDate', '20200101-')] },
+    'by modality and patient': { matches: [matchOf('ModalitiesInStudy', 'CT'), matchOf('PatientID', 'P1')] },
+    'by a piece of the description': { matches: [matchOf('StudyDescription', '*horax*')] },
+    'by a piece of the PatientID': { matches: [matchOf('PatientID', '*123*')] },
+    'by name': { matches: [matchOf('PatientName', 'doe^jane')] },
+    'of series by modality': { level: 'series', matches: [matchOf('Modality', 'MR')] },
+    'of series by description': { level: 'series', matches: [matchOf('SeriesDescription', 'Thorax')] },
+    'of instances by content date': { level: 'instance', matches: [matchOf('ContentDate', '20200101')] },
+  };
+  // As the archive runs: without statistics, so that a plan does not change with what is stored.
+  for (const [what, query] of Object.entries(kinds)) {
+    const { page, pageValues, count, values } = searchStatement(ask(query));
+    for (const [sql, given] of [
+      [page, [...pageValues, 25, 0]],
+      [count, values],
+    ] as const) {
+      const plan = one.database.all(`EXPLAIN QUERY PLAN ${sql}`, ...given).map(({ detail }) => String(detail));
+      const scans = plan.filter((line) => /^SCAN (study|series|instance|study_modality)\b(?!.*VIRTUAL)/.test(line));
+      assert.deepEqual(scans, [], `${what}: ${plan.join('\n')}`);
+    }
+  }
+});
