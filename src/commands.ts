@@ -11,7 +11,7 @@ import { readConfig } from './config.ts';
 import { openDatabase } from './database.ts';
 import type { Wall } from './deidentify/crosswalk.ts';
 import { deidentify } from './deidentify/deidentify.ts';
-import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
+import type { CompiledProfile } from './deidentify/profile.ts';
 import { asciiValue } from './dicom/data-set.ts';
 import type { Head } from './dicom/object.ts';
 import { readObject, receiveObject } from './dicom/part10.ts';
@@ -20,7 +20,7 @@ import { Refusal } from './dicom/refusal.ts';
 import { swapWords } from './dicom/writer.ts';
 import { readVolume, type SeriesInstance } from './dicom/volume.ts';
 import { startScp, type Scp } from './dimse/scp.ts';
-import { closeGateway, lockDataFolder, openCrosswalk, openGateway } from './gateway.ts';
+import { closeGateway, compileSource, lockDataFolder, openCrosswalk, openGateway } from './gateway.ts';
 import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
@@ -200,7 +200,7 @@ async function deidentifyFolder(args: string[]): Promise<number> {
   const files = await filesOf(from);
   const { database, wall } = openCrosswalk(config);
   try {
-    const settings = { project: values.project, profile: compileProfile(file as ProfileFile) };
+    const settings = { project: values.project, profile: compileSource(values.profile, file) };
     const reports: FileReport[] = [];
     for (const [index, name] of files.entries()) {
       reports.push({ file: index + 1, ...(await deidentifyFile(wall, name, to, settings)) });
