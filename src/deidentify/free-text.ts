@@ -46,8 +46,9 @@ export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleane
   };
 }
 
-const GENERATIONS = new Set(
-  'dr mr mrs ms miss prof med md phd jr sr ii iii iv von van der de la le di da del dos do rn rt bsc msc dds'.split(
+/** What a name component may hold and no name is. */
+const NO_NAMES = new Set(
+  'none unknown anonymous anonymized anonymised removed dr mr mrs ms miss prof med md phd jr sr ii iii iv von van der de la le di da del dos do rn rt bsc msc dds'.split(
     ' ',
   ),
 );
@@ -89,7 +90,7 @@ function addName(
   to: { readonly nameParts: Set<string>; readonly skeletons: Set<string>; readonly shortNames: Set<string> },
 ): void {
   const part = fold(text);
-  if (isUnspaced(text) || GENERATIONS.has(part)) return;
+  if (isUnspaced(text) || NO_NAMES.has(part)) return;
   if (part.length === 2) to.shortNames.add(text.toUpperCase());
   if (part.length < 3) return;
   to.nameParts.add(part);
@@ -125,9 +126,9 @@ function identitySpans(text: string, tokens: Tokens): Span[] {
   const gone = named.map((is, index) => is || isPartOfName(words, named, index, tokens));
   gone.forEach((is, index) => {
     const word = words[index];
-    if (is && word !== undefined) spans.push(withGenitive(text, word));
+    if (is && word !== undefined) spans.push(withItsDot(text, word));
   });
-  spans.push(...idSpans(text, words, folded, tokens), ...placeSpans(words, folded, tokens));
+  spans.push(...idSpans(text, words, folded, tokens), ...placeSpans(text, words, folded, tokens));
   for (const name of tokens.unspaced) spans.push(...spansOf(text, name));
   return spans;
 }
@@ -158,8 +159,10 @@ function isPartOfName(words: readonly Word[], named: readonly boolean[], index: 
   return word.text.length === 2 && tokens.shortNames.has(word.text.toUpperCase());
 }
 
-function withGenitive(text: string, { start, end }: Word): Span {
-  return { start, end: /^['’]s(?!\p{L})/u.test(text.slice(end, end + 3)) ? end + 2 : end };
+/** The genitive of a name goes with it, and the dot of an initial. */
+function withItsDot(text: string, { start, end }: Word): Span {
+  if (/^['’]s(?!\p{L})/u.test(text.slice(end, end + 3))) return { start, end: end + 2 };
+  return { start, end: end - start === 1 && text[end] === '.' ? end + 1 : end };
 }
 
 /** An identifier written with other separators, or with a blank in it. */
@@ -183,12 +186,16 @@ function idSpans(text: string, words: readonly Word[], folded: readonly string[]
 }
 
 /** Words of a place: those that mean nothing else, and the common ones beside them. */
-function placeSpans(words: readonly Word[], folded: readonly string[], tokens: Tokens): Span[] {
+function placeSpans(text: string, words: readonly Word[], folded: readonly string[], tokens: Tokens): Span[] {
   const spans: Span[] = [];
   for (let from = 0; from < words.length; from++) {
     if (!tokens.placeWords.has(folded[from] ?? '')) continue;
     let to = from;
-    while (tokens.placeWords.has(folded[to + 1] ?? '')) to++;
+    while (
+      tokens.placeWords.has(folded[to + 1] ?? '') &&
+      !/[;:\n]/.test(text.slice(words[to]?.end, words[to + 1]?.start))
+    )
+      to++;
     const run = folded.slice(from, to + 1);
     const telling = run.some((word) => !isClinicalWord(word) && !COMMON_PLACES.has(word));
     const whole = tokens.places.some((place) => place.length > 0 && place.join(' ') === run.join(' '));
@@ -231,8 +238,8 @@ function cut(text: string, spans: readonly Span[]): string {
   }
   left += text.slice(at);
   return left
-    .replaceAll(/[ \t]{2,}/g, ' ')
     .replaceAll(/\(\s*\)|\[\s*\]|"\s*"/g, '')
+    .replaceAll(/[ \t]{2,}/g, ' ')
     .replaceAll(/([,;:^_/|-])(?:[ \t]*\1){1,20}/g, '$1')
     .replaceAll(/[ \t]+(?=[\r\n])/g, '')
     .replaceAll(/^[ \t,;:^_/|-]+|[ \t,;:^_/|-]+$/g, '')

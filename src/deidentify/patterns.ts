@@ -75,8 +75,9 @@ const PATTERNS: readonly Pattern[] = [
   { expression: /(?<!\d)(?:on|at|seit|vom|am|du|le) \d{1,2}[./]\d{1,2}\.?(?![\d%])/giu },
   // A year of birth that makes somebody older than 89.
   {
-    expression: /(?<!\d)(?:1[0-8]\d\d|19[0-3]\d)(?!\d)/gu,
-    unless: (match) => /^\s?(?:ms|mm|hu|s\b)/i.test(match.input.slice(match.index + 4)),
+    expression:
+      /(?:born|birth|dob|geb(?:oren|urtsjahr)?|née?|nacid[oa]|nato|nata|\*)\D{0,12}((?:18[5-9]|19[0-3])\d)(?!\d)/giu,
+    group: 1,
   },
   // Times of day.
   { expression: /(?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?!\d)/gu },
@@ -113,12 +114,17 @@ const PATTERNS: readonly Pattern[] = [
     expression:
       /(?<![\p{L}\p{N}])(?=[\p{L}\d-]{0,20}\d)(?=[\p{L}\d-]{0,20}\p{L})\p{L}{0,4}-?\d{5,}[\p{L}\d-]{0,12}(?![\p{L}\p{N}])/gu,
   },
-  { expression: /(?<![\p{L}\p{N}])\d{1,3}\p{L}{1,3}\d{3,}[\p{L}\d]{0,12}(?![\p{L}\p{N}])/gu },
+  { expression: /(?<![\p{L}\p{N}])(?!\d{1,4}x\d)\d{1,3}\p{L}{1,3}\d{3,}[\p{L}\d]{0,12}(?![\p{L}\p{N}])/giu },
   // Streets, boxes, postal codes.
   {
     expression:
-      /(?<!\d)\d{1,5}[a-z]?,? (?:[NSEW]\.? )?((?:\p{L}[\p{L}'’.-]{0,24} ){1,4})(?:street|str|st|avenue|ave|av|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|place|pl|square|sq|highway|hwy|terrace|ter|parkway|pkwy|way|circle|cir|crescent|close|row)\b\.?(?:,? (?:apt|suite|ste|unit|floor|fl|#)\.? ?\w{1,6})?/giu,
-    unless: (match) => allClinical(match[1] ?? ''),
+      /(?<!\d)\d{1,5}[a-z]?,? (?:[NSEW]\.? )?(?:\p{L}[\p{L}'’.-]{0,24} ){1,4}(?:street|str|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|highway|hwy|terrace|parkway|pkwy|crescent)\b\.?(?:,? (?:apt|suite|ste|unit|floor|fl|#)\.? ?\w{1,6})?/giu,
+  },
+  // Endings that mean other things too: only after a word that no examination has.
+  {
+    expression:
+      /(?<!\d)\d{1,5}[a-z]?,? (?:[NSEW]\.? )?((?:\p{Lu}[\p{L}'’.-]{0,24} ){1,4})(?:St|ST|Ct|CT|Dr|DR|Pl|PL|Sq|SQ|Place|PLACE|Square|Court|Way|WAY|Circle|Cir|Close|Row)\b\.?/gu,
+    unless: (match) => allClinical(match[1] ?? '') && !/(?:St|ST)\.?$/.test(match[0]),
   },
   {
     expression:
@@ -137,7 +143,10 @@ const PATTERNS: readonly Pattern[] = [
     unless: (match) => allClinical(match[0].slice(6)),
   },
   // Names that the text itself announces.
-  { expression: /[\p{L}\p{M}'’.-]{1,40}\^[\p{L}\p{M}'’. -]{0,40}(?:\^[\p{L}\p{M}'’. -]{0,40}){0,3}/gu },
+  {
+    expression: /[\p{L}\p{M}'’.-]{1,40}\^[\p{L}\p{M}'’. -]{0,40}(?:\^[\p{L}\p{M}'’. -]{0,40}){0,3}/gu,
+    unless: (match) => allClinical(match[0]),
+  },
   {
     expression: new RegExp(
       `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|PROF|Professor|Doctor|Herr|Frau|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|Sister)\\.? {1,2}(?:(?:Dr|med|von|van|de)\\.? )?(${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
@@ -161,7 +170,7 @@ function allClinical(words: string): boolean {
 }
 
 function anyClinical(words: string): boolean {
-  return words.split(/[^\p{L}\p{M}]+/u).some((word) => word !== '' && isClinicalWord(fold(word)));
+  return words.split(/[^\p{L}\p{M}]+/u).some((word) => word.length > 1 && isClinicalWord(fold(word)));
 }
 
 /** A match that is half a name, half a word of the trade loses its name alone. */

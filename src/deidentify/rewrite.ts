@@ -200,7 +200,7 @@ function traceElement(run: Rewriting, at: Place, element: DataElement, trace: Tr
 function ruleName(run: Rewriting, at: Place, element: DataElement): string {
   if ((element.tag & 0xffff) === 0) return 'group length';
   if (element.tag === SPECIFIC_CHARACTER_SET) return 'one character set for all';
-  if (isPrivate(element.tag)) return run.profile.privateList === undefined ? 'private' : 'private, safe list';
+  if (isPrivate(element.tag)) return isPrivateCreator(element.tag) ? 'private creator' : 'private';
   if (isRemovedGroup(element.tag >>> 16)) return 'group of curves, overlays, commands or signatures';
   const override = overrideOf(run, at, element.tag);
   if (override !== undefined) return `override ${override.index}: ${describeRule(override.rule)}`;
@@ -222,34 +222,26 @@ function rewritePrivateGroup(run: Rewriting, at: Place, first: number): number {
   const list = run.profile.privateList;
   const blocks = list === undefined ? [] : keptBlocks(list, (run.vetoes ??= vetoesOf(run.root)), at.dataSet, all);
   for (const { creator, creatorTag } of blocks) writeText(run.sink, creatorTag, 'LO', creator);
-  const kept = new Set<DataElement>();
+  const kept = new Map<DataElement, readonly [start: number, end: number]>();
   for (const block of blocks) {
     for (const { element, tag: outTag, vr } of block.elements) {
       const start = run.sink.length;
       keepPrivate(run, at, element, outTag, vr);
-      if (run.sink.length > start) kept.add(element);
+      if (run.sink.length > start) kept.set(element, [start, run.sink.length]);
     }
   }
   run.counts.privateKept += kept.size;
   run.counts.privateRemoved += all.filter((element) => !kept.has(element)).length - blocks.length;
-  if (run.trace !== undefined) {
-    for (const element of all)
-      run.trace({
-        path: at.path,
-        before: { dataSet: at.dataSet, set: at.set, element },
-        after: kept.has(element) ? copyOf(at.dataSet, element) : EMPTY,
-        rule: kept.has(element)
-          ? 'private, on the safe list'
-          : isPrivateCreator(element.tag)
-            ? 'private creator'
-            : 'private',
-      });
+  for (const element of run.trace === undefined ? [] : all) {
+    const written = kept.get(element);
+    run.trace?.({
+      path: at.path,
+      before: { dataSet: at.dataSet, set: at.set, element },
+      after: written === undefined ? EMPTY : run.sink.buffer.subarray(...written),
+      rule: written !== undefined ? 'private, on the safe list' : ruleName(run, at, element),
+    });
   }
   return end - 1;
-}
-
-function copyOf(dataSet: DataSet, element: DataElement): Buffer {
-  return dataSet.bytes.subarray(element.start, element.end);
 }
 
 /** The list says that this attribute tells nothing of a person; its value must still be what its VR says. */
@@ -260,7 +252,7 @@ function keepPrivate(run: Rewriting, at: Place, element: DataElement, outTag: nu
       if (element.items !== undefined) walk(run, at, renamed);
       return;
     case 'UI':
-      return mapUids(run, at, renamed);
+      return retainsUids(run) ? keepUids(run, at, renamed) : mapUids(run, at, renamed);
     case 'DS':
     case 'IS': {
       const text = asciiOf(at.dataSet, element);
@@ -432,10 +424,15 @@ function mapUids(run: Rewriting, at: Place, element: DataElement): void {
 
 function mapUid(run: Rewriting, uid: string): string {
   if (uid === '' || isWellKnownUid(uid)) return uid;
-  const pseudonym = pseudonymFor(run.profile, run.domain, uid);
+  const pseudonym = pseudonymOfUid(run.domain, uid);
   run.uids.set(pseudonym, uid);
   run.counts.uidsMapped++;
   return pseudonym;
+}
+
+/** Attributes of VR UI that the table does not name refer to what its rows define. */
+function retainsUids(run: Rewriting): boolean {
+  return run.profile.options.has('retain-uids');
 }
 
 /** A UID that the profile retains stands for itself; what is no UID is none to retain. */
@@ -620,7 +617,7 @@ function actUnlisted(run: Rewriting, at: Place, element: DataElement): void {
     case 'sequence':
       return walk(run, at, element);
     case 'uid':
-      return mapUids(run, at, element);
+      return retainsUids(run) ? keepUids(run, at, element) : mapUids(run, at, element);
     case 'date':
       return actOnDate(run, at, element, 'X/Z/D');
     case 'number':

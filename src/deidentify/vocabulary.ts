@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 
 /** What the names of the standard lack: shorthand of protocols and the small words of a report. */
 const OWN = `
+  routine library libraries program protocols exam exams clinical sequences general dotengine head hirntumor spect ivus
+  referred referral reported reviewed discussed dictated performed requested
   a an and any are as at be been between by can clear compared comparison could do does due each few for from had has have if in increased
   decreased into is it its just less likely maybe mild mildly mm moderate moderately more most much multiple new no none normal not noted now of off on once one or
   other out over per previous prior probably recent recently seen several severe severely she he his her him they their shows show shown since

@@ -51,6 +51,7 @@ export function skeleton(folded: string): string {
     .replaceAll(/ae/g, 'a')
     .replaceAll(/oe/g, 'o')
     .replaceAll(/ue/g, 'u')
+    .replaceAll(/ou/g, 'o')
     .replaceAll(/[yj]/g, 'i')
     .replaceAll('w', 'v')
     .replaceAll(/(?<=.)ev$/g, 'ov')
