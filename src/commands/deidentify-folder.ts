@@ -33,7 +33,7 @@ interface FileReport extends FileOutcome {
 /** Files that make a further thread worth its start. */
 const FILES_PER_THREAD = 100;
 /** Files handed to a thread at a time. */
-const BATCH = 8;
+const BATCH = 32;
 
 /** @returns the exit status. @throws Refusal */
 export async function deidentifyFiles(request: FolderRequest): Promise<number> {
@@ -71,7 +71,11 @@ type Take = (index: number, outcome: FileOutcome) => void;
 async function runHere(settings: JobSettings, files: readonly string[], take: Take): Promise<void> {
   const job = openJob(settings);
   try {
-    for (const [index, file] of files.entries()) take(index, await job.run(file));
+    const batch = settings.to === undefined ? 1 : BATCH;
+    for (let from = 0; from < files.length; from += batch) {
+      const outcomes = await job.run(files.slice(from, from + batch));
+      for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
+    }
   } finally {
     job.close();
   }

@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import { readConfig } from '../config.ts';
 import { openDatabase, type Database } from '../database.ts';
 import { openWall, type Wall } from '../deidentify/crosswalk.ts';
@@ -35,7 +36,8 @@ export interface FileOutcome {
 }
 
 export interface Job {
-  run(file: string): Promise<FileOutcome>;
+  /** Each file by itself; what the crosswalk has to remember of all of them is written at once. */
+  run(files: readonly string[]): Promise<FileOutcome[]>;
   close(): void;
 }
 
@@ -54,11 +56,13 @@ export function openJob(job: JobSettings): Job {
     ...(job.recipient === undefined ? {} : { recipient: job.recipient }),
   };
   const { to } = job;
-  if (to !== undefined)
-    return { run: (file) => writeDeidentified(wall, file, to, settings), close: () => database.close() };
+  if (to !== undefined) return { run: (files) => writeAll(wall, files, to, settings), close: () => database.close() };
   const shadow = shadowOf(wall, job.project);
   database.close();
-  return { run: (file) => tryOut(shadow.wall, file, settings), close: () => shadow.database.close() };
+  return {
+    run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
+    close: () => shadow.database.close(),
+  };
 }
 
 /** The same key and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
@@ -83,13 +87,39 @@ function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database
 
 const READ_CHUNK_BYTES = 2 ** 20;
 
-/** Streams: no object is in memory as a whole, and a file is there under its name only when it is complete. */
-async function writeDeidentified(
+async function inTurn<Result>(files: readonly string[], work: (file: string) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const file of files) results.push(await work(file));
+  return results;
+}
+
+/** A file is there under its name only when it is complete and the crosswalk leads back from it. */
+async function writeAll(
   wall: Wall,
-  name: string,
+  files: readonly string[],
   to: string,
   settings: DeidentifySettings,
-): Promise<FileOutcome> {
+): Promise<FileOutcome[]> {
+  const results = await inTurn(files, (file) => writePartial(wall, file, to, settings));
+  wall.database.transaction(() => {
+    for (const { remember } of results) remember?.();
+  });
+  for (const { outcome, partial } of results) {
+    if (partial !== undefined && outcome.written !== undefined) await rename(partial, join(to, outcome.written));
+  }
+  return results.map(({ outcome }) => outcome);
+}
+
+interface Part {
+  readonly outcome: FileOutcome;
+  readonly remember?: () => void;
+  readonly partial?: string;
+}
+
+let parts = 0;
+
+/** Streams: no object is in memory as a whole. */
+async function writePartial(wall: Wall, name: string, to: string, settings: DeidentifySettings): Promise<Part> {
   const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
   let partial: string | undefined;
   try {
@@ -97,15 +127,14 @@ async function writeDeidentified(
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
     await mkdir(join(to, folder), { recursive: true });
-    partial = join(to, `${written}.part`);
+    // Two files of one folder may hold one and the same instance.
+    partial = join(to, `${written}.${threadId}-${++parts}.part`);
     await writeObject(partial, object.head, object.body);
-    wall.database.transaction(remember);
-    await rename(partial, join(to, written));
-    return { written, counts };
+    return { outcome: { written, counts }, remember, partial };
   } catch (error) {
     if (partial !== undefined) await rm(partial, { force: true });
     if (!(error instanceof Refusal)) throw error;
-    return { reason: error.reason, found: error.message };
+    return { outcome: { reason: error.reason, found: error.message } };
   } finally {
     source.destroy();
   }

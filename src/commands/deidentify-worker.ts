@@ -18,9 +18,8 @@ if (parentPort !== null) {
       return;
     }
     void (async () => {
-      const outcomes = [];
-      for (const { index, file } of asks) outcomes.push({ index, outcome: await job.run(file) });
-      port.postMessage(outcomes);
+      const outcomes = await job.run(asks.map(({ file }) => file));
+      port.postMessage(asks.map(({ index }, at) => ({ index, outcome: outcomes[at] })));
     })();
   });
   port.postMessage([]);

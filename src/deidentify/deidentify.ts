@@ -25,7 +25,7 @@ import {
 } from './crosswalk.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner, type Cleaner } from './free-text.ts';
-import { identityOfObject } from './identity.ts';
+import { identityOf, rawIdentityOf } from './identity.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -79,7 +79,7 @@ export async function deidentify(
   const { project, profile } = settings;
   const now = settings.now ?? Date.now;
   assertInForce(profile, settings.recipient ?? project, now());
-  const names = identityOf(dataSet);
+  const names = namesOf(dataSet);
   const verdict = admit(head, names.sopClassUID, profile);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const plan = planBody(head, bitsAllocated);
@@ -170,11 +170,25 @@ export function assertInForce(profile: CompiledProfile, recipient: string, now: 
     );
 }
 
-/** Made at the first text, from what the object says of people, places and numbers. */
+/** Made at the first text; the last few are kept in memory, since instances of a series say the same of their patient. */
 function cleanerOf(dataSet: DataSet, profile: CompiledProfile): () => Cleaner {
   let cleaner: Cleaner | undefined;
-  return () => (cleaner ??= openCleaner(identityOfObject(dataSet, profile.options), profile.file.freeText ?? 'words'));
+  return () => (cleaner ??= rememberedCleaner(dataSet, profile));
 }
+
+function rememberedCleaner(dataSet: DataSet, profile: CompiledProfile): Cleaner {
+  const identity = rawIdentityOf(dataSet, profile.options);
+  const key = `${profile.hash} ${identity.key}`;
+  const cleaner = CLEANERS.get(key) ?? openCleaner(identityOf(identity), profile.file.freeText ?? 'words');
+  CLEANERS.delete(key);
+  CLEANERS.set(key, cleaner);
+  const [oldest] = CLEANERS.keys();
+  if (CLEANERS.size > MAX_CLEANERS && oldest !== undefined) CLEANERS.delete(oldest);
+  return cleaner;
+}
+
+const CLEANERS = new Map<string, Cleaner>();
+const MAX_CLEANERS = 8;
 
 /** What the profile lets pass, and what must be said of it. @throws Refusal Quarantined */
 function admit(head: Head, sopClassUID: string, profile: CompiledProfile): Verdict {
@@ -208,14 +222,14 @@ function refuse(why: string | undefined): void {
   if (why !== undefined) throw new Refusal('Quarantined', why);
 }
 
-interface Identity {
+interface Names {
   readonly study: string;
   readonly series: string;
   readonly instance: string;
   readonly sopClassUID: string;
 }
 
-function identityOf(dataSet: DataSet): Identity {
+function namesOf(dataSet: DataSet): Names {
   const uid = (attribute: number, name: string): string => {
     const text = asciiValue(dataSet, attribute);
     if (text === undefined || !isUid(text))

@@ -34,17 +34,28 @@ interface Tokens {
 
 export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleaner {
   const tokens = tokensOf(identity);
+  const remembered = new Map<string, string>();
   const scrub = (text: string): string => (text.length > MAX_TEXT ? '' : cut(text, identitySpans(text, tokens)));
+  const clean = (text: string): string => {
+    if (text.length > MAX_TEXT) return '';
+    const left = cut(text, [...identitySpans(text, tokens), ...patternSpans(text)]);
+    const kept = mode === 'scrub' ? left : cut(left, foreignSpans(left));
+    return /[\p{L}\p{N}]/u.test(kept) ? kept : '';
+  };
   return {
     scrub,
     clean(text) {
-      if (text.length > MAX_TEXT) return '';
-      const left = cut(text, [...identitySpans(text, tokens), ...patternSpans(text)]);
-      const kept = mode === 'scrub' ? left : cut(left, foreignSpans(left));
-      return /[\p{L}\p{N}]/u.test(kept) ? kept : '';
+      if (text.length > MAX_REMEMBERED_TEXT) return clean(text);
+      let cleaned = remembered.get(text);
+      if (cleaned === undefined && remembered.size < MAX_REMEMBERED) remembered.set(text, (cleaned = clean(text)));
+      return cleaned ?? clean(text);
     },
   };
 }
+
+/** Descriptions, the same in every instance of a series. */
+const MAX_REMEMBERED_TEXT = 256;
+const MAX_REMEMBERED = 500;
 
 /** What a name component may hold and no name is. */
 const NO_NAMES = new Set(

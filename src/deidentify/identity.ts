@@ -1,8 +1,8 @@
 /** What in an object names people, places and machines, at any depth: what free text is searched for. */
-import { characterSetOf, withoutTrailingPadding, type DataSet } from '../dicom/data-set.ts';
+import { characterSetOf, valueBytes, withoutTrailingPadding, type DataSet } from '../dicom/data-set.ts';
 import { decodeText, type CharacterSet } from '../dicom/character-set.ts';
 import { tag } from '../dicom/dictionary.ts';
-import { littleEndianValue } from '../dicom/writer.ts';
+import type { Vr } from '../dicom/vr.ts';
 import type { Option } from './profile.ts';
 
 export interface Identity {
@@ -47,37 +47,62 @@ const KINDS = new Map<number, Kind>([
 ]);
 const DEVICE_TAGS = new Set(DEVICES);
 
-/** What an option retains is no secret to be searched for. */
-export function identityOfObject(dataSet: DataSet, options: ReadonlySet<Option>): Identity {
-  const identity = { names: new Set<string>(), ids: new Set<string>(), places: new Set<string>() };
+/** One value that names somebody or something, as it lies in the bytes. */
+interface Piece {
+  readonly kind: Kind;
+  readonly set: CharacterSet;
+  readonly vr: Vr;
+  readonly bytes: Buffer;
+}
+
+/** What an object says of people, places and numbers. What an option retains is no secret to be searched for. */
+export interface RawIdentity {
+  /** The same for objects that say the same. */
+  readonly key: string;
+  readonly pieces: readonly Piece[];
+}
+
+export function rawIdentityOf(dataSet: DataSet, options: ReadonlySet<Option>): RawIdentity {
   const skips = (attribute: number): boolean =>
     (options.has('retain-device-identity') && DEVICE_TAGS.has(attribute)) ||
     (options.has('retain-institution-identity') && INSTITUTIONS.has(attribute));
-  gather(dataSet, undefined, identity, skips);
-  return identity;
+  const pieces: Piece[] = [];
+  const key: string[] = [];
+  gather(dataSet, undefined, { pieces, key, skips });
+  return { key: key.join('\u0000'), pieces };
 }
 
-type Growing = { readonly [kind in Kind]: Set<string> };
+interface Gathering {
+  readonly pieces: Piece[];
+  readonly key: string[];
+  readonly skips: (attribute: number) => boolean;
+}
 
-function gather(
-  dataSet: DataSet,
-  inherited: CharacterSet | undefined,
-  identity: Growing,
-  skips: (attribute: number) => boolean,
-): void {
+function gather(dataSet: DataSet, inherited: CharacterSet | undefined, to: Gathering): void {
   const set = characterSetOf(dataSet, inherited);
   for (const element of dataSet.elements) {
-    for (const item of element.items ?? []) gather(item, set, identity, skips);
-    const kind = KINDS.get(element.tag) ?? (element.vr === 'PN' ? 'names' : undefined);
-    if (kind === undefined || element.items !== undefined || element.valueEnd === element.valueStart) continue;
-    if (element.valueEnd - element.valueStart > MAX_VALUE_BYTES || skips(element.tag)) continue;
-    const vr = element.vr === 'UN' ? 'LO' : element.vr;
-    for (const value of decodeText(set, littleEndianValue(dataSet, element), vr).split('\\')) {
+    const { tag: attribute, valueStart, valueEnd } = element;
+    for (const item of element.items ?? []) gather(item, set, to);
+    if (attribute === SPECIFIC_CHARACTER_SET) to.key.push(dataSet.bytes.toString('latin1', valueStart, valueEnd));
+    const kind = KINDS.get(attribute) ?? (element.vr === 'PN' ? 'names' : undefined);
+    if (kind === undefined || element.items !== undefined || valueEnd === valueStart) continue;
+    if (valueEnd - valueStart > MAX_VALUE_BYTES || to.skips(attribute)) continue;
+    to.key.push(kind, dataSet.bytes.toString('latin1', valueStart, valueEnd));
+    to.pieces.push({ kind, set, vr: element.vr === 'UN' ? 'LO' : element.vr, bytes: valueBytes(dataSet, element) });
+  }
+}
+
+const SPECIFIC_CHARACTER_SET = 0x00080005;
+/** Longer than any name, id or address. */
+const MAX_VALUE_BYTES = 4096;
+
+export function identityOf({ pieces }: RawIdentity): Identity {
+  const identity = { names: new Set<string>(), ids: new Set<string>(), places: new Set<string>() };
+  for (const { kind, set, vr, bytes } of pieces) {
+    for (const value of decodeText(set, bytes, vr).split('\\')) {
       const text = withoutTrailingPadding(value).trim();
       if (text !== '') identity[kind].add(text);
     }
   }
+  return identity;
 }
-
-/** Longer than any name, id or address. */
-const MAX_VALUE_BYTES = 4096;

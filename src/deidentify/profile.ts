@@ -19,6 +19,9 @@ export type Option =
   | 'retain-institution-identity'
   | 'retain-uids';
 
+/** What config/safe-private.yaml holds. */
+export type PrivateCreators = Readonly<Record<string, readonly PrivateEntryFile[]>>;
+
 /** A file of config/profiles, checked against config/schema/profile.schema.json. */
 export interface ProfileFile {
   readonly profile: string;
@@ -48,7 +51,7 @@ export interface ProfileFile {
         readonly mode: 'safe-list';
         readonly list: string;
         /** What the list's file holds, by creator; filled in by whoever reads the file. */
-        readonly creators?: Readonly<Record<string, readonly PrivateEntryFile[]>>;
+        readonly creators?: PrivateCreators;
       };
   /** `once`: pseudonyms of a key that nobody keeps, and no crosswalk (one-time.ts). */
   readonly keys?: 'project' | 'once';
