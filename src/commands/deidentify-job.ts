@@ -1,6 +1,16 @@
 /** One file after another through the wall: what a thread of `isthmus deidentify` does, and the command itself where one thread is enough. */
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { readConfig } from '../config.ts';
@@ -10,7 +20,8 @@ import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
-import { receiveObject } from '../dicom/part10.ts';
+import type { Identified } from '../dicom/object.ts';
+import { readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource, openCrosswalk } from '../gateway.ts';
 
@@ -56,13 +67,17 @@ export function openJob(job: JobSettings): Job {
     ...(job.recipient === undefined ? {} : { recipient: job.recipient }),
   };
   const { to } = job;
-  if (to !== undefined) return { run: (files) => writeAll(wall, files, to, settings), close: () => database.close() };
+  if (to !== undefined) return outputJob({ wall, to, settings, folders: new Set(), buffers: [], parts: 0 });
   const shadow = shadowOf(wall, job.project);
   database.close();
   return {
     run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
     close: () => shadow.database.close(),
   };
+}
+
+function outputJob(output: Output): Job {
+  return { run: (files) => writeAll(output, files), close: () => output.wall.database.close() };
 }
 
 /** The same key and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
@@ -87,74 +102,119 @@ function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database
 
 const READ_CHUNK_BYTES = 2 ** 20;
 
-async function inTurn<Result>(files: readonly string[], work: (file: string) => Promise<Result>): Promise<Result[]> {
+async function inTurn<Result>(
+  files: readonly string[],
+  work: (file: string, index: number) => Promise<Result>,
+): Promise<Result[]> {
   const results: Result[] = [];
-  for (const file of files) results.push(await work(file));
+  for (const [index, file] of files.entries()) results.push(await work(file, index));
   return results;
 }
 
 /** A file is there under its name only when it is complete and the crosswalk leads back from it. */
-async function writeAll(
-  wall: Wall,
-  files: readonly string[],
-  to: string,
-  settings: DeidentifySettings,
-): Promise<FileOutcome[]> {
-  const results = await inTurn(files, (file) => writePartial(wall, file, to, settings));
-  wall.database.transaction(() => {
+async function writeAll(output: Output, files: readonly string[]): Promise<FileOutcome[]> {
+  const results = await inTurn(files, (file, index) => writePart(output, file, index));
+  output.wall.database.transaction(() => {
     for (const { remember } of results) remember?.();
   });
-  for (const { outcome, partial } of results) {
-    if (partial !== undefined && outcome.written !== undefined) await rename(partial, join(to, outcome.written));
+  for (const { outcome, part } of results) {
+    if (part !== undefined && outcome.written !== undefined) renameSync(part, join(output.to, outcome.written));
   }
   return results.map(({ outcome }) => outcome);
+}
+
+interface Output {
+  readonly wall: Wall;
+  readonly to: string;
+  readonly settings: DeidentifySettings;
+  readonly folders: Set<string>;
+  /** Memory for small files, one for each place of a batch: what the crosswalk is to remember is read from it at the batch's end. */
+  readonly buffers: Buffer[];
+  parts: number;
 }
 
 interface Part {
   readonly outcome: FileOutcome;
   readonly remember?: () => void;
-  readonly partial?: string;
+  readonly part?: string;
 }
 
-let parts = 0;
-
-/** Streams: no object is in memory as a whole. */
-async function writePartial(wall: Wall, name: string, to: string, settings: DeidentifySettings): Promise<Part> {
-  const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
-  let partial: string | undefined;
+async function writePart(output: Output, name: string, place: number): Promise<Part> {
+  const { wall, to, settings } = output;
+  const source = openSource(output, name, place);
+  let part: string | undefined;
   try {
-    const { object, remember, counts } = await deidentify(wall, await receiveObject(source), settings);
+    const { object, remember, counts } = await deidentify(wall, await source.object(), settings);
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
-    await mkdir(join(to, folder), { recursive: true });
+    if (!output.folders.has(folder)) mkdirSync(join(to, folder), { recursive: true });
+    output.folders.add(folder);
     // Two files of one folder may hold one and the same instance.
-    partial = join(to, `${written}.${threadId}-${++parts}.part`);
-    await writeObject(partial, object.head, object.body);
-    return { outcome: { written, counts }, remember, partial };
+    part = join(to, `${written}.${threadId}-${++output.parts}.part`);
+    await writeObject(part, object.head, object.body);
+    return { outcome: { written, counts }, remember, part };
   } catch (error) {
-    if (partial !== undefined) await rm(partial, { force: true });
+    if (part !== undefined) rmSync(part, { force: true });
     if (!(error instanceof Refusal)) throw error;
     return { outcome: { reason: error.reason, found: error.message } };
   } finally {
-    source.destroy();
+    source.close();
   }
 }
 
+interface Source {
+  object(): Promise<Identified>;
+  close(): void;
+}
+
+/** Small files whole and at once, large ones as a stream: no large object is ever in memory as a whole. */
+function openSource(output: Output, name: string, place: number): Source {
+  const { size } = statSync(name);
+  if (size > SMALL_FILE_BYTES) {
+    const stream = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+    return { object: () => receiveObject(stream), close: () => stream.destroy() };
+  }
+  let buffer = output.buffers[place];
+  if (buffer === undefined || buffer.length < size)
+    output.buffers[place] = buffer = Buffer.allocUnsafeSlow(Math.max(size, LEAST_BUFFER_BYTES));
+  const file = openSync(name, 'r');
+  try {
+    let length = 0;
+    for (let read = -1; read !== 0 && length < size; length += read)
+      read = readSync(file, buffer, length, size - length, null);
+    const bytes = buffer.subarray(0, length);
+    return { object: () => readObject(bytes), close: () => undefined };
+  } finally {
+    closeSync(file);
+  }
+}
+
+const SMALL_FILE_BYTES = 2 ** 20;
+const LEAST_BUFFER_BYTES = 640 * 1024;
+
 async function writeObject(path: string, head: Buffer, body: AsyncIterable<Buffer>): Promise<void> {
-  const file = await open(path, 'w', 0o600);
+  const file = openSync(path, 'w', 0o600);
   try {
     // The first piece goes with the head: most objects are written by one call.
     let pending: Buffer[] = [head];
     for await (const chunk of body) {
       pending.push(chunk);
-      if (pending.length < 2) continue;
-      await file.writev(pending);
-      pending = [];
+      if (pending.length === 2) pending = writeWhole(file, pending);
     }
-    if (pending.length > 0) await file.writev(pending);
+    if (pending.length > 0) writeWhole(file, pending);
   } finally {
-    await file.close();
+    closeSync(file);
   }
+}
+
+/** What the system takes in pieces is written in pieces. */
+function writeWhole(file: number, pieces: readonly Buffer[]): Buffer[] {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  let written = writevSync(file, pieces);
+  if (written === length) return [];
+  const rest = Buffer.concat(pieces);
+  while (written < length) written += writeSync(file, rest, written);
+  return [];
 }
 
 async function tryOut(wall: Wall, name: string, settings: DeidentifySettings): Promise<FileOutcome> {
