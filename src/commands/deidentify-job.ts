@@ -1,4 +1,5 @@
 /** One file after another through the wall: what a thread of `isthmus deidentify` does, and the command itself where one thread is enough. */
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   createReadStream,
@@ -80,24 +81,20 @@ function outputJob(output: Output): Job {
   return { run: (files) => writeAll(output, files), close: () => output.wall.database.close() };
 }
 
-/** The same key and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
+/** The same secrets and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
 function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database } {
   const database = openDatabase(':memory:');
-  const shadow = openWall(database, { keyFile: '', keyHex: wall.master.toString('hex') });
-  const patients = wall.database.all(
-    'SELECT project, lookup, pseudonym, sealed FROM crosswalk_patient WHERE project = ?',
-    project,
-  );
-  for (const row of patients) {
-    database.run(
-      'INSERT INTO crosswalk_patient (project, lookup, pseudonym, sealed) VALUES (?, ?, ?, ?)',
-      project,
-      row['lookup'] as Buffer,
-      row['pseudonym'] as string,
-      row['sealed'] as Buffer,
-    );
+  openWall(database, { keyFile: '', keyHex: randomBytes(32).toString('hex') });
+  for (const table of ['crosswalk_patient', 'crosswalk_merged', 'crosswalk_leaving']) {
+    for (const row of wall.database.all(`SELECT * FROM ${table} WHERE project = ?`, project)) {
+      const columns = Object.keys(row);
+      database.run(
+        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+        ...(Object.values(row) as (string | number | Buffer)[]),
+      );
+    }
   }
-  return { wall: shadow, database };
+  return { wall: { ...wall, database, domains: new Map() }, database };
 }
 
 const READ_CHUNK_BYTES = 2 ** 20;
