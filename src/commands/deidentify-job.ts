@@ -110,14 +110,26 @@ async function inTurn<Result>(
 
 /** A file is there under its name only when it is complete and the crosswalk leads back from it. */
 async function writeAll(output: Output, files: readonly string[]): Promise<FileOutcome[]> {
-  const results = await inTurn(files, (file, index) => writePart(output, file, index));
-  output.wall.database.transaction(() => {
-    for (const { remember } of results) remember?.();
-  });
-  for (const { outcome, part } of results) {
-    if (part !== undefined && outcome.written !== undefined) renameSync(part, join(output.to, outcome.written));
+  const parts = await inTurn(files, (file, index) => writePart(output, file, index));
+  const outcomes = output.wall.database.transaction(() => parts.map(remembered));
+  for (const [index, { part }] of parts.entries()) {
+    const written = outcomes[index]?.written;
+    if (part === undefined) continue;
+    if (written === undefined) rmSync(part, { force: true });
+    else renameSync(part, join(output.to, written));
   }
-  return results.map(({ outcome }) => outcome);
+  return outcomes;
+}
+
+/** Somebody whose erasure began meanwhile is not written; the others of the batch are. */
+function remembered({ outcome, remember }: Part): FileOutcome {
+  try {
+    remember?.();
+    return outcome;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { reason: error.reason, found: error.message };
+  }
 }
 
 interface Output {

@@ -10,7 +10,7 @@ import { fold, isUnspaced, skeleton, wordsOf, type Word } from './words.ts';
 export interface Cleaner {
   /** What may stay of a text; empty when nothing with a letter or digit does. */
   clean(text: string): string;
-  /** Only the object's own identifiers are taken out. */
+  /** Only the names and identifiers of its people are taken out. */
   scrub(text: string): string;
 }
 
@@ -34,8 +34,9 @@ interface Tokens {
 
 export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleaner {
   const tokens = tokensOf(identity);
+  const people = tokensOf({ ...identity, numbers: new Set(), places: new Set() });
   const remembered = new Map<string, string>();
-  const scrub = (text: string): string => (text.length > MAX_TEXT ? '' : cut(text, identitySpans(text, tokens)));
+  const scrub = (text: string): string => (text.length > MAX_TEXT ? '' : cut(text, identitySpans(text, people)));
   const clean = (text: string): string => {
     if (text.length > MAX_TEXT) return '';
     const left = cut(text, [...identitySpans(text, tokens), ...patternSpans(text)]);
@@ -64,7 +65,7 @@ const NO_NAMES = new Set(
   ),
 );
 
-function tokensOf({ names, ids, places }: Identity): Tokens {
+function tokensOf({ names, ids, numbers, places }: Identity): Tokens {
   const nameParts = new Set<string>();
   const skeletons = new Set<string>();
   const shortNames = new Set<string>();
@@ -75,7 +76,7 @@ function tokensOf({ names, ids, places }: Identity): Tokens {
   }
   const wholeIds = new Set<string>();
   const idParts = new Set<string>();
-  for (const id of ids) addId(id, wholeIds, idParts);
+  for (const id of [...ids, ...numbers]) addId(id, wholeIds, idParts);
   const lists: string[][] = [];
   const placeWords = new Set<string>();
   for (const place of places) {

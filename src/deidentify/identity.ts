@@ -8,8 +8,10 @@ import type { Option } from './profile.ts';
 export interface Identity {
   /** Values of PN, with their component groups. */
   readonly names: ReadonlySet<string>;
-  /** Identifiers, telephone numbers, addresses of electronic mail. */
+  /** The patient's identifiers, telephone numbers, addresses of electronic mail. */
   readonly ids: ReadonlySet<string>;
+  /** Of examinations, orders, specimens and machines. */
+  readonly numbers: ReadonlySet<string>;
   /** Institutions, departments, addresses. */
   readonly places: ReadonlySet<string>;
 }
@@ -17,12 +19,13 @@ export interface Identity {
 type Kind = keyof Identity;
 
 const IDS = tags(
-  'AccessionNumber PatientID OtherPatientIDs StudyID AdmissionID ServiceEpisodeID MedicalRecordLocator RequestedProcedureID ' +
-    'ScheduledProcedureStepID PerformedProcedureStepID FillerOrderNumberImagingServiceRequest PlacerOrderNumberImagingServiceRequest ' +
-    'ClinicalTrialSubjectID ClinicalTrialSubjectReadingID InsurancePlanIdentification PatientTelephoneNumbers PatientTelecomInformation ' +
-    'ReferringPhysicianTelephoneNumbers PersonTelephoneNumbers PersonTelecomInformation OrderCallbackPhoneNumber OrderCallbackTelecomInformation ' +
-    'SpecimenIdentifier ContainerIdentifier SpecimenAccessionNumber ' +
-    'PatientBirthDate MilitaryRank',
+  'AccessionNumber PatientID OtherPatientIDs AdmissionID ServiceEpisodeID MedicalRecordLocator ClinicalTrialSubjectID ' +
+    'ClinicalTrialSubjectReadingID InsurancePlanIdentification PatientTelephoneNumbers PatientTelecomInformation PatientBirthDate MilitaryRank',
+);
+const NUMBERS = tags(
+  'StudyID RequestedProcedureID ScheduledProcedureStepID PerformedProcedureStepID FillerOrderNumberImagingServiceRequest ' +
+    'PlacerOrderNumberImagingServiceRequest ReferringPhysicianTelephoneNumbers PersonTelephoneNumbers PersonTelecomInformation ' +
+    'OrderCallbackPhoneNumber OrderCallbackTelecomInformation SpecimenIdentifier ContainerIdentifier SpecimenAccessionNumber',
 );
 const PLACES = tags(
   'InstitutionName InstitutionAddress InstitutionalDepartmentName PatientAddress RegionOfResidence CountryOfResidence ReferringPhysicianAddress ' +
@@ -43,9 +46,15 @@ const INSTITUTIONS = new Set(tags('InstitutionName InstitutionAddress Institutio
 const KINDS = new Map<number, Kind>([
   ...IDS.map((attribute) => [attribute, 'ids'] as const),
   ...PLACES.map((attribute) => [attribute, 'places'] as const),
-  ...DEVICES.map((attribute) => [attribute, 'ids'] as const),
+  ...[...NUMBERS, ...DEVICES].map((attribute) => [attribute, 'numbers'] as const),
 ]);
 const DEVICE_TAGS = new Set(DEVICES);
+
+/** Whether an attribute is a name or number of somebody by its nature: kept, if a profile says so, it is kept as it is. */
+export function isIdentifier(attribute: number, vr: Vr): boolean {
+  const kind = KINDS.get(attribute);
+  return vr === 'PN' || kind === 'ids' || kind === 'numbers';
+}
 
 /** One value that names somebody or something, as it lies in the bytes. */
 interface Piece {
@@ -97,7 +106,12 @@ const SPECIFIC_CHARACTER_SET = 0x00080005;
 const MAX_VALUE_BYTES = 4096;
 
 export function identityOf({ pieces }: RawIdentity): Identity {
-  const identity = { names: new Set<string>(), ids: new Set<string>(), places: new Set<string>() };
+  const identity = {
+    names: new Set<string>(),
+    ids: new Set<string>(),
+    numbers: new Set<string>(),
+    places: new Set<string>(),
+  };
   for (const { kind, set, vr, bytes } of pieces) {
     for (const value of decodeText(set, bytes, vr).split('\\')) {
       const text = withoutTrailingPadding(value).trim();

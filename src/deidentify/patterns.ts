@@ -1,8 +1,8 @@
 /** What has the form of an identifier, whoever's it is: dates, telephone numbers, numbers of records, addresses of every kind. */
 import { isClinicalWord } from './vocabulary.ts';
-import { fold } from './words.ts';
+import { fold, wordsOf } from './words.ts';
 
-/** Bytes `start` to `end` of the text. */
+/** From `start` up to, not including, `end`. */
 export interface Span {
   readonly start: number;
   readonly end: number;
@@ -13,6 +13,8 @@ interface Pattern {
   /** Which part goes; the whole match when absent. */
   readonly group?: number;
   readonly unless?: (match: RegExpExecArray) => boolean;
+  /** Clinical words at both ends stay. */
+  readonly trims?: boolean;
 }
 
 const MONTH =
@@ -144,8 +146,9 @@ const PATTERNS: readonly Pattern[] = [
   },
   // Names that the text itself announces.
   {
-    expression: /[\p{L}\p{M}'’.-]{1,40}\^[\p{L}\p{M}'’. -]{0,40}(?:\^[\p{L}\p{M}'’. -]{0,40}){0,3}/gu,
-    unless: (match) => allClinical(match[0]),
+    expression:
+      /[\p{L}\p{M}'’.-]{1,40}\^[\p{L}\p{M}'’.-]{0,40}(?: \p{Lu}[\p{L}\p{M}'’.-]{0,40})?(?:\^[\p{L}\p{M}'’.-]{0,40}){0,3}/gu,
+    trims: true,
   },
   {
     expression: new RegExp(
@@ -176,14 +179,25 @@ function anyClinical(words: string): boolean {
 /** A match that is half a name, half a word of the trade loses its name alone. */
 export function patternSpans(text: string): Span[] {
   const spans: Span[] = [];
-  for (const { expression, group, unless } of PATTERNS) {
+  for (const { expression, group, unless, trims } of PATTERNS) {
     for (const match of text.matchAll(expression)) {
       if (unless?.(match as RegExpExecArray) === true) continue;
       const part = group === undefined ? match[0] : (match[group] ?? '');
       if (part === '') continue;
+      if (trims === true) {
+        spans.push(...trimmed(part, match.index));
+        continue;
+      }
       const start = match.index + (group === undefined ? 0 : match[0].lastIndexOf(part));
       spans.push({ start, end: start + part.length });
     }
   }
   return spans;
+}
+
+function trimmed(text: string, offset: number): Span[] {
+  const strange = wordsOf(text).filter((word) => !isClinicalWord(fold(word.text)));
+  const [first] = strange;
+  const last = strange.at(-1);
+  return first === undefined || last === undefined ? [] : [{ start: offset + first.start, end: offset + last.end }];
 }

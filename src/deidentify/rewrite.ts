@@ -48,6 +48,7 @@ import { isPublicScheme, isPlainCode } from './codes.ts';
 import { pseudonymOfText, pseudonymOfUid, type Domain } from './crosswalk.ts';
 import type { Cleaner } from './free-text.ts';
 import { isIdentifyingConcept } from './concepts.ts';
+import { isIdentifier } from './identity.ts';
 import { conditionHolds, findOverride, type Override } from './overrides.ts';
 import { keptBlocks, vetoesOf, type Vetoes } from './private-list.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -465,6 +466,7 @@ function keepValue(run: Rewriting, at: Place, element: DataElement, otherwise: B
       return keep(run, at, element, plan);
     default:
       if (VR_TRAITS[vr].text === false) return keep(run, at, element, plan);
+      if (isIdentifier(element.tag, vr)) return writeCleaned(run, at, element, otherwise, (text) => text);
       return writeCleaned(run, at, element, otherwise, (text) => run.cleaner().scrub(text));
   }
 }

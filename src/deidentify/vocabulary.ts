@@ -4,6 +4,32 @@ import { readFileSync } from 'node:fs';
 /** What the names of the standard lack: shorthand of protocols and the small words of a report. */
 const OWN = `
   routine library libraries program protocols exam exams clinical sequences general dotengine head hirntumor spect ivus
+  read reads reading reader seen see saw look looks made make makes take taken took give given gave go going gone come came get got keep kept show
+  about above across after again against all almost along already also although always among another anything around away back because become before
+  begin behind being below beneath beside besides better beyond big both bottom bring broad but call called care carefully change changed changes check
+  clearly close closer common complete completely concern concerning consider considered continue cover current currently date define demonstrate
+  demonstrated demonstrates demonstrating describe described despite detail detailed determine develop developed different difficult direct directly
+  discuss does done down during early easily either else end enough entire entirely especially even ever every everything exact example except expect
+  expected explain extend extending extends extensive far feature features feel felt fewer fine first follow found four five six seven eight nine ten
+  frequent front full fully further general good great greater group grow growing grown half hard head help here high highly hold how however identify
+  identified image images immediate important improve improved include included includes including indicate indicated indicates instead interpretation
+  interval keep kind know known large larger largest last later lead least leave letter lie lies lightly limit line list little live lives long longer
+  main mainly major many mark marked markedly matter may mean means measure measured measures measuring meet mention middle might minor minimal minimally
+  minimum missing near nearly necessary need never next non nonspecific nothing notable number numerous obtain obtained occur often old only open order
+  outside overall overlying own part partial partially particular partly pass past people perform perhaps person place point possible possibly present
+  presented presenting presents prevent problem process provide provided question quite raise raised range rather reach ready real reason recommend
+  recommended recommendation reduce reduced regard region related relative relatively remain remains remaining remove removed repeat represent
+  represents require required result results return reveal revealed right same say scattered second seem seems send separate set several shall should
+  side similar simple single size slight slightly slow somewhat soon space start state stay step stop strong sudden suddenly sure surrounding suspect
+  suspected suspicion suspicious symptom symptoms system take tell tend term test third thought three together too total toward towards track tract
+  treat treated treatment trial try turn twice type typical unable under underlying unit unless unlikely until upon use used using usual usually value
+  variant various version visible visualized visit want warrant warranted wide widely widening within worse worsening worst yes yet
+  stroke pain cough fever fall trauma injury injured acute chronic benign malignant cancer tumors mass masses lesion lesions nodule nodules cyst cysts
+  fracture fractures hemorrhage haemorrhage bleed bleeding infarct infarction ischemia edema oedema swelling infection inflammation pneumonia atelectasis
+  consolidation opacity opacities emphysema fibrosis pneumothorax hernia stenosis occlusion thrombus embolism dissection calcification calcifications
+  metastasis metastases lymphoma carcinoma adenopathy enlarged enlargement degenerative arthritis osteophyte osteoarthritis dislocation scoliosis screen
+  annual smoker smoking diabetes hypertension surgery surgical postoperative preoperative resection transplant catheter drain line lines tubes wire wires
+  clips staples sutures pacemaker defibrillator prosthesis implant implants stent stents graft grafts
   referred referral reported reviewed discussed dictated performed requested
   a an and any are as at be been between by can clear compared comparison could do does due each few for from had has have if in increased
   decreased into is it its just less likely maybe mild mildly mm moderate moderately more most much multiple new no none normal not noted now of off on once one or

@@ -20,7 +20,7 @@ export function fold(text: string): string {
   if (/^[a-z0-9]*$/.test(text)) return text;
   const plain = text.normalize('NFKD').toLowerCase().replaceAll(/\p{M}/gu, '');
   if (/^[a-z0-9]*$/.test(plain)) return plain;
-  return plain.replaceAll(/[^\u0000-\u007f]/gu, (letter) => LETTERS.get(letter) ?? letter);
+  return plain.replaceAll('ου', 'ou').replaceAll(/[^\u0000-\u007f]/gu, (letter) => LETTERS.get(letter) ?? letter);
 }
 
 const LETTERS = new Map(
