@@ -52,8 +52,7 @@ const DEVICE_TAGS = new Set(DEVICES);
 
 /** Whether an attribute is a name or number of somebody by its nature: kept, if a profile says so, it is kept as it is. */
 export function isIdentifier(attribute: number, vr: Vr): boolean {
-  const kind = KINDS.get(attribute);
-  return vr === 'PN' || kind === 'ids' || kind === 'numbers';
+  return vr === 'PN' || KINDS.get(attribute) === 'ids';
 }
 
 /** One value that names somebody or something, as it lies in the bytes. */

@@ -225,6 +225,9 @@ const OWN_RULES: readonly (readonly [keyword: string, rule: Rule])[] = [
   ['Signature', { action: 'X' }],
   ['RecordKey', { action: 'X' }],
   ['PriorRecordKey', { action: 'X' }],
+  // X in the table; the IOD wants them, empty, where the patient is an animal.
+  ['ResponsiblePerson', { action: 'owner' }],
+  ['ResponsibleOrganization', { action: 'owner' }],
   // Speaks of blocks that are gone or counted anew.
   ['PrivateDataElementCharacteristicsSequence', { action: 'X' }],
 ];

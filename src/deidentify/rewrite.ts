@@ -139,6 +139,8 @@ const SPECIFIC_CHARACTER_SET = 0x00080005;
 const CODE_VALUE = tag('CodeValue');
 const CODING_SCHEME_DESIGNATOR = tag('CodingSchemeDesignator');
 
+const SPECIES = [tag('PatientSpeciesDescription'), tag('PatientSpeciesCodeSequence')];
+
 /** Where an element stands. */
 interface Place {
   readonly dataSet: DataSet;
@@ -336,6 +338,8 @@ function act(run: Rewriting, at: Place, element: DataElement, rule: Rule): void 
     }
     case 'word':
       return writeWord(run, at, element);
+    case 'owner':
+      return apply(run, at, element, SPECIES.some((species) => findElement(run.root, species)) ? 'Z' : 'X');
     case 'keep':
       return keepValue(run, at, element, rule.otherwise);
     case 'clean':

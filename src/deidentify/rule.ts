@@ -5,7 +5,7 @@ export type BasicAction = 'D' | 'Z' | 'X' | 'U' | 'Z/D' | 'X/Z' | 'X/D' | 'X/Z/D
 
 /**
  * What is done to one attribute. `walk`: keep the sequence, act inside. `code`: one dummy code. `keep` (K) and `clean` (C) fall back on
- * a letter where the value is not what its VR says or nothing of it is left. `remove`: also where the IOD wants it. The others are the
+ * a letter where the value is not what its VR says or nothing of it is left. `owner`: of an animal. `remove`: also where the IOD wants it. The others are the
  * table's letters.
  */
 export type Rule =
@@ -22,4 +22,5 @@ export type Rule =
   | { readonly action: 'birth-date' }
   | { readonly action: 'patient-name' }
   | { readonly action: 'patient-id' }
-  | { readonly action: 'word' };
+  | { readonly action: 'word' }
+  | { readonly action: 'owner' };
