@@ -29,7 +29,7 @@ const CLEAN_FACES: Code = ['113102', 'Clean Recognizable Visual Features Option'
 const FULL_DATES: Code = ['113106', 'Retain Longitudinal Temporal Information Full Dates Option'];
 const MODIFIED_DATES: Code = ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option'];
 const SAFE_PRIVATE: Code = ['113111', 'Retain Safe Private Option'];
-const OPTION_CODES: Readonly<Record<Option, Code>> = {
+export const OPTION_CODES: Readonly<Record<Option, Code>> = {
   'clean-graphics': ['113103', 'Clean Graphics Option'],
   'clean-structured-content': ['113104', 'Clean Structured Content Option'],
   'clean-descriptors': ['113105', 'Clean Descriptors Option'],

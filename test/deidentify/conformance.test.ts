@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { it } from 'node:test';
+import { test } from 'node:test';
 import { asciiValue } from '../../src/dicom/data-set.ts';
 import { compileProfile, type CompiledProfile } from '../../src/deidentify/profile.ts';
 import { readHead } from '../../src/dicom/part10.ts';
@@ -39,11 +39,14 @@ function faults(file: string): Map<string, number> {
     const sentence = line
       .replaceAll(/\[\d+\] = <[^>]*>/g, '')
       .replaceAll(/(?<![\d.])[0-2](\.\d+){2,}/g, 'UID')
+      .replaceAll(/(?<=ReferencedSOPInstanceUID )\S+/g, 'UID')
       .replaceAll(/= \d+/g, '');
     counted.set(sentence, (counted.get(sentence) ?? 0) + 1);
   }
   return counted;
 }
+
+const MOST_BYTES = 4 * 2 ** 20;
 
 function chosen(): string[] {
   const seen = new Set<string>();
@@ -52,6 +55,8 @@ function chosen(): string[] {
     .map((entry) => join(entry.parentPath, entry.name))
     .sort()
     .filter((path) => {
+      // Larger ones say nothing that these do not, and each is read seven times.
+      if (statSync(path).size > MOST_BYTES) return false;
       try {
         const { head } = readHead(readFileSync(path));
         const [, room = '', part = ''] = path.slice(samples?.length).split('/');
@@ -65,7 +70,7 @@ function chosen(): string[] {
     });
 }
 
-it('dciodvfy finds no error after de-identification that it did not find before', { skip }, async (t) => {
+test('DEID-IOD: dciodvfy finds no error after de-identification that it did not find before', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-dciodvfy-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const wall = memoryWall();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import fc from 'fast-check';
 import { openCleaner } from '../../src/deidentify/free-text.ts';
 import type { Identity } from '../../src/deidentify/identity.ts';
@@ -85,7 +85,7 @@ describe('free text', () => {
     assert.equal(scrub.clean('Hans Müller / PID-004711'), '');
   });
 
-  it('finds a name in any case, form of accents and separator', () => {
+  test('DEID-TEXT: finds a name in any case, form of accents and separator', () => {
     const name = 'Müller';
     const forms = fc.constantFrom(
       name,

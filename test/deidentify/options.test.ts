@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { asciiValue, findElement, formatTag, itemsOf, textValue, type DataSet } from '../../src/dicom/data-set.ts';
 import { vrOf } from '../../src/dicom/dictionary.ts';
 import { attributeType, hasAttributeTypes, type AttributeType } from '../../src/dicom/iod.ts';
@@ -35,7 +35,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 describe('the cells of Table E.1-1', () => {
-  it('are those of another extraction, row by row', () => {
+  test('DEID-TABLE: are those of another extraction, row by row', () => {
     const { rows } = JSON.parse(readFileSync(new URL('second-table.json', import.meta.url), 'utf8')) as {
       rows: string[];
     };
@@ -238,7 +238,7 @@ function expectLetter(
 describe('conditional letters', () => {
   const classes = storageSopClasses().filter(({ uid }) => hasAttributeTypes(uid) && uncleanable(uid) === undefined);
 
-  it('follow the type of the attribute in the IOD of at least a hundred SOP classes', async () => {
+  test('DEID-TYPES: follow the type of the attribute in the IOD of at least a hundred SOP classes', async () => {
     assert.ok(classes.length >= 100, `${classes.length} classes`);
     const conditional = UNDER_TEST.filter(({ basic, tag }) => basic.length > 1 && !WRITTEN.has(tag));
     const profile = compileProfile({ ...plain, profile: 'under-test' });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { parse } from 'yaml';
 import { asciiValue, findElement, itemsOf, textValue, type DataSet } from '../../src/dicom/data-set.ts';
 import { compileProfile, type PrivateCreators } from '../../src/deidentify/profile.ts';
@@ -67,7 +67,7 @@ describe('the safe private list', () => {
     }
   });
 
-  it('counts blocks anew, and a creator stays only where it is used', async () => {
+  test('DEID-PRIVATE: counts blocks anew, and a creator stays only where it is used', async () => {
     const { dataSet, file, result } = await pass(
       makeFile({
         '70530010': 'LO:SOMEBODY ELSE',

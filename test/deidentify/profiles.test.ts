@@ -1,6 +1,6 @@
 /** What the profiles of config/profiles promise beyond the table. */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { asciiValue, findElement, itemsOf, textValue } from '../../src/dicom/data-set.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { readObject } from '../../src/dicom/part10.ts';
@@ -32,7 +32,7 @@ describe('hipaa-expert', () => {
     await assert.rejects(pass(makeFile(), { profile: compileProfile(fileOf('hipaa-expert')) }), quarantined(/expired/));
   });
 
-  it('refuses after the last day, and not on it', async () => {
+  test('DEID-EXPERT: refuses after the last day, and not on it', async () => {
     await at('2026-06-30T23:59:00Z');
     await assert.rejects(at('2026-07-02T00:00:00Z'), quarantined(/ED|expired on 2026-06-30/));
   });
