@@ -503,9 +503,13 @@ function cleanValue(run: Rewriting, at: Place, element: DataElement, otherwise: 
     case 'DT':
     case 'TM':
       return actOnDate(run, at, element, otherwise);
+    case 'CS': {
+      const code = asciiOf(at.dataSet, element);
+      if (run.cleaner().clean(code) !== code) return actByCode(run, at, element, otherwise);
+      return keepValue(run, at, element, otherwise);
+    }
     case 'DS':
     case 'IS':
-    case 'CS':
     case 'AS':
       return keepValue(run, at, element, otherwise);
     default:

@@ -30,6 +30,7 @@ const OWN = `
   metastasis metastases lymphoma carcinoma adenopathy enlarged enlargement degenerative arthritis osteophyte osteoarthritis dislocation scoliosis screen
   annual smoker smoking diabetes hypertension surgery surgical postoperative preoperative resection transplant catheter drain line lines tubes wire wires
   clips staples sutures pacemaker defibrillator prosthesis implant implants stent stents graft grafts
+  coerce coerced correct corrected
   referred referral reported reviewed discussed dictated performed requested
   a an and any are as at be been between by can clear compared comparison could do does due each few for from had has have if in increased
   decreased into is it its just less likely maybe mild mildly mm moderate moderately more most much multiple new no none normal not noted now of off on once one or

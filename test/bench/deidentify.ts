@@ -212,7 +212,7 @@ try {
     writeFileSync(join(input, `${String(index).padStart(6, '0')}.dcm`), bytesOf(object));
   byCommand(folder, input, count);
   byDcmodify(folder, input, count);
-  if (values.only !== 'ours') await byOrthanc(folder, input);
+  await byOrthanc(folder, input);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
