@@ -1,26 +1,23 @@
 /** What each command of the command line does; they print for a person and answer the exit status. */
-import { createReadStream } from 'node:fs';
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reindex, verify } from './archive/reindex.ts';
 import { firstBrokenRow } from './audit.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
+import { deidentifyFiles } from './commands/deidentify-folder.ts';
 import { readConfig } from './config.ts';
 import { openDatabase } from './database.ts';
-import type { Wall } from './deidentify/crosswalk.ts';
-import { deidentify } from './deidentify/deidentify.ts';
-import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { asciiValue } from './dicom/data-set.ts';
 import type { Head } from './dicom/object.ts';
-import { readObject, receiveObject } from './dicom/part10.ts';
+import { readObject } from './dicom/part10.ts';
 import { encapsulatedExtents, pixelLayout, scanFragments } from './dicom/pixel-data.ts';
 import { Refusal } from './dicom/refusal.ts';
 import { swapWords } from './dicom/writer.ts';
 import { readVolume, type SeriesInstance } from './dicom/volume.ts';
 import { startScp, type Scp } from './dimse/scp.ts';
-import { closeGateway, lockDataFolder, openCrosswalk, openGateway } from './gateway.ts';
+import { closeGateway, lockDataFolder, openGateway } from './gateway.ts';
 import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
@@ -36,6 +33,8 @@ import { startTimetable } from './workflow/timetable.ts';
 const USAGE = `usage:
   isthmus serve                                                  the gateway: DIMSE, DICOMweb, pipelines
   isthmus deidentify IN OUT --profile NAME [--project NAME]      de-identified copies of every object in IN, and report.json
+                     [--recipient NAME] [--threads N]
+  isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
   isthmus run ct-denoise --input DIR --output DIR
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
@@ -184,92 +183,37 @@ async function deidentifyFolder(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { profile: { type: 'string' }, project: { type: 'string', default: 'files' } },
+    options: {
+      profile: { type: 'string' },
+      project: { type: 'string', default: 'files' },
+      recipient: { type: 'string' },
+      threads: { type: 'string' },
+      'dry-run': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
   });
   const [from, to] = positionals;
-  if (from === undefined || to === undefined || values.profile === undefined) {
+  const { profile, project, recipient, threads } = values;
+  const dryRun = values['dry-run'];
+  const wrong =
+    from === undefined ||
+    profile === undefined ||
+    (to === undefined && !dryRun) ||
+    (values.json && !dryRun) ||
+    (threads !== undefined && !/^[1-9]\d?$/.test(threads));
+  if (wrong) {
     process.stderr.write(USAGE);
     return 2;
   }
-  if (!/^[a-z][a-z0-9-]{0,62}$/.test(values.project))
-    throw new Refusal('BadRequest', 'a project is named by a letter, then letters, digits and hyphens, all lower case');
-  const config = readConfig();
-  const file = config.profiles.get(values.profile);
-  if (file === undefined)
-    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
-  const files = await filesOf(from);
-  const { database, wall } = openCrosswalk(config);
-  try {
-    const settings = { project: values.project, profile: compileProfile(file as ProfileFile) };
-    const reports: FileReport[] = [];
-    for (const [index, name] of files.entries()) {
-      reports.push({ file: index + 1, ...(await deidentifyFile(wall, name, to, settings)) });
-    }
-    return await writeReport(to, { profile: values.profile, project: values.project }, reports);
-  } finally {
-    database.close();
-  }
-}
-
-interface FileOutcome {
-  /** Path in the output folder. */
-  readonly written?: string;
-  readonly reason?: string;
-  readonly found?: string;
-  readonly counts?: unknown;
-}
-
-interface FileReport extends FileOutcome {
-  /** Position of the file in the sorted folder, from 1: its name could name a person. */
-  readonly file: number;
-}
-
-/** Streams: no object is in memory as a whole, and a file is there under its name only when it is complete. */
-async function deidentifyFile(
-  wall: Wall,
-  name: string,
-  to: string,
-  settings: { project: string; profile: CompiledProfile },
-): Promise<FileOutcome> {
-  const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
-  let partial: string | undefined;
-  try {
-    const { object, remember, counts } = await deidentify(wall, await receiveObject(source), settings);
-    const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
-    const written = join(folder, `${object.sopInstanceUID}.dcm`);
-    await mkdir(join(to, folder), { recursive: true });
-    partial = join(to, `${written}.part`);
-    await writeFile(partial, chunksOf(object));
-    wall.database.transaction(remember);
-    await rename(partial, join(to, written));
-    return { written, counts };
-  } catch (error) {
-    if (partial !== undefined) await rm(partial, { force: true });
-    if (!(error instanceof Refusal)) throw error;
-    return { reason: error.reason, found: error.message };
-  } finally {
-    source.destroy();
-  }
-}
-
-const READ_CHUNK_BYTES = 2 ** 20;
-
-async function* chunksOf({ head, body }: { head: Buffer; body: AsyncIterable<Buffer> }): AsyncGenerator<Buffer> {
-  yield head;
-  yield* body;
-}
-
-async function writeReport(
-  to: string,
-  asked: { readonly profile: string; readonly project: string },
-  files: readonly FileReport[],
-): Promise<number> {
-  const written = files.filter((file) => file.written !== undefined).length;
-  const report = { ...asked, objects: files.length, written, refused: files.length - written, files };
-  await mkdir(to, { recursive: true });
-  await writeFile(join(to, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  process.stdout.write(`${written} of ${files.length} objects de-identified; report.json tells of each\n`);
-  return written === files.length ? 0 : 1;
+  return await deidentifyFiles({
+    files: await filesOf(from),
+    profile,
+    project,
+    recipient,
+    to: dryRun ? undefined : to,
+    threads: threads === undefined ? undefined : Number(threads),
+    json: values.json,
+  });
 }
 
 async function runPipeline(args: string[]): Promise<number> {

@@ -2,7 +2,7 @@
  * The only reader of the configuration folder and of the environment. Checks every file against its schema, and what no schema can say,
  * before anything opens; a fault is refused with file, line and reason.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
@@ -124,7 +124,7 @@ export interface Config {
   readonly receivers: ReadonlyMap<string, Receiver>;
   readonly rules: Rules;
   /** Parsed profile files by name; their meaning is deidentify's. */
-  readonly profiles: ReadonlyMap<string, unknown>;
+  readonly profiles: ReadonlyMap<string, ProfileSource>;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -191,7 +191,7 @@ export function readConfig(given: Environment = process.env): Config {
 export function readRules(
   folder: string,
   nodes: ReadonlyMap<string, Node>,
-  profiles: ReadonlyMap<string, unknown>,
+  profiles: ReadonlyMap<string, ProfileSource>,
 ): Rules {
   const file = join(folder, 'rules.yaml');
   const located = readLocatedYaml(file, 'rules');
@@ -478,14 +478,31 @@ function addressOf(dimse: DimseAddressFile, folder: string): DimseAddress {
   };
 }
 
-function readProfiles(folder: string): Map<string, unknown> {
-  const profiles = new Map<string, unknown>();
+/** A profile as its file says, and where in the file what stands. */
+export interface ProfileSource {
+  readonly value: unknown;
+  /** The line, from 1, of what lies at this path. */
+  readonly lineOf: (path: readonly (string | number)[]) => number;
+}
+
+function readProfiles(folder: string): Map<string, ProfileSource> {
+  const profiles = new Map<string, ProfileSource>();
   const profileFolder = join(folder, 'profiles');
   for (const name of namesIn(profileFolder)) {
-    if (name.endsWith('.yaml'))
-      profiles.set(basename(name, '.yaml'), readYamlFile(join(profileFolder, name), 'profile'));
+    if (name.endsWith('.yaml')) profiles.set(basename(name, '.yaml'), readProfile(join(profileFolder, name), folder));
   }
   return profiles;
+}
+
+/** With the list of private attributes that it names, so that it stands by itself. */
+function readProfile(file: string, folder: string): ProfileSource {
+  const { value, lineOf } = readLocatedYaml(file, 'profile');
+  const { private: kept } = value as { private?: { list?: string } };
+  if (kept?.list === undefined) return { value, lineOf };
+  // A folder of one's own need not repeat the standard's list.
+  const list = [folder, join(PROJECT_FOLDER, 'config')].map((base) => join(base, kept.list ?? '')).find(existsSync);
+  const { creators } = readYamlFile(list ?? join(folder, kept.list), 'safe-private') as { creators: unknown };
+  return { value: { ...(value as object), private: { ...kept, creators } }, lineOf };
 }
 
 function namesIn(folder: string): string[] {

@@ -7,10 +7,10 @@ import { MIGRATE_AUDIT, type Audit } from './audit.ts';
 import { startCheckpoints, stopCheckpoints, type Checkpoints } from './checkpoints/checkpoints.ts';
 import { openPictureCache, type PictureCache } from './codecs/picture-cache.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
-import type { Config } from './config.ts';
+import type { Config, ProfileSource } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
-import { compileProfile, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
+import { compileProfile, ProfileFault, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { MIGRATE_COMMITMENT } from './delivery/commitment.ts';
 import { MIGRATE_LEDGER } from './delivery/ledger.ts';
 import { Refusal } from './dicom/refusal.ts';
@@ -214,8 +214,18 @@ export async function closeGateway(gateway: Gateway): Promise<void> {
 
 function compileProfiles(config: Config): Map<string, CompiledProfile> {
   const compiled = new Map<string, CompiledProfile>();
-  for (const [name, file] of config.profiles) compiled.set(name, compileProfile(file as ProfileFile));
+  for (const [name, source] of config.profiles) compiled.set(name, compileSource(name, source));
   return compiled;
+}
+
+/** @throws Refusal BadConfiguration with file, line and what is expected there */
+export function compileSource(name: string, { value, lineOf }: ProfileSource): CompiledProfile {
+  try {
+    return compileProfile(value as ProfileFile);
+  } catch (error) {
+    if (!(error instanceof ProfileFault)) throw error;
+    throw new Refusal('BadConfiguration', `${name}.yaml line ${lineOf(error.path)}: ${error.message}`);
+  }
 }
 
 /** The seal of quarantine hangs on the same master key as the crosswalk: losing one means losing both, keeping one keeps both. */

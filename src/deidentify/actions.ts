@@ -1,7 +1,7 @@
 /** Dummies, dates, ages and the check that a kept value is what its VR says (PS3.5 6.2). */
 import type { AttributeType } from '../dicom/iod.ts';
 import type { Vr } from '../dicom/vr.ts';
-import type { BasicAction } from './profile.ts';
+import type { BasicAction } from './rule.ts';
 
 /** Z and D written out, X, U and keeping the items. */
 export type PlainAction = 'D' | 'Z' | 'X' | 'U' | 'walk';

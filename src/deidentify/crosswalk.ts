@@ -25,6 +25,8 @@ export interface Wall extends Secrets {
 /** The scope of keys is the scope of linkability: two projects share no pseudonym. */
 export interface Domain {
   readonly project: string;
+  /** False: its key is kept nowhere, and no row is written that could lead back (one-time.ts). */
+  readonly lasting: boolean;
   readonly keys: Readonly<Record<KeyUse, KeyObject>>;
   /** What rows are sealed under, by generation. */
   readonly seals: Map<number, KeyObject>;
@@ -99,13 +101,20 @@ export function openWall(database: Database, source: KeySource): Wall {
 export function domainOf(wall: Wall, project: string): Domain {
   const known = wall.domains.get(project);
   if (known !== undefined) return known;
-  const root = hkdf(wall.master, `domain:${project}`);
+  const domain = openDomain(project, hkdf(wall.master, `domain:${project}`), true);
+  wall.domains.set(project, domain);
+  return domain;
+}
+
+/** A domain of its own root key. */
+export function openDomain(project: string, root: Buffer, lasting: boolean): Domain {
   const keys = Object.fromEntries(KEY_USES.map((use) => [use, createSecretKey(hkdf(root, use))])) as Record<
     KeyUse,
     KeyObject
   >;
-  const domain: Domain = {
+  return {
     project,
+    lasting,
     keys,
     seals: new Map([[0, keys.seal]]),
     uids: new Map(),
@@ -113,8 +122,6 @@ export function domainOf(wall: Wall, project: string): Domain {
     stored: new Set(),
     written: new Set(),
   };
-  wall.domains.set(project, domain);
-  return domain;
 }
 
 function hmac(key: KeyObject, ...words: readonly (string | Buffer)[]): Buffer {
@@ -156,6 +163,11 @@ export function patientPseudonym(wall: Wall, domain: Domain, issuer: string, pat
   const key = lookup.toString('latin1');
   const known = domain.patients.get(key);
   if (known !== undefined) return known;
+  if (!domain.lasting) {
+    const salt = hmac(domain.keys.patient, 'salt', issuer, patientId);
+    const pseudonym = base32(hmac(domain.keys.patient, salt, issuer, patientId)).slice(0, 10);
+    return { pseudonym, salt };
+  }
   const patient = wall.database.transaction(() => {
     const row = patientRow(wall, domain.project, lookup);
     if (row === undefined) return addPatient(wall, domain, lookup, issuer, patientId);

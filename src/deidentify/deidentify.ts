@@ -15,7 +15,6 @@ import {
   dateOffsetDays,
   domainOf,
   patientPseudonym,
-  pseudonymOfUid,
   rememberRows,
   settleWritten,
   type Domain,
@@ -25,15 +24,33 @@ import {
   type Wall,
 } from './crosswalk.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
+import { openCleaner, type Cleaner } from './free-text.ts';
+import { identityOf, rawIdentityOf } from './identity.ts';
 import type { PatientRecord } from './merge.ts';
+import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
-import { noCounts, rewriteDataSet, type Counts, type Insert, type Rewriting } from './rewrite.ts';
+import {
+  noCounts,
+  pseudonymFor,
+  rewriteDataSet,
+  type Counts,
+  type Insert,
+  type Rewriting,
+  type Trace,
+} from './rewrite.ts';
 import { faceRisk, pixelRisk, uncleanable } from './risk.ts';
 import { stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
   readonly project: string;
   readonly profile: CompiledProfile;
+  /** Who receives what comes out, where a profile names who may; the project when not given. */
+  readonly recipient?: string;
+  /** Told of every attribute, for a dry run. */
+  readonly trace?: Trace;
+  /** Of the process or batch; needed by profiles with `keys: once`. */
+  readonly oneTimeKeys?: OneTimeKeys;
+  readonly now?: () => number;
 }
 
 export interface Deidentification {
@@ -60,12 +77,17 @@ export async function deidentify(
   const { head, body } = object;
   const { dataSet } = head;
   const { project, profile } = settings;
-  const names = identityOf(dataSet);
+  const now = settings.now ?? Date.now;
+  assertInForce(profile, settings.recipient ?? project, now());
+  const names = namesOf(dataSet);
   const verdict = admit(head, names.sopClassUID, profile);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const plan = planBody(head, bitsAllocated);
 
-  const domain = domainOf(wall, project);
+  const domain =
+    profile.file.keys === 'once'
+      ? oneTimeDomain(settings.oneTimeKeys ?? ONE_TIME_KEYS, project, now())
+      : domainOf(wall, project);
   const patient = patientOf(wall, domain, dataSet, names.study);
   const { dates } = profile.file;
   const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
@@ -80,24 +102,30 @@ export async function deidentify(
     offsetDays,
     birthYear: birthYear(dataSet),
     identifyingWords: identifyingWords(dataSet),
+    cleaner: cleanerOf(dataSet, profile),
+    root: dataSet,
+    conditions: new Map(),
+    vetoes: undefined,
+    trace: settings.trace,
     encapsulated: plan.kind !== 'native',
     pixelRepresentation: numberValue(dataSet, tag('PixelRepresentation')),
     bitsAllocated,
     counts: noCounts(),
     uids: new Map(),
   };
-  const study = pseudonymOfUid(domain, names.study);
-  const sopInstanceUID = pseudonymOfUid(domain, names.instance);
+  const study = pseudonymFor(profile, domain, names.study);
+  const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
   writePixelDataHeader(sink, dataSet, head.pixelData, plan);
 
-  settleWritten(wall, domain, study, run.uids.keys());
+  if (domain.lasting) settleWritten(wall, domain, study, run.uids.keys());
   const studyRow = (): StudyRow => ({
     originalStudyInstanceUID: names.study,
     patient: patient.pseudonym,
     attributes: originalsOf(dataSet),
-    dateMode: dates.mode,
+    // Dates that stay are dates moved by nothing.
+    dateMode: dates.mode === 'keep' ? 'shift' : dates.mode,
     offsetDays,
   });
   return {
@@ -106,16 +134,61 @@ export async function deidentify(
       body: cleanBody(body, plan),
       bodyLengthBytes: plan.lengthBytes === undefined ? undefined : plan.lengthBytes + (plan.lengthBytes & 1),
       studyInstanceUID: parseUid(study, 'Study Instance UID'),
-      seriesInstanceUID: parseUid(pseudonymOfUid(domain, names.series), 'Series Instance UID'),
+      seriesInstanceUID: parseUid(pseudonymFor(profile, domain, names.series), 'Series Instance UID'),
       sopInstanceUID: parseUid(sopInstanceUID, 'SOP Instance UID'),
       sopClassUID: names.sopClassUID,
       transferSyntaxUID: plan.transferSyntaxUID,
       project,
     } as Deidentified,
-    remember: () => rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids }),
+    remember: () => {
+      if (domain.lasting) rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
+    },
     counts: run.counts,
   };
 }
+
+/** Of a gateway: one process, one set. */
+const ONE_TIME_KEYS = openOneTimeKeys();
+
+/**
+ * Expert determination, 45 CFR 164.514(b)(1): it holds for a time and for those it was made for.
+ * @throws Refusal Quarantined
+ */
+export function assertInForce(profile: CompiledProfile, recipient: string, now: number): void {
+  const { determination } = profile.file;
+  if (determination === undefined) return;
+  // To the end of the day, wherever on earth.
+  if (now >= Date.parse(`${determination.expires}T00:00:00Z`) + 36 * 3_600_000)
+    throw new Refusal(
+      'Quarantined',
+      `the expert determination of profile ${profile.name} expired on ${determination.expires}; it has to be renewed`,
+    );
+  if (!determination.recipients.includes(recipient))
+    throw new Refusal(
+      'Quarantined',
+      `${recipient} is no recipient of the expert determination of profile ${profile.name}; allowed: ${determination.recipients.join(', ') || 'nobody'}`,
+    );
+}
+
+/** Made at the first text; the last few are kept in memory, since instances of a series say the same of their patient. */
+function cleanerOf(dataSet: DataSet, profile: CompiledProfile): () => Cleaner {
+  let cleaner: Cleaner | undefined;
+  return () => (cleaner ??= rememberedCleaner(dataSet, profile));
+}
+
+function rememberedCleaner(dataSet: DataSet, profile: CompiledProfile): Cleaner {
+  const identity = rawIdentityOf(dataSet, profile.options);
+  const key = `${profile.hash} ${identity.key}`;
+  const cleaner = CLEANERS.get(key) ?? openCleaner(identityOf(identity), profile.file.freeText ?? 'words');
+  CLEANERS.delete(key);
+  CLEANERS.set(key, cleaner);
+  const [oldest] = CLEANERS.keys();
+  if (CLEANERS.size > MAX_CLEANERS && oldest !== undefined) CLEANERS.delete(oldest);
+  return cleaner;
+}
+
+const CLEANERS = new Map<string, Cleaner>();
+const MAX_CLEANERS = 8;
 
 /** What the profile lets pass, and what must be said of it. @throws Refusal Quarantined */
 function admit(head: Head, sopClassUID: string, profile: CompiledProfile): Verdict {
@@ -149,14 +222,14 @@ function refuse(why: string | undefined): void {
   if (why !== undefined) throw new Refusal('Quarantined', why);
 }
 
-interface Identity {
+interface Names {
   readonly study: string;
   readonly series: string;
   readonly instance: string;
   readonly sopClassUID: string;
 }
 
-function identityOf(dataSet: DataSet): Identity {
+function namesOf(dataSet: DataSet): Names {
   const uid = (attribute: number, name: string): string => {
     const text = asciiValue(dataSet, attribute);
     if (text === undefined || !isUid(text))

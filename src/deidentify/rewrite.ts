@@ -4,6 +4,7 @@
  */
 import {
   asciiOf,
+  formatTag,
   characterSetOf,
   findElement,
   numberValue,
@@ -12,9 +13,11 @@ import {
   type DataSet,
 } from '../dicom/data-set.ts';
 import { decodeText, encodeText, type CharacterSet } from '../dicom/character-set.ts';
-import { isPrivate, tag, vrOf } from '../dicom/dictionary.ts';
+import { isPrivate, isPrivateCreator, tag, vrOf } from '../dicom/dictionary.ts';
 import { attributeType, hasAttributeTypes, type AttributeType } from '../dicom/iod.ts';
+import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
+import { isUid } from '../dicom/uid.ts';
 import { VR_TRAITS, type Vr } from '../dicom/vr.ts';
 import {
   beginItem,
@@ -28,6 +31,7 @@ import {
   type Sink,
 } from '../dicom/writer.ts';
 import {
+  ageInYears,
   areNumbers,
   asCodeString,
   capAge,
@@ -42,7 +46,13 @@ import {
 } from './actions.ts';
 import { isPublicScheme, isPlainCode } from './codes.ts';
 import { pseudonymOfText, pseudonymOfUid, type Domain } from './crosswalk.ts';
-import type { BasicAction, CompiledProfile, Rule } from './profile.ts';
+import type { Cleaner } from './free-text.ts';
+import { isIdentifyingConcept } from './concepts.ts';
+import { isIdentifier } from './identity.ts';
+import { conditionHolds, findOverride, type Override } from './overrides.ts';
+import { keptBlocks, vetoesOf, type Vetoes } from './private-list.ts';
+import type { CompiledProfile } from './profile.ts';
+import type { BasicAction, Rule } from './rule.ts';
 import { planOf, type Plan } from './unlisted.ts';
 
 /** How many attributes met which fate; never a value. */
@@ -53,6 +63,9 @@ export interface Counts {
   dummies: number;
   uidsMapped: number;
   datesChanged: number;
+  /** Text of which something was taken, or that was looked at and stayed as it is. */
+  cleaned: number;
+  privateKept: number;
   privateRemoved: number;
   /** Neither in Table E.1-1 nor known to be harmless. */
   unknownRemoved: number;
@@ -68,6 +81,8 @@ export function noCounts(): Counts {
     dummies: 0,
     uidsMapped: 0,
     datesChanged: 0,
+    cleaned: 0,
+    privateKept: 0,
     privateRemoved: 0,
     unknownRemoved: 0,
     invalidRemoved: 0,
@@ -88,6 +103,15 @@ export interface Rewriting {
   readonly birthYear: string | undefined;
   /** Words of this object's names and ids, upper case, that no kept text may hold. */
   readonly identifyingWords: ReadonlySet<string>;
+  /** Made when the first text is cleaned. */
+  readonly cleaner: () => Cleaner;
+  /** The object's top level: what conditions of overrides ask. */
+  readonly root: DataSet;
+  readonly conditions: Map<Override, boolean>;
+  /** What the object says of its own private blocks. */
+  vetoes: Vetoes | undefined;
+  /** Told of every attribute, for a dry run. */
+  readonly trace: Trace | undefined;
   readonly encapsulated: boolean;
   readonly pixelRepresentation: number | undefined;
   readonly bitsAllocated: number | undefined;
@@ -96,12 +120,26 @@ export interface Rewriting {
   readonly uids: Map<string, string>;
 }
 
+/** One attribute before and after. */
+export interface Traced {
+  readonly path: readonly number[];
+  /** undefined: written where the input had none. */
+  readonly before: { readonly dataSet: DataSet; readonly set: CharacterSet; readonly element: DataElement } | undefined;
+  /** The element as written, header and all; empty: removed. Only until the next call. */
+  readonly after: Buffer;
+  readonly rule: string;
+}
+
+export type Trace = (traced: Traced) => void;
+
 /** Elements that replace or join those of the data set, ascending by tag. */
 export type Insert = readonly [tag: number, write: (sink: Sink) => void];
 
 const SPECIFIC_CHARACTER_SET = 0x00080005;
 const CODE_VALUE = tag('CodeValue');
 const CODING_SCHEME_DESIGNATOR = tag('CodingSchemeDesignator');
+
+const SPECIES = [tag('PatientSpeciesDescription'), tag('PatientSpeciesCodeSequence')];
 
 /** Where an element stands. */
 interface Place {
@@ -121,32 +159,151 @@ export function rewriteDataSet(
   inherited?: CharacterSet,
 ): void {
   const at: Place = { dataSet, set: characterSetOf(dataSet, inherited), path };
+  const { elements } = dataSet;
   let next = 0;
-  for (const element of dataSet.elements) {
+  for (let index = 0; index < elements.length; index++) {
+    const element = elements[index];
+    if (element === undefined) break;
     for (let insert = inserts[next]; insert !== undefined && insert[0] <= element.tag; insert = inserts[++next])
-      insert[1](run.sink);
+      writeInsert(run, at, insert, insert[0] === element.tag ? element : undefined);
     if (next > 0 && inserts[next - 1]?.[0] === element.tag) continue;
-    rewriteElement(run, at, element);
+    if (isPrivate(element.tag)) index = rewritePrivateGroup(run, at, index);
+    else if (run.trace === undefined) rewriteElement(run, at, element);
+    else traceElement(run, at, element, run.trace);
   }
-  for (; next < inserts.length; next++) inserts[next]?.[1](run.sink);
+  for (; next < inserts.length; next++) {
+    const insert = inserts[next];
+    if (insert !== undefined) writeInsert(run, at, insert, undefined);
+  }
+}
+
+function writeInsert(run: Rewriting, at: Place, [, write]: Insert, replaced: DataElement | undefined): void {
+  const start = run.sink.length;
+  write(run.sink);
+  run.trace?.({
+    path: at.path,
+    before: replaced && { dataSet: at.dataSet, set: at.set, element: replaced },
+    after: run.sink.buffer.subarray(start, run.sink.length),
+    rule: 'written by de-identification',
+  });
+}
+
+function traceElement(run: Rewriting, at: Place, element: DataElement, trace: Trace): void {
+  const start = run.sink.length;
+  rewriteElement(run, at, element);
+  trace({
+    path: at.path,
+    before: { dataSet: at.dataSet, set: at.set, element },
+    after: run.sink.buffer.subarray(start, run.sink.length),
+    rule: ruleName(run, at, element),
+  });
+}
+
+/** Why an attribute met its fate, for people. */
+function ruleName(run: Rewriting, at: Place, element: DataElement): string {
+  if ((element.tag & 0xffff) === 0) return 'group length';
+  if (element.tag === SPECIFIC_CHARACTER_SET) return 'one character set for all';
+  if (isPrivate(element.tag)) return isPrivateCreator(element.tag) ? 'private creator' : 'private';
+  if (isRemovedGroup(element.tag >>> 16)) return 'group of curves, overlays, commands or signatures';
+  const override = overrideOf(run, at, element.tag);
+  if (override !== undefined) return `override ${override.index}: ${describeRule(override.rule)}`;
+  const rule = run.profile.rules.get(element.tag);
+  return rule === undefined ? `not in Table E.1-1: ${planOf(element.tag).kind}` : `Table E.1-1: ${describeRule(rule)}`;
+}
+
+function describeRule(rule: Rule): string {
+  return 'otherwise' in rule ? `${rule.action}, else ${rule.otherwise}` : rule.action;
+}
+
+/** All elements of one odd group: those of the safe list, in blocks counted anew. Returns the index of the group's last element. */
+function rewritePrivateGroup(run: Rewriting, at: Place, first: number): number {
+  const { elements } = at.dataSet;
+  const group = (elements[first]?.tag ?? 0) >>> 16;
+  let end = first;
+  while (end < elements.length && (elements[end]?.tag ?? 0) >>> 16 === group) end++;
+  const all = elements.slice(first, end);
+  const list = run.profile.privateList;
+  const blocks = list === undefined ? [] : keptBlocks(list, (run.vetoes ??= vetoesOf(run.root)), at.dataSet, all);
+  for (const { creator, creatorTag } of blocks) writeText(run.sink, creatorTag, 'LO', creator);
+  const kept = new Map<DataElement, readonly [start: number, end: number]>();
+  for (const block of blocks) {
+    for (const { element, tag: outTag, vr } of block.elements) {
+      const start = run.sink.length;
+      keepPrivate(run, at, element, outTag, vr);
+      if (run.sink.length > start) kept.set(element, [start, run.sink.length]);
+    }
+  }
+  run.counts.privateKept += kept.size;
+  run.counts.privateRemoved += all.filter((element) => !kept.has(element)).length - blocks.length;
+  for (const element of run.trace === undefined ? [] : all) {
+    const written = kept.get(element);
+    run.trace?.({
+      path: at.path,
+      before: { dataSet: at.dataSet, set: at.set, element },
+      after: written === undefined ? EMPTY : run.sink.buffer.subarray(...written),
+      rule: written !== undefined ? 'private, on the safe list' : ruleName(run, at, element),
+    });
+  }
+  return end - 1;
+}
+
+/** The list says that this attribute tells nothing of a person; its value must still be what its VR says. */
+function keepPrivate(run: Rewriting, at: Place, element: DataElement, outTag: number, vr: Vr): void {
+  const renamed: DataElement = { ...element, tag: outTag, vr };
+  switch (vr) {
+    case 'SQ':
+      if (element.items !== undefined) walk(run, at, renamed);
+      return;
+    case 'UI':
+      return retainsUids(run) ? keepUids(run, at, renamed) : mapUids(run, at, renamed);
+    case 'DS':
+    case 'IS': {
+      const text = asciiOf(at.dataSet, element);
+      if (areNumbers(text, vr)) writeText(run.sink, outTag, vr, text);
+      return;
+    }
+    case 'CS': {
+      const code = asCodeString(asciiOf(at.dataSet, element));
+      if (code !== undefined && !hasIdentifyingWord(run, code)) writeText(run.sink, outTag, vr, code);
+      return;
+    }
+    case 'DA':
+    case 'DT':
+    case 'TM': {
+      const changed = changedDate(run, asciiOf(at.dataSet, element), vr);
+      if (changed !== undefined) writeText(run.sink, outTag, vr, changed);
+      return;
+    }
+    default:
+      if (VR_TRAITS[vr].text === false) writeElement(run.sink, outTag, vr, littleEndianValue(at.dataSet, renamed));
+      else {
+        const text = run.cleaner().clean(textOf(at, element, vr));
+        if (text !== '') writeText(run.sink, outTag, vr, text);
+      }
+  }
 }
 
 function rewriteElement(run: Rewriting, at: Place, element: DataElement): void {
   const { counts, profile } = run;
-  const group = element.tag >>> 16;
   // Group lengths would no longer be true; the output is in one character set that the top level names.
   if ((element.tag & 0xffff) === 0 || element.tag === SPECIFIC_CHARACTER_SET) return;
-  if (isPrivate(element.tag)) {
-    counts.privateRemoved++;
-    return;
-  }
-  if (isRemovedGroup(group)) {
+  if (isRemovedGroup(element.tag >>> 16)) {
     counts.removed++;
     return;
   }
-  const rule = profile.rules.get(element.tag);
+  const rule = overrideOf(run, at, element.tag)?.rule ?? profile.rules.get(element.tag);
   if (rule === undefined) actUnlisted(run, at, element);
   else act(run, at, element, rule);
+}
+
+function overrideOf(run: Rewriting, at: Place, attribute: number): Override | undefined {
+  const candidates = run.profile.overrides.get(attribute);
+  if (candidates === undefined) return undefined;
+  return findOverride(candidates, at.path, (override) => {
+    let holds = run.conditions.get(override);
+    if (holds === undefined) run.conditions.set(override, (holds = conditionHolds(override, run.root)));
+    return holds;
+  });
 }
 
 /** Command, file meta and directory groups; curves (50xx) and overlays (60xx), every element; signatures and padding. */
@@ -181,6 +338,21 @@ function act(run: Rewriting, at: Place, element: DataElement, rule: Rule): void 
     }
     case 'word':
       return writeWord(run, at, element);
+    case 'owner':
+      return apply(run, at, element, SPECIES.some((species) => findElement(run.root, species)) ? 'Z' : 'X');
+    case 'keep':
+      return keepValue(run, at, element, rule.otherwise);
+    case 'clean':
+      return cleanValue(run, at, element, rule.otherwise);
+    case 'zone':
+      return keepZone(run, at, element, rule.otherwise);
+    case 'remove':
+      run.counts.removed++;
+      return;
+    case 'replace':
+      writeText(run.sink, element.tag, vrOf(element.tag) ?? element.vr, rule.value);
+      run.counts.dummies++;
+      return;
     default:
       return actByCode(run, at, element, rule.action);
   }
@@ -263,6 +435,120 @@ function mapUid(run: Rewriting, uid: string): string {
   return pseudonym;
 }
 
+/** Attributes of VR UI that the table does not name refer to what its rows define. */
+function retainsUids(run: Rewriting): boolean {
+  return run.profile.options.has('retain-uids');
+}
+
+/** A UID that the profile retains stands for itself; what is no UID is none to retain. */
+export function pseudonymFor(profile: CompiledProfile, domain: Domain, uid: string): string {
+  return profile.options.has('retain-uids') && isUid(uid) ? uid : pseudonymOfUid(domain, uid);
+}
+
+/** K: the value as it is, when it is what its VR says; the patient's own names and numbers have no place in it. */
+function keepValue(run: Rewriting, at: Place, element: DataElement, otherwise: BasicAction): void {
+  const plan = planOf(element.tag);
+  const vr = vrOf(element.tag) ?? element.vr;
+  switch (vr) {
+    case 'SQ':
+      return walk(run, at, element);
+    case 'UI':
+      return keepUids(run, at, element);
+    case 'DS':
+    case 'IS':
+      if (!areNumbers(asciiOf(at.dataSet, element), vr)) return invalid(run, at, element);
+      return keep(run, at, element, plan);
+    case 'CS':
+      return keepCodeString(run, at, element, plan);
+    case 'AS':
+      if (ageInYears(asciiOf(at.dataSet, element)) === undefined) return invalid(run, at, element);
+      return keep(run, at, element, plan);
+    case 'DA':
+    case 'DT':
+    case 'TM':
+      if (!isDateLike(asciiOf(at.dataSet, element), vr)) return actByCode(run, at, element, otherwise);
+      return keep(run, at, element, plan);
+    default:
+      if (VR_TRAITS[vr].text === false) return keep(run, at, element, plan);
+      if (isIdentifier(element.tag, vr)) return writeCleaned(run, at, element, otherwise, (text) => text);
+      return writeCleaned(run, at, element, otherwise, (text) => run.cleaner().scrub(text));
+  }
+}
+
+function isDateLike(text: string, vr: 'DA' | 'DT' | 'TM'): boolean {
+  return text.split('\\').every((value) => {
+    if (vr === 'TM') return isTime(value.trim());
+    return (vr === 'DT' ? yearOfDateTime(value.trim()) : yearOfDate(value.trim())) !== undefined;
+  });
+}
+
+/** They resolve to themselves on the way back. */
+function keepUids(run: Rewriting, at: Place, element: DataElement): void {
+  const uids = asciiOf(at.dataSet, element).split('\\');
+  if (!uids.every((uid) => uid === '' || isUid(uid))) return mapUids(run, at, element);
+  for (const uid of uids) if (uid !== '' && !isWellKnownUid(uid)) run.uids.set(uid, uid);
+  run.counts.kept++;
+  writeElement(run.sink, element.tag, 'UI', Buffer.from(uids.join('\\'), 'latin1'));
+}
+
+/** C: what remains of a text; other values by what they are. */
+function cleanValue(run: Rewriting, at: Place, element: DataElement, otherwise: BasicAction): void {
+  const vr = vrOf(element.tag) ?? element.vr;
+  switch (vr) {
+    case 'SQ':
+      return walk(run, at, element);
+    case 'UI':
+      return mapUids(run, at, element);
+    case 'DA':
+    case 'DT':
+    case 'TM':
+      return actOnDate(run, at, element, otherwise);
+    case 'CS': {
+      const code = asciiOf(at.dataSet, element);
+      if (run.cleaner().clean(code) !== code) return actByCode(run, at, element, otherwise);
+      return keepValue(run, at, element, otherwise);
+    }
+    case 'DS':
+    case 'IS':
+    case 'AS':
+      return keepValue(run, at, element, otherwise);
+    default:
+      if (VR_TRAITS[vr].text === false || vr === 'PN') return actByCode(run, at, element, otherwise);
+      if (element.tag === TEXT_VALUE && isIdentifyingConcept(at.dataSet)) return actByCode(run, at, element, otherwise);
+      return writeCleaned(run, at, element, otherwise, (text) => run.cleaner().clean(text));
+  }
+}
+
+const TEXT_VALUE = tag('TextValue');
+
+function textOf(at: Place, element: DataElement, vr: Vr): string {
+  return withoutTrailingPadding(decodeText(at.set, littleEndianValue(at.dataSet, element), vr));
+}
+
+/** Each value by itself, in its place; nothing left of all of them falls to the letter. */
+function writeCleaned(
+  run: Rewriting,
+  at: Place,
+  element: DataElement,
+  otherwise: BasicAction,
+  clean: (text: string) => string,
+): void {
+  const vr = vrOf(element.tag) ?? element.vr;
+  const text = textOf(at, element, vr);
+  const cleaned = VR_TRAITS[vr].multiValued ? text.split('\\').map(clean).join('\\') : clean(text);
+  if (text !== '' && cleaned.replaceAll('\\', '') === '') return actByCode(run, at, element, otherwise);
+  writeText(run.sink, element.tag, vr, cleaned);
+  run.counts.cleaned++;
+}
+
+/** +hhmm: an offset from UTC and nothing else. */
+function keepZone(run: Rewriting, at: Place, element: DataElement, otherwise: BasicAction): void {
+  const zone = asciiOf(at.dataSet, element);
+  if (!/^[+-](0\d|1[0-4])[0-5]\d$/.test(zone)) return actByCode(run, at, element, otherwise);
+  writeText(run.sink, element.tag, 'SH', zone);
+  run.counts.kept++;
+}
+
 /** The type in the IOD, remembered by class and place. */
 function typeOf(run: Rewriting, path: readonly number[], last: number): AttributeType | undefined {
   const key = path.length === 0 ? last : `${path.join()},${last}`;
@@ -299,6 +585,7 @@ function actOnDate(run: Rewriting, at: Place, element: DataElement, otherwise: B
 function changedDate(run: Rewriting, value: string, vr: Vr): string | undefined {
   const { dates } = run.profile.file;
   if (dates.mode === 'remove') return undefined;
+  if (dates.mode === 'keep') return isDateLike(value, vr as 'DA' | 'DT' | 'TM') ? value : undefined;
   if (vr === 'TM') return run.profile.keepTimes && isTime(value) ? value : undefined;
   if (dates.mode === 'year-only') {
     if (vr === 'DT') return yearOfDateTime(value);
@@ -340,7 +627,7 @@ function actUnlisted(run: Rewriting, at: Place, element: DataElement): void {
     case 'sequence':
       return walk(run, at, element);
     case 'uid':
-      return mapUids(run, at, element);
+      return retainsUids(run) ? keepUids(run, at, element) : mapUids(run, at, element);
     case 'date':
       return actOnDate(run, at, element, 'X/Z/D');
     case 'number':
@@ -426,6 +713,12 @@ function keepCoded(run: Rewriting, at: Place, element: DataElement, plan: Plan):
     run.counts.kept++;
     return;
   }
+  const meaning = isMeaning && run.profile.options.has('clean-descriptors') ? run.cleaner().clean(text) : '';
+  if (meaning !== '') {
+    writeText(run.sink, element.tag, 'LO', meaning);
+    run.counts.cleaned++;
+    return;
+  }
   run.counts.dummies++;
   if (element.tag === CODING_SCHEME_DESIGNATOR) writeText(run.sink, element.tag, 'SH', '99LOCAL');
   else if (isMeaning) writeText(run.sink, element.tag, 'LO', 'REMOVED');
@@ -442,6 +735,10 @@ function keepText(run: Rewriting, at: Place, element: DataElement, plan: Plan): 
 
 /** Free text goes; where the IOD wants a value, short text becomes a word (equal stays equal), long text a dummy. */
 function removeText(run: Rewriting, at: Place, element: DataElement, plan: Plan): void {
+  const { unknown } = run.profile.file;
+  if (unknown === 'quarantine')
+    throw new Refusal('Quarantined', `${formatTag(element.tag)} is free text that the profile does not know`);
+  if (unknown === 'clean') return cleanValue(run, at, element, 'X/Z/D');
   const action = resolveAction('X/Z/D', typeOf(run, at.path, element.tag), hasAttributeTypes(run.sopClassUID));
   if (action === 'D' && (plan.vr === 'SH' || plan.vr === 'LO')) return writeWord(run, at, element);
   if (action === 'X') run.counts.unknownRemoved++;

@@ -3,12 +3,13 @@ import { itemsOf, textValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import { beginItem, endItem, writeText } from '../dicom/writer.ts';
-import type { CompiledProfile } from './profile.ts';
+import type { CompiledProfile, Option } from './profile.ts';
 import { NO_INSERTS, rewriteDataSet, writeCode, writeCodeSequence, type Insert, type Rewriting } from './rewrite.ts';
 
 const PATIENT_IDENTITY_REMOVED = tag('PatientIdentityRemoved');
 const DEIDENTIFICATION_METHOD = tag('DeidentificationMethod');
 const DEIDENTIFICATION_METHOD_CODE_SEQUENCE = tag('DeidentificationMethodCodeSequence');
+const BURNED_IN_ANNOTATION = tag('BurnedInAnnotation');
 const RECOGNIZABLE_VISUAL_FEATURES = tag('RecognizableVisualFeatures');
 const LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED = tag('LongitudinalTemporalInformationModified');
 
@@ -20,16 +21,44 @@ export const STAMP_TAGS: readonly number[] = [
   LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
 ];
 
-const CODES = {
-  basic: ['113100', 'Basic Application Confidentiality Profile'],
-  modifiedDates: ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option'],
-} as const;
+type Code = readonly [value: string, meaning: string];
+
+const BASIC: Code = ['113100', 'Basic Application Confidentiality Profile'];
+const CLEAN_PIXELS: Code = ['113101', 'Clean Pixel Data Option'];
+const CLEAN_FACES: Code = ['113102', 'Clean Recognizable Visual Features Option'];
+const FULL_DATES: Code = ['113106', 'Retain Longitudinal Temporal Information Full Dates Option'];
+const MODIFIED_DATES: Code = ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option'];
+const SAFE_PRIVATE: Code = ['113111', 'Retain Safe Private Option'];
+export const OPTION_CODES: Readonly<Record<Option, Code>> = {
+  'clean-graphics': ['113103', 'Clean Graphics Option'],
+  'clean-structured-content': ['113104', 'Clean Structured Content Option'],
+  'clean-descriptors': ['113105', 'Clean Descriptors Option'],
+  'retain-patient-characteristics': ['113108', 'Retain Patient Characteristics Option'],
+  'retain-device-identity': ['113109', 'Retain Device Identity Option'],
+  'retain-uids': ['113110', 'Retain UIDs Option'],
+  'retain-institution-identity': ['113112', 'Retain Institution Identity Option'],
+};
+
+/** CID 7050 of what was truly done, ascending. */
+function codesOf({ file, options }: CompiledProfile, verdict: Verdict): Code[] {
+  const codes = [BASIC, ...[...options].map((option) => OPTION_CODES[option])];
+  if (verdict.pixelsCleaned === true) codes.push(CLEAN_PIXELS);
+  if (verdict.faceRemoved === true) codes.push(CLEAN_FACES);
+  if (file.dates.mode === 'keep') codes.push(FULL_DATES);
+  if (file.dates.mode === 'shift') codes.push(MODIFIED_DATES);
+  if (file.private?.mode === 'safe-list') codes.push(SAFE_PRIVATE);
+  return codes.sort(([a], [b]) => (a < b ? -1 : 1));
+}
 
 export interface Verdict {
   /** Pixels that may hold text passed because the profile allows it. */
   readonly pixelsAtRisk: boolean;
   /** A head whose face was not removed passed because the profile allows it. */
   readonly faceVisible: boolean;
+  /** Text was looked for in the pixels, blanked, and a second look found none. */
+  readonly pixelsCleaned?: boolean;
+  /** The face was taken out of the volume. */
+  readonly faceRemoved?: boolean;
 }
 
 export function stampInserts(run: Rewriting, dataSet: DataSet, verdict: Verdict): Insert[] {
@@ -44,39 +73,40 @@ export function stampInserts(run: Rewriting, dataSet: DataSet, verdict: Verdict)
       DEIDENTIFICATION_METHOD,
       (sink) => writeText(sink, DEIDENTIFICATION_METHOD, 'LO', methods(run, dataSet).join('\\')),
     ],
-    [DEIDENTIFICATION_METHOD_CODE_SEQUENCE, (sink) => writeCodes(run, sink, dataSet)],
+    [DEIDENTIFICATION_METHOD_CODE_SEQUENCE, (sink) => writeCodes(run, sink, dataSet, codesOf(profile, verdict))],
     [
       LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
       (sink) => writeText(sink, LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, 'CS', temporal(profile)),
     ],
   ];
-  if (verdict.faceVisible) {
-    inserts.splice(3, 0, [
-      RECOGNIZABLE_VISUAL_FEATURES,
-      (sink) => writeText(sink, RECOGNIZABLE_VISUAL_FEATURES, 'CS', 'YES'),
-    ]);
-  }
+  const say = (attribute: number, value: 'YES' | 'NO'): number =>
+    inserts.splice(-1, 0, [attribute, (sink) => writeText(sink, attribute, 'CS', value)]).length;
+  // What is stamped NO was made so here, and only here.
+  if (verdict.pixelsCleaned === true) say(BURNED_IN_ANNOTATION, 'NO');
+  if (verdict.faceRemoved === true) say(RECOGNIZABLE_VISUAL_FEATURES, 'NO');
+  else if (verdict.faceVisible) say(RECOGNIZABLE_VISUAL_FEATURES, 'YES');
   return inserts;
 }
 
-function temporal(profile: CompiledProfile): string {
-  return profile.file.dates.mode === 'remove' ? 'REMOVED' : 'MODIFIED';
+function temporal({ file }: CompiledProfile): string {
+  if (file.dates.mode === 'keep') return 'UNMODIFIED';
+  return file.dates.mode === 'remove' ? 'REMOVED' : 'MODIFIED';
 }
 
 /** Earlier methods first; one that holds a word of the patient's goes. */
 function methods(run: Rewriting, dataSet: DataSet): string[] {
-  const own = `Isthmus ${SOFTWARE_VERSION} ${run.profile.name}@${run.profile.hash.slice(0, 8)}`;
+  const { name, hash, file } = run.profile;
+  const own = [`Isthmus ${SOFTWARE_VERSION} ${name}@${hash.slice(0, 8)}`];
+  if (file.determination !== undefined) own.push(`Expert determination ${file.determination.id}`);
   const earlier = (textValue(dataSet, DEIDENTIFICATION_METHOD) ?? '')
     .split('\\')
     .map((value) => value.trim())
-    .filter((value) => value !== '' && value !== own)
+    .filter((value) => value !== '' && !own.includes(value))
     .filter((value) => ![...run.identifyingWords].some((word) => value.toUpperCase().includes(word)));
-  return [...earlier, own];
+  return [...earlier, ...own];
 }
 
-function writeCodes(run: Rewriting, sink: Rewriting['sink'], dataSet: DataSet): void {
-  const codes: (readonly [string, string])[] = [CODES.basic];
-  if (run.profile.file.dates.mode === 'shift') codes.push(CODES.modifiedDates);
+function writeCodes(run: Rewriting, sink: Rewriting['sink'], dataSet: DataSet, codes: readonly Code[]): void {
   const own = new Set(codes.map(([value]) => value));
   writeCodeSequence(sink, DEIDENTIFICATION_METHOD_CODE_SEQUENCE, () => {
     for (const item of itemsOf(dataSet, DEIDENTIFICATION_METHOD_CODE_SEQUENCE)) {

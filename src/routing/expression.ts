@@ -53,3 +53,33 @@ function celValue(value: FactValue): unknown {
   if (typeof value !== 'object') return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, celValue(inner)]));
 }
+
+/** An expression over attributes by keyword, and which attributes it asks for. */
+export interface AttributeExpression {
+  readonly names: readonly string[];
+  readonly test: (values: Readonly<Record<string, string | number>>) => boolean;
+}
+
+/**
+ * Every keyword of the dictionary is a variable: a number where its VR is one (NaN when absent), else text (empty when absent).
+ * @throws Error when it is no CEL, names what is no keyword, or does not end in true or false
+ */
+export function compileAttributeExpression(
+  source: string,
+  typeOf: (name: string) => 'string' | 'double' | undefined,
+): AttributeExpression {
+  const environment = new Environment({ limits: LIMITS });
+  const names: string[] = [];
+  const bare = source.replaceAll(/"[^"]*"|'[^']*'/g, '""');
+  for (const [name] of bare.matchAll(/(?<![\w.])[A-Z]\w*/g)) {
+    const type = typeOf(name);
+    if (type === undefined || names.includes(name)) continue;
+    names.push(name);
+    environment.registerVariable(name, type);
+  }
+  const parsed = environment.parse(source);
+  const checked = parsed.check();
+  if (!checked.valid) throw checked.error ?? new Error('the expression does not type-check');
+  if (checked.type !== 'bool') throw new Error(`the expression gives ${String(checked.type)}, bool is expected`);
+  return { names, test: (values) => parsed(values) === true };
+}

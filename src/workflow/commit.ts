@@ -114,11 +114,13 @@ function whyNot(
 ): number | undefined {
   let reason: number = FailureReason.noSuchInstance;
   for (const project of projects) {
-    const pseudonym = pseudonymOfUid(domainOf(gateway.wall, project), sopInstanceUID);
-    const stored = instanceOf(gateway.archive, pseudonym);
-    if (stored === undefined || stored.derived) continue;
-    if (stored.sopClassUID === sopClassUID) return undefined;
-    reason = FailureReason.classInstanceConflict;
+    // A profile may retain UIDs.
+    for (const uid of [pseudonymOfUid(domainOf(gateway.wall, project), sopInstanceUID), sopInstanceUID]) {
+      const stored = instanceOf(gateway.archive, uid);
+      if (stored === undefined || stored.derived) continue;
+      if (stored.sopClassUID === sopClassUID) return undefined;
+      reason = FailureReason.classInstanceConflict;
+    }
   }
   return reason;
 }

@@ -77,6 +77,7 @@ const USAGE = `npm run bench -- [options]
   --only A,B    only these kinds
   --skip A,B    not these
   --json FILE   appends one JSON line a cell and one a summary
+  --only deidentify [--count N] [--many N]   de-identification by itself, beside dcmodify and Orthanc's anonymize
 kinds: ${[...KINDS, ...READ_KINDS].map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
 groups of them: ${Object.keys(GROUPS).join(', ')}
 `;
@@ -88,10 +89,14 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     skip: { type: 'string', default: '' },
     json: { type: 'string' },
+    many: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
-process.exitCode = values.help ? help() : await bench();
+if (values.help) process.exitCode = help();
+// De-identification has no server: a program of its own.
+else if (values.only === 'deidentify') await import('./deidentify.ts');
+else process.exitCode = await bench();
 
 function help(): number {
   process.stdout.write(USAGE);

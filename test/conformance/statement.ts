@@ -3,7 +3,11 @@
  * that the file is what the tables say.
  */
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readYamlFile } from '../../src/config.ts';
+import type { Option, PrivateCreators } from '../../src/deidentify/profile.ts';
+import { OPTION_CODES } from '../../src/deidentify/stamps.ts';
 import { formatTag } from '../../src/dicom/data-set.ts';
 import { keywordOf } from '../../src/dicom/dictionary.ts';
 import { REFUSALS } from '../../src/dicom/refusal.ts';
@@ -24,6 +28,8 @@ import { ROUTES } from '../../src/dicomweb/router.ts';
 import { STEP_ATTRIBUTES, STEP_KEYS } from '../../src/workitems/attributes.ts';
 
 export const STATEMENT = fileURLToPath(new URL('../../conformance/statement.md', import.meta.url));
+
+const CONFIG = fileURLToPath(new URL('../../config', import.meta.url));
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
@@ -77,6 +83,23 @@ function refusals(): string {
     hex(dimseStatus),
   ]);
   return table(['Reason', 'HTTP status', 'Failure Reason (0008,1197)', 'DIMSE status'], rows);
+}
+
+/** PS3.15 E.1.1: a de-identifier says which profile and options it conforms to, and which private attributes it keeps (E.3.10). */
+function deidentification(): string {
+  const options = Object.keys(OPTION_CODES).map((option) => `\`${option}\` (${OPTION_CODES[option as Option][0]})`);
+  const { edition, creators } = readYamlFile(join(CONFIG, 'safe-private.yaml'), 'safe-private') as {
+    edition: string;
+    creators: PrivateCreators;
+  };
+  const rows = Object.entries(creators).flatMap(([creator, entries]) =>
+    entries.map(({ tag, vr, meaning }) => [creator, `(${tag})`, vr, meaning]),
+  );
+  return `Basic Application Level Confidentiality Profile (113100), PS3.15 2024b, with the options ${options.join(', ')}; dates shifted (113107) or kept
+(113106); private attributes by list (113111). Attributes that Table E.1-1 does not name stay only as numbers, codes and geometry. Private attributes
+that may be kept, ${edition}:
+
+${table(['Private creator', 'Tag', 'VR', 'Meaning'], rows)}`;
 }
 
 /** The whole file. */
@@ -195,7 +218,11 @@ Every Specific Character Set of PS3.3 C.12.1.1.2 is read. DICOM JSON and queries
 
 Bearer tokens (RFC 6750) with the roles named above; TLS 1.2 or later. Without tokens only callers on this machine are served. Rows of the audit trail bear the event names of PS3.15 A.5.3.
 
-## 6. Storage SOP classes
+## 6. De-identification
+
+${deidentification()}
+
+## 7. Storage SOP classes
 
 ${table(['SOP class', 'UID'], classes)}
 `;

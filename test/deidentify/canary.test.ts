@@ -22,10 +22,13 @@ const tools = found ?? '';
 const skip = found === undefined ? 'ISTHMUS_SHARED does not lead to canary_make.py' : false;
 
 const harbor = compileProfile({ ...fileOf('hipaa-safe-harbor'), faces: 'allow', pixels: 'allow' });
+const anonymise = compileProfile({ ...fileOf('gdpr-anonymise'), faces: 'allow', pixels: 'allow' });
+
 const CASES: readonly (readonly [name: string, profile: CompiledProfile, syntaxes: string])[] = [
   ['basic', BASIC, 'explicit-le,implicit-le,deflated,jpeg,explicit-be'],
   ['the table alone', TABLE_ONLY, 'explicit-le,implicit-le'],
   ['safe harbor', harbor, 'jpeg,explicit-be,deflated'],
+  ['anonymised, only clinical words of text', anonymise, 'explicit-le,implicit-le'],
 ];
 
 for (const [name, profile, syntaxes] of CASES) {

@@ -23,9 +23,11 @@ describe('profiles', () => {
   it('with an option that nothing would obey are refused', () => {
     const good = fileOf('basic');
     for (const bad of [
-      { ...good, overrides: [] },
+      { ...good, overrides: [{ tag: 'PatientWeight', action: 'retain' }] },
+      { ...good, overrides: [{ tag: 'PatientWeight', action: 'K', colour: 'red' }] },
+      { ...good, options: ['retain-everything'] },
       { ...good, unknown: 'keep' },
-      { ...good, dates: { mode: 'keep' } },
+      { ...good, dates: { mode: 'keep', times: 'keep' } },
       { ...good, dates: { mode: 'year-only', times: 'keep' } },
       { ...good, dates: { mode: 'shift', windowDays: [-10], times: 'keep' } },
       { ...good, faces: 'deface' },

@@ -6,7 +6,12 @@ import { parse } from 'yaml';
 import { openDatabase, type Database } from '../../src/database.ts';
 import { openWall, type Wall } from '../../src/deidentify/crosswalk.ts';
 import { deidentify, type Deidentification } from '../../src/deidentify/deidentify.ts';
-import { compileProfile, type CompiledProfile, type ProfileFile } from '../../src/deidentify/profile.ts';
+import {
+  compileProfile,
+  type CompiledProfile,
+  type PrivateCreators,
+  type ProfileFile,
+} from '../../src/deidentify/profile.ts';
 import type { DataSet } from '../../src/dicom/data-set.ts';
 import { readHead, readObject } from '../../src/dicom/part10.ts';
 import { vrOf } from '../../src/dicom/dictionary.ts';
@@ -20,8 +25,22 @@ export const EXPLICIT_BE = '1.2.840.10008.1.2.2';
 export const JPEG = '1.2.840.10008.1.2.4.50';
 export const JPEG_2000 = '1.2.840.10008.1.2.4.90';
 
-export function fileOf(name: 'basic' | 'hipaa-safe-harbor'): ProfileFile {
-  return parse(readFileSync(new URL(`../../config/profiles/${name}.yaml`, import.meta.url), 'utf8')) as ProfileFile;
+export const PROFILES = [
+  'basic',
+  'gdpr-anonymise',
+  'gdpr-pseudonymise',
+  'hipaa-expert',
+  'hipaa-safe-harbor',
+  'research-longitudinal',
+] as const;
+
+/** As the program reads it, the list of private attributes included. */
+export function fileOf(name: (typeof PROFILES)[number]): ProfileFile {
+  const read = (path: string): unknown => parse(readFileSync(new URL(`../../config/${path}`, import.meta.url), 'utf8'));
+  const file = read(`profiles/${name}.yaml`) as ProfileFile;
+  if (file.private?.mode !== 'safe-list') return file;
+  const { creators } = read(file.private.list) as { creators: PrivateCreators };
+  return { ...file, private: { ...file.private, creators } };
 }
 
 export const BASIC = compileProfile(fileOf('basic'));

@@ -1,0 +1,146 @@
+/** `isthmus deidentify`: every object of a folder, in threads; or a dry run that shows what would become of each attribute. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { readConfig } from '../config.ts';
+import { assertInForce } from '../deidentify/deidentify.ts';
+import { changeLine } from '../deidentify/dry-run.ts';
+import { oneTimeRoot } from '../deidentify/one-time.ts';
+import { noCounts, type Counts } from '../deidentify/rewrite.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { compileSource } from '../gateway.ts';
+import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
+import type { Ask } from './deidentify-worker.ts';
+
+export interface FolderRequest {
+  readonly files: readonly string[];
+  readonly profile: string;
+  readonly project: string;
+  readonly recipient: string | undefined;
+  /** undefined: dry run. */
+  readonly to: string | undefined;
+  readonly threads: number | undefined;
+  /** Dry run as one JSON document a line. */
+  readonly json: boolean;
+}
+
+interface FileReport extends FileOutcome {
+  /** Position of the file in the sorted folder, from 1: its name could name a person. */
+  readonly file: number;
+}
+
+/** Files that make a further thread worth its start. */
+const FILES_PER_THREAD = 100;
+/** Files handed to a thread at a time. */
+const BATCH = 32;
+
+/** @returns the exit status. @throws Refusal */
+export async function deidentifyFiles(request: FolderRequest): Promise<number> {
+  const { profile, project, to } = request;
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(project))
+    throw new Refusal('BadRequest', 'a project is named by a letter, then letters, digits and hyphens, all lower case');
+  refuseProfile(request);
+  const settings: JobSettings = { profile, project, recipient: request.recipient, to, oneTimeRoot: oneTimeRoot() };
+  const threads =
+    request.threads ?? Math.min(availableParallelism(), Math.ceil(request.files.length / FILES_PER_THREAD));
+  const reports: FileReport[] = [];
+  const take = (index: number, outcome: FileOutcome): void => {
+    if (to === undefined) showDryRun(index + 1, outcome, request.json);
+    const { changes: _changes, ...rest } = outcome;
+    reports.push({ file: index + 1, ...rest });
+  };
+  // A dry run is read from the top.
+  if (threads <= 1 || to === undefined) await runHere(settings, request.files, take);
+  else await runThreads(settings, request.files, threads, take);
+  reports.sort((a, b) => a.file - b.file);
+  return to === undefined ? endDryRun(reports) : await writeReport(to, { profile, project }, reports);
+}
+
+/** Before a single file is read: the profile exists, makes sense, and may be used for this recipient today. */
+function refuseProfile({ profile, project, recipient }: FolderRequest): void {
+  const { profiles } = readConfig();
+  const source = profiles.get(profile);
+  if (source === undefined)
+    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...profiles.keys()].join(', ')}`);
+  assertInForce(compileSource(profile, source), recipient ?? project, Date.now());
+}
+
+type Take = (index: number, outcome: FileOutcome) => void;
+
+async function runHere(settings: JobSettings, files: readonly string[], take: Take): Promise<void> {
+  const job = openJob(settings);
+  try {
+    const batch = settings.to === undefined ? 1 : BATCH;
+    for (let from = 0; from < files.length; from += batch) {
+      const outcomes = await job.run(files.slice(from, from + batch));
+      for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
+    }
+  } finally {
+    job.close();
+  }
+}
+
+async function runThreads(settings: JobSettings, files: readonly string[], threads: number, take: Take): Promise<void> {
+  const asks: Ask[] = files.map((file, index) => ({ index, file }));
+  let next = 0;
+  const workers: Worker[] = [];
+  const runOne = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(new URL('deidentify-worker.ts', import.meta.url), { workerData: settings });
+      workers.push(worker);
+      worker.on('error', reject);
+      worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))));
+      worker.on('message', (outcomes: readonly { index: number; outcome: FileOutcome }[]) => {
+        for (const { index, outcome } of outcomes) take(index, outcome);
+        const batch = asks.slice(next, next + BATCH);
+        next += batch.length;
+        worker.postMessage(batch.length === 0 ? 'end' : batch);
+      });
+    });
+  try {
+    await Promise.all(Array.from({ length: threads }, runOne));
+  } finally {
+    for (const worker of workers) await worker.terminate();
+  }
+}
+
+function showDryRun(file: number, { changes = [], reason, found }: FileOutcome, json: boolean): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ file, reason, found, changes })}\n`);
+    return;
+  }
+  process.stdout.write(`file ${file}${reason === undefined ? '' : `: ${reason}, ${found ?? ''}`}\n`);
+  for (const change of changes) process.stdout.write(`${changeLine(change)}\n`);
+}
+
+function endDryRun(reports: readonly FileReport[]): number {
+  const refused = reports.filter(({ reason }) => reason !== undefined).length;
+  process.stderr.write(
+    `dry run: ${reports.length - refused} of ${reports.length} objects would be de-identified; nothing was written\n`,
+  );
+  return refused === 0 ? 0 : 1;
+}
+
+async function writeReport(
+  to: string,
+  asked: { readonly profile: string; readonly project: string },
+  files: readonly FileReport[],
+): Promise<number> {
+  const written = files.filter((file) => file.written !== undefined).length;
+  const totals = totalsOf(files);
+  const report = { ...asked, objects: files.length, written, refused: files.length - written, totals, files };
+  await mkdir(to, { recursive: true });
+  await writeFile(join(to, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  process.stdout.write(`${written} of ${files.length} objects de-identified; report.json tells of each\n`);
+  return written === files.length ? 0 : 1;
+}
+
+function totalsOf(files: readonly FileReport[]): Counts {
+  const totals = noCounts();
+  for (const { counts } of files) {
+    if (counts === undefined) continue;
+    for (const key of Object.keys(totals) as (keyof Counts)[]) totals[key] += counts[key];
+  }
+  return totals;
+}

@@ -1,0 +1,249 @@
+/** One file after another through the wall: what a thread of `isthmus deidentify` does, and the command itself where one thread is enough. */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { readConfig } from '../config.ts';
+import { openDatabase, type Database } from '../database.ts';
+import { openWall, type Wall } from '../deidentify/crosswalk.ts';
+import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
+import { describeChange, type Change } from '../deidentify/dry-run.ts';
+import { openOneTimeKeys } from '../deidentify/one-time.ts';
+import type { Counts } from '../deidentify/rewrite.ts';
+import type { Identified } from '../dicom/object.ts';
+import { readObject, receiveObject } from '../dicom/part10.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { compileSource, openCrosswalk } from '../gateway.ts';
+
+/** What every thread of a batch is told. */
+export interface JobSettings {
+  readonly profile: string;
+  readonly project: string;
+  readonly recipient: string | undefined;
+  /** undefined: dry run. */
+  readonly to: string | undefined;
+  /** Of a profile with `keys: once`: one for all threads, forgotten with the process. */
+  readonly oneTimeRoot: Uint8Array;
+}
+
+export interface FileOutcome {
+  /** Path in the output folder. */
+  readonly written?: string;
+  readonly reason?: string;
+  readonly found?: string;
+  readonly counts?: Counts;
+  /** Of a dry run. */
+  readonly changes?: readonly Change[];
+}
+
+export interface Job {
+  /** Each file by itself; what the crosswalk has to remember of all of them is written at once. */
+  run(files: readonly string[]): Promise<FileOutcome[]>;
+  close(): void;
+}
+
+/** @throws Refusal BadConfiguration */
+export function openJob(job: JobSettings): Job {
+  const config = readConfig();
+  const source = config.profiles.get(job.profile);
+  if (source === undefined)
+    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
+  const profile = compileSource(job.profile, source);
+  const { database, wall } = openCrosswalk(config);
+  const settings: DeidentifySettings = {
+    project: job.project,
+    profile,
+    oneTimeKeys: openOneTimeKeys(Buffer.from(job.oneTimeRoot)),
+    ...(job.recipient === undefined ? {} : { recipient: job.recipient }),
+  };
+  const { to } = job;
+  if (to !== undefined) return outputJob({ wall, to, settings, folders: new Set(), buffers: [], parts: 0 });
+  const shadow = shadowOf(wall, job.project);
+  database.close();
+  return {
+    run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
+    close: () => shadow.database.close(),
+  };
+}
+
+function outputJob(output: Output): Job {
+  return { run: (files) => writeAll(output, files), close: () => output.wall.database.close() };
+}
+
+/** The same secrets and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
+function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database } {
+  const database = openDatabase(':memory:');
+  openWall(database, { keyFile: '', keyHex: randomBytes(32).toString('hex') });
+  for (const table of ['crosswalk_patient', 'crosswalk_merged', 'crosswalk_leaving']) {
+    for (const row of wall.database.all(`SELECT * FROM ${table} WHERE project = ?`, project)) {
+      const columns = Object.keys(row);
+      database.run(
+        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+        ...(Object.values(row) as (string | number | Buffer)[]),
+      );
+    }
+  }
+  return { wall: { ...wall, database, domains: new Map() }, database };
+}
+
+const READ_CHUNK_BYTES = 2 ** 20;
+
+async function inTurn<Result>(
+  files: readonly string[],
+  work: (file: string, index: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const [index, file] of files.entries()) results.push(await work(file, index));
+  return results;
+}
+
+/** A file is there under its name only when it is complete and the crosswalk leads back from it. */
+async function writeAll(output: Output, files: readonly string[]): Promise<FileOutcome[]> {
+  const parts = await inTurn(files, (file, index) => writePart(output, file, index));
+  const outcomes = output.wall.database.transaction(() => parts.map(remembered));
+  for (const [index, { part }] of parts.entries()) {
+    const written = outcomes[index]?.written;
+    if (part === undefined) continue;
+    if (written === undefined) rmSync(part, { force: true });
+    else renameSync(part, join(output.to, written));
+  }
+  return outcomes;
+}
+
+/** Somebody whose erasure began meanwhile is not written; the others of the batch are. */
+function remembered({ outcome, remember }: Part): FileOutcome {
+  try {
+    remember?.();
+    return outcome;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { reason: error.reason, found: error.message };
+  }
+}
+
+interface Output {
+  readonly wall: Wall;
+  readonly to: string;
+  readonly settings: DeidentifySettings;
+  readonly folders: Set<string>;
+  /** Memory for small files, one for each place of a batch: what the crosswalk is to remember is read from it at the batch's end. */
+  readonly buffers: Buffer[];
+  parts: number;
+}
+
+interface Part {
+  readonly outcome: FileOutcome;
+  readonly remember?: () => void;
+  readonly part?: string;
+}
+
+async function writePart(output: Output, name: string, place: number): Promise<Part> {
+  const { wall, to, settings } = output;
+  const source = openSource(output, name, place);
+  let part: string | undefined;
+  try {
+    const { object, remember, counts } = await deidentify(wall, await source.object(), settings);
+    const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
+    const written = join(folder, `${object.sopInstanceUID}.dcm`);
+    if (!output.folders.has(folder)) mkdirSync(join(to, folder), { recursive: true });
+    output.folders.add(folder);
+    // Two files of one folder may hold one and the same instance.
+    part = join(to, `${written}.${threadId}-${++output.parts}.part`);
+    await writeObject(part, object.head, object.body);
+    return { outcome: { written, counts }, remember, part };
+  } catch (error) {
+    if (part !== undefined) rmSync(part, { force: true });
+    if (!(error instanceof Refusal)) throw error;
+    return { outcome: { reason: error.reason, found: error.message } };
+  } finally {
+    source.close();
+  }
+}
+
+interface Source {
+  object(): Promise<Identified>;
+  close(): void;
+}
+
+/** Small files whole and at once, large ones as a stream: no large object is ever in memory as a whole. */
+function openSource(output: Output, name: string, place: number): Source {
+  const { size } = statSync(name);
+  if (size > SMALL_FILE_BYTES) {
+    const stream = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+    return { object: () => receiveObject(stream), close: () => stream.destroy() };
+  }
+  let buffer = output.buffers[place];
+  if (buffer === undefined || buffer.length < size)
+    output.buffers[place] = buffer = Buffer.allocUnsafeSlow(Math.max(size, LEAST_BUFFER_BYTES));
+  const file = openSync(name, 'r');
+  try {
+    let length = 0;
+    for (let read = -1; read !== 0 && length < size; length += read)
+      read = readSync(file, buffer, length, size - length, null);
+    const bytes = buffer.subarray(0, length);
+    return { object: () => readObject(bytes), close: () => undefined };
+  } finally {
+    closeSync(file);
+  }
+}
+
+const SMALL_FILE_BYTES = 2 ** 20;
+const LEAST_BUFFER_BYTES = 640 * 1024;
+
+async function writeObject(path: string, head: Buffer, body: AsyncIterable<Buffer>): Promise<void> {
+  const file = openSync(path, 'w', 0o600);
+  try {
+    // The first piece goes with the head: most objects are written by one call.
+    let pending: Buffer[] = [head];
+    for await (const chunk of body) {
+      pending.push(chunk);
+      if (pending.length === 2) pending = writeWhole(file, pending);
+    }
+    if (pending.length > 0) writeWhole(file, pending);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** What the system takes in pieces is written in pieces. */
+function writeWhole(file: number, pieces: readonly Buffer[]): Buffer[] {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  let written = writevSync(file, pieces);
+  if (written === length) return [];
+  const rest = Buffer.concat(pieces);
+  while (written < length) written += writeSync(file, rest, written);
+  return [];
+}
+
+async function tryOut(wall: Wall, name: string, settings: DeidentifySettings): Promise<FileOutcome> {
+  const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+  const changes: Change[] = [];
+  try {
+    const { object, counts } = await deidentify(wall, await receiveObject(source), {
+      ...settings,
+      trace: (traced) => {
+        const change = describeChange(traced);
+        if (change !== undefined) changes.push(change);
+      },
+    });
+    // The pixel data, too, may be refused.
+    for await (const _chunk of object.body);
+    return { counts, changes };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { reason: error.reason, found: error.message, changes };
+  } finally {
+    source.destroy();
+  }
+}

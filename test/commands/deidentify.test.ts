@@ -1,0 +1,181 @@
+/** `isthmus deidentify` as a process of its own: dry run, threads, profiles that refuse. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openDatabase } from '../../src/database.ts';
+import { ctStudy } from '../phantom/studies.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PATIENT = { name: 'Muster^Erika', id: 'KH-1', birthDate: '19631112', sex: 'F' } as const;
+
+interface Bench {
+  readonly folder: string;
+  readonly config: string;
+  readonly from: string;
+  isthmus(...args: string[]): { status: number | null; out: string; error: string };
+}
+
+function bench(t: TestContext, slices: number): Bench {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-deidentify-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const config = join(folder, 'config');
+  cpSync(join(ROOT, 'config'), config, { recursive: true });
+  const from = join(folder, 'in');
+  mkdirSync(from);
+  for (const [n, object] of ctStudy({ patient: PATIENT, slices, size: 8 }).objects.entries())
+    writeFileSync(join(from, `Muster-${n}.dcm`), object);
+  return {
+    folder,
+    config,
+    from,
+    isthmus: (...args) => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'src', 'main.ts'), ...args], {
+        env: { ...process.env, ISTHMUS_CONFIG: config, ISTHMUS_DATA: join(folder, 'data') },
+        encoding: 'utf8',
+        maxBuffer: 2 ** 26,
+      });
+      return { status, out: stdout, error: stderr };
+    },
+  };
+}
+
+function filesBelow(folder: string): Map<string, Buffer> {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return new Map(
+    files
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [relative(folder, path), readFileSync(path)]),
+  );
+}
+
+test('a dry run shows each attribute before and after, and writes neither files nor crosswalk', (t) => {
+  const { folder, from, isthmus } = bench(t, 2);
+  const shown = isthmus('deidentify', from, '--profile', 'research-longitudinal', '--dry-run');
+  assert.equal(shown.status, 0, shown.error);
+  assert.match(shown.out, /^file 1\n/);
+  assert.match(
+    shown.out,
+    /~ \(0010,0010\) PatientName: "Muster\^Erika" -> "[A-Z2-7]{10}" {3}\[written by de-identification\]/,
+  );
+  assert.match(shown.out, /~ \(0008,0018\) SOPInstanceUID: "[\d.]+" -> "2\.25\.\d+" {3}\[Table E\.1-1: U\]/);
+  assert.match(shown.out, /= \(0028,0010\) Rows: "8"/);
+  assert.match(shown.out, /0 \(0010,0030\) PatientBirthDate: "19631112" -> ""/);
+  assert.match(shown.error, /2 of 2 objects would be de-identified; nothing was written/);
+  const json = isthmus('deidentify', from, join(folder, 'out'), '--profile', 'basic', '--dry-run', '--json');
+  const documents = json.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { file: number; changes: { path: string; action: string; before?: string }[] });
+  assert.deepEqual(
+    documents.map(({ file }) => file),
+    [1, 2],
+  );
+  assert.ok(documents[0]?.changes.some(({ path, action }) => path === '(0012,0062)' && action === 'added'));
+  assert.equal(existsSync(join(folder, 'out')), false);
+  const database = openDatabase(join(folder, 'data', 'isthmus.sqlite'));
+  for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid'])
+    assert.equal(database.all(`SELECT 1 FROM ${table}`).length, 0, table);
+  database.close();
+});
+
+test('a dry run shows the pseudonym that a real run will write, once the patient is known', (t) => {
+  const { folder, from, isthmus } = bench(t, 1);
+  assert.equal(isthmus('deidentify', from, join(folder, 'out'), '--profile', 'basic').status, 0);
+  const [written] = [...filesBelow(join(folder, 'out')).values()].filter((bytes) => bytes.includes('DICM'));
+  const pseudonym = /PatientName: "Muster\^Erika" -> "([A-Z2-7]{10})"/.exec(
+    isthmus('deidentify', from, '--profile', 'basic', '--dry-run').out,
+  )?.[1];
+  assert.ok(pseudonym !== undefined && written?.includes(pseudonym) === true);
+});
+
+test('threads write what one thread writes, and the report sums it up', (t) => {
+  const { folder, from, isthmus } = bench(t, 70);
+  const run = (to: string, threads: string): Map<string, Buffer> => {
+    const { status, error } = isthmus('deidentify', from, join(folder, to), '--profile', 'basic', '--threads', threads);
+    assert.equal(status, 0, error);
+    return filesBelow(join(folder, to));
+  };
+  const one = run('one', '1');
+  const three = run('three', '3');
+  assert.equal(one.size, 71);
+  assert.deepEqual([...three.keys()].sort(), [...one.keys()].sort());
+  for (const [name, bytes] of one) assert.deepEqual(three.get(name), bytes, name);
+  const report = JSON.parse(String(one.get('report.json'))) as {
+    totals: { uidsMapped: number };
+    files: { file: number }[];
+  };
+  assert.ok(report.totals.uidsMapped >= 210);
+  assert.deepEqual(
+    report.files.map(({ file }) => file),
+    Array.from({ length: 70 }, (_, n) => n + 1),
+  );
+  assert.equal(String(one.get('report.json')).includes('Muster'), false);
+});
+
+test('anonymising: threads of one run agree, two runs do not, and no row is written', (t) => {
+  const { folder, from, isthmus } = bench(t, 8);
+  const studies = (to: string): string[] => {
+    const { status, error } = isthmus(
+      'deidentify',
+      from,
+      join(folder, to),
+      '--profile',
+      'gdpr-anonymise',
+      '--threads',
+      '2',
+    );
+    assert.equal(status, 0, error);
+    return readdirSync(join(folder, to)).filter((name) => name !== 'report.json');
+  };
+  const first = studies('first');
+  const second = studies('second');
+  assert.deepEqual([first.length, second.length], [1, 1]);
+  assert.notDeepEqual(first, second);
+  const database = openDatabase(join(folder, 'data', 'isthmus.sqlite'));
+  assert.equal(database.all('SELECT 1 FROM crosswalk_uid').length, 0);
+  database.close();
+});
+
+test('an expert determination that is over, or for others, refuses before a file is read', (t) => {
+  const { folder, config, from, isthmus } = bench(t, 1);
+  const refused = isthmus('deidentify', from, join(folder, 'out'), '--profile', 'hipaa-expert');
+  assert.deepEqual([refused.status, /expired on 2000-01-01/.test(refused.error)], [1, true]);
+  const file = join(config, 'profiles', 'hipaa-expert.yaml');
+  const text = readFileSync(file, 'utf8')
+    .replace("'2000-01-01'", "'2999-12-31'")
+    .replace('recipients: []', 'recipients: [registry]');
+  writeFileSync(file, text);
+  assert.match(
+    isthmus('deidentify', from, join(folder, 'out'), '--profile', 'hipaa-expert').error,
+    /allowed: registry/,
+  );
+  const args = ['deidentify', from, join(folder, 'out'), '--profile', 'hipaa-expert', '--recipient', 'registry'];
+  assert.match(isthmus(...args).out, /1 objects de-identified/);
+});
+
+test('a profile that contradicts itself is refused with its line', (t) => {
+  const { folder, config, from, isthmus } = bench(t, 1);
+  const file = join(config, 'profiles', 'basic.yaml');
+  const good = readFileSync(file, 'utf8');
+  const line = good.split('\n').length;
+  const said = (more: string): string => {
+    writeFileSync(file, `${good}${more}\n`);
+    return isthmus('deidentify', from, join(folder, 'out'), '--profile', 'basic').error;
+  };
+  assert.match(
+    said('overrides:\n  - { tag: PatientWeigth, action: K }'),
+    new RegExp(`basic.yaml line ${line + 1}: "PatientWeigth" is no keyword`),
+  );
+  assert.match(
+    said('overrides:\n  - { tag: PatientWeight, action: hold }'),
+    new RegExp(`basic.yaml line ${line + 1}: .*must be one of \\["K"`),
+  );
+  assert.match(
+    said('options: [retain-patient-characteristics]'),
+    /basic.yaml line \d+: ages: remove contradicts .*expected cap-89 or keep/,
+  );
+});

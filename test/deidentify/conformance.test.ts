@@ -1,0 +1,100 @@
+/**
+ * The IOD check of another implementation, dicom3tools' dciodvfy, before and after: de-identification makes no object worse. One object
+ * a SOP class and collection of the samples (ISTHMUS_SAMPLES), under every profile.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { asciiValue } from '../../src/dicom/data-set.ts';
+import { compileProfile, type CompiledProfile } from '../../src/deidentify/profile.ts';
+import { readHead } from '../../src/dicom/part10.ts';
+import { Refusal } from '../../src/dicom/refusal.ts';
+import { fileOf, memoryWall, pass, PROFILES } from './support.ts';
+
+const samples = process.env['ISTHMUS_SAMPLES'];
+const skip =
+  samples === undefined || !existsSync(samples)
+    ? 'ISTHMUS_SAMPLES is not set'
+    : spawnSync('dciodvfy', ['-version']).error !== undefined
+      ? 'dciodvfy is not installed (Debian package dicom3tools)'
+      : false;
+
+/** Faces and pixels are not this test's matter. */
+function profileOf(name: (typeof PROFILES)[number]): CompiledProfile {
+  const file = { ...fileOf(name), faces: 'allow', pixels: 'allow' } as const;
+  const { determination } = file;
+  if (determination === undefined) return compileProfile(file);
+  return compileProfile({ ...file, determination: { ...determination, expires: '2999-12-31', recipients: ['trial'] } });
+}
+
+/** How often each sentence of the checker appears; values in it left out. */
+function faults(file: string): Map<string, number> {
+  const { stderr } = spawnSync('dciodvfy', [file], { encoding: 'latin1', maxBuffer: 2 ** 26 });
+  const counted = new Map<string, number>();
+  for (const line of stderr.split('\n')) {
+    if (!line.startsWith('Error')) continue;
+    const sentence = line
+      .replaceAll(/\[\d+\] = <[^>]*>/g, '')
+      .replaceAll(/(?<![\d.])[0-2](\.\d+){2,}/g, 'UID')
+      .replaceAll(/(?<=ReferencedSOPInstanceUID )\S+/g, 'UID')
+      .replaceAll(/= \d+/g, '');
+    counted.set(sentence, (counted.get(sentence) ?? 0) + 1);
+  }
+  return counted;
+}
+
+const MOST_BYTES = 4 * 2 ** 20;
+
+function chosen(): string[] {
+  const seen = new Set<string>();
+  return readdirSync(samples ?? '', { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+    .filter((path) => {
+      // Larger ones say nothing that these do not, and each is read seven times.
+      if (statSync(path).size > MOST_BYTES) return false;
+      try {
+        const { head } = readHead(readFileSync(path));
+        const [, room = '', part = ''] = path.slice(samples?.length).split('/');
+        const key = `${room}/${part} ${asciiValue(head.dataSet, 0x00080016) ?? ''}`;
+        if (seen.has(key)) return false;
+        seen.add(key);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+test('DEID-IOD: dciodvfy finds no error after de-identification that it did not find before', { skip }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-dciodvfy-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const wall = memoryWall();
+  const profiles = PROFILES.map(profileOf);
+  const worse: string[] = [];
+  let compared = 0;
+  for (const path of chosen()) {
+    const bytes = readFileSync(path);
+    const before = faults(path);
+    for (const profile of profiles) {
+      try {
+        const { file } = await pass(bytes, { wall, profile });
+        const out = join(folder, 'out.dcm');
+        writeFileSync(out, file);
+        compared++;
+        for (const [sentence, times] of faults(out)) {
+          if (times > (before.get(sentence) ?? 0))
+            worse.push(`${profile.name} ${path.slice(samples?.length)}: ${sentence}`);
+        }
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+      }
+    }
+  }
+  assert.ok(compared > 100, `${compared} compared`);
+  assert.deepEqual(worse, []);
+});

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { describe, it, test } from 'node:test';
+import fc from 'fast-check';
+import { openCleaner } from '../../src/deidentify/free-text.ts';
+import type { Identity } from '../../src/deidentify/identity.ts';
+import { fold, skeleton } from '../../src/deidentify/words.ts';
+
+const identity: Identity = {
+  names: new Set([
+    'Müller-Lüdenscheidt^Hans Peter^Dr.',
+    'Yamada^Tarou=山田^太郎=やまだ^たろう',
+    'Иванова^Анна',
+    'Li^Wei',
+    'Papadopoulos^Nikos',
+  ]),
+  ids: new Set(['PID-004711', 'ACC-77-123', '19570302']),
+  numbers: new Set(['AB12']),
+  places: new Set(['Sankt Marien Hospital, Chest Clinic', '123 Maple Street, Springfield IL 62704']),
+};
+const scrub = openCleaner(identity, 'scrub');
+const words = openCleaner(identity, 'words');
+
+/** Text, what must be gone of it in any case, what must stay. */
+const CASES: readonly (readonly [text: string, gone: readonly string[], kept: readonly string[]])[] = [
+  ['CHEST CT of Hans Müller, contrast 120 kV', ['Hans', 'Müller'], ['CHEST', 'CT', 'contrast', '120', 'kV']],
+  ['knee of Mueller-Luedenscheidt', ['Mueller', 'Luedenscheidt'], ['knee']],
+  ['ax_t1_MULLER_gad', ['MULLER'], ['ax', 't1', 'gad']],
+  ["Müller's liver, MuellerHans01", ['Müller', 'Mueller', 'Hans'], ['liver']],
+  ['Yamada Tarō 山田太郎 liver biopsy', ['Yamada', 'Tarō', '山田', '太郎'], ['liver', 'biopsy']],
+  ['Ivanova A., follow up', ['Ivanova', 'A.'], ['follow', 'up']],
+  ['Nikos Παπαδόπουλος: brain', ['Nikos', 'Παπαδόπουλος'], ['brain']],
+  ['Wei Li brain T2 FLAIR', ['Wei', 'Li'], ['brain', 'T2', 'FLAIR']],
+  ['lungs of PID 4711, PID004711, acc77123, ACC 77 123', ['4711', '77123', '77 123'], ['lungs']],
+  ['call (617) 555-1234 or +49 228 28715871 or 555-867-5309: knee', ['555', '28715871', '5309'], ['knee']],
+  ['a.b@web.de http://x.org/y www.z.com 10.1.2.3 spine', ['web', 'x.org', 'z.com', '10.1.2.3'], ['spine']],
+  ['seen 2024-04-05, 4/5/24, 05.04.2024, 20240405, chest', ['2024', '4/5', '05.04'], ['seen', 'chest']],
+  ['March 3rd, 2021; 3 Mar 2020; 5. April 2019; June 2018 hip', ['March', 'Mar', 'April', 'June', '20'], ['hip']],
+  ['92 year old man with stroke', ['92'], ['man', 'stroke']],
+  ['read by Dr. John Smith', ['John', 'Smith'], ['read']],
+  ['lives at 17 Elm Street, Boston MA 02115; pelvis', ['17', 'Elm', '02115'], ['pelvis']],
+  ['Musterstraße 12, 53127 Bonn: pelvis', ['Muster', '53127', 'Bonn'], ['pelvis']],
+  ['MRN: A1234567, case no 778899, SSN 123-45-6789, pelvis', ['A1234567', '778899', '6789'], ['pelvis']],
+  ['Outside CT from Sankt Marien Hospital', ['Sankt', 'Marien'], ['Outside', 'CT']],
+  ['Smith^John^^^ abdomen', ['Smith', 'John'], ['abdomen']],
+];
+
+/** What describes an examination and looks a little like something else. */
+const CLINICAL = [
+  'No acute intracranial hemorrhage. Stable 5 mm nodule in the right upper lobe (series 3, image 45).',
+  'AX 3D T1 MPRAGE post GAD',
+  'b1000 DWI TE80 TR4500 SENSE 2.5',
+  'Head^Routine (Adult)',
+  'L4/5 disc, C5-C6, T1/T2, 3/4 lobes, grade 2/3',
+  'T2_TSE_SAG_FS 512x512',
+  'Portal venous phase 70s delay',
+  'CHEST PA AND LATERAL 2 views',
+  '45 year old female, 3 x 4 x 5 cm mass',
+];
+
+describe('free text', () => {
+  for (const [text, gone, kept] of CASES) {
+    it(`loses who it is about and keeps what it is about: ${text}`, () => {
+      for (const cleaner of [scrub, words]) {
+        const cleaned = cleaner.clean(text);
+        for (const word of gone) assert.ok(!cleaned.includes(word), `${word} in "${cleaned}"`);
+        for (const word of kept) assert.ok(cleaned.includes(word), `${word} not in "${cleaned}"`);
+      }
+    });
+  }
+
+  for (const text of CLINICAL) {
+    it(`stays whole when it names nobody: ${text}`, () => {
+      assert.equal(scrub.clean(text), text);
+      assert.equal(words.clean(text), text);
+    });
+  }
+
+  it('keeps words it does not know only when asked to', () => {
+    assert.equal(scrub.clean('QZWORD chest'), 'QZWORD chest');
+    assert.equal(words.clean('QZWORD chest'), 'chest');
+    assert.equal(words.clean('QZWORD 4711123'), '');
+  });
+
+  it('is empty when nothing but separators is left', () => {
+    assert.equal(scrub.clean('Hans Müller / PID-004711'), '');
+  });
+
+  test('DEID-TEXT: finds a name in any case, form of accents and separator', () => {
+    const name = 'Müller';
+    const forms = fc.constantFrom(
+      name,
+      name.toUpperCase(),
+      name.toLowerCase(),
+      name.normalize('NFD'),
+      'Muller',
+      'MUELLER',
+      'ＭＵＬＬＥＲ',
+    );
+    const separators = fc.constantFrom(' ', '_', '-', ', ', '^', '/', '.', '(', '\n', '\t');
+    fc.assert(
+      fc.property(forms, separators, separators, (form, before, after) => {
+        const cleaned = scrub.clean(`liver${before}${form}${after}spleen`);
+        assert.ok(!skeleton(fold(cleaned)).includes('muler'), cleaned);
+        assert.ok(cleaned.includes('liver') && cleaned.includes('spleen'), cleaned);
+      }),
+    );
+  });
+
+  it('never makes a text longer and ends in time whatever the text is', () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 400, unit: 'grapheme' }), (text) => scrub.clean(text).length <= text.length),
+    );
+    for (const piece of ['1', 'a1-', 'A', '1 2 ', 'a.', ':1', 'Dr. ', '^', '(', 'Aa ', '12/', '@a.'])
+      assert.ok(scrub.clean(piece.repeat(50_000)).length <= 50_000 * piece.length);
+  });
+
+  it('of the length of a document goes as a whole', () => {
+    assert.equal(scrub.clean('liver '.repeat(40_000)), '');
+  });
+});
