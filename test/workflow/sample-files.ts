@@ -79,10 +79,10 @@ export async function sendByStorescu(
   const child = spawn(
     'storescu',
     ['-v', '-nh', '-aec', 'ISTHMUS', ...proposal, '127.0.0.1', String(port), ...files.map(({ path }) => path)],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    // Its log is its standard error; what it shows of its progress beside that would fall into the middle of lines.
+    { stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let output = '';
-  child.stdout.on('data', (chunk) => (output += String(chunk)));
   child.stderr.on('data', (chunk) => (output += String(chunk)));
   await once(child, 'close');
   const heard: Heard = new Map();
