@@ -46,11 +46,12 @@ export interface Outcome {
 /** Runs a program to its end; its output and status. */
 export async function runPeer(program: string, args: readonly string[]): Promise<Outcome> {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  child.stdout.on('data', (chunk) => (output += String(chunk)));
-  child.stderr.on('data', (chunk) => (output += String(chunk)));
+  // Each by itself: a piece of the one must not fall into a line of the other.
+  const said = { out: '', error: '' };
+  child.stdout.on('data', (chunk) => (said.out += String(chunk)));
+  child.stderr.on('data', (chunk) => (said.error += String(chunk)));
   const [code] = (await once(child, 'close')) as [number | null];
-  return { code, output };
+  return { code, output: said.out + said.error };
 }
 
 /** dcmtk's storescp writing what it gets, byte for byte, into `folder`. */

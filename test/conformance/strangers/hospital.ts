@@ -112,11 +112,12 @@ export async function runProgramme(
     timeout: options.timeoutMs ?? 120_000,
     killSignal: 'SIGKILL',
   });
-  let output = '';
-  child.stdout.on('data', (chunk) => (output += String(chunk)));
-  child.stderr.on('data', (chunk) => (output += String(chunk)));
+  // Each by itself: a piece of the one must not fall into a line of the other.
+  const said = { out: '', error: '' };
+  child.stdout.on('data', (chunk) => (said.out += String(chunk)));
+  child.stderr.on('data', (chunk) => (said.error += String(chunk)));
   const [status] = (await once(child, 'close')) as [number | null];
-  return { status, output };
+  return { status, output: said.out + said.error };
 }
 
 export async function mustRun(name: string, args: readonly string[]): Promise<string> {
