@@ -146,10 +146,10 @@ async function runTile(session: Session, picture: Picture, top: number, left: nu
   const data = new Float32Array(paddedRows * paddedColumns);
   let [lowest, highest] = [255, 0];
   for (let row = 0; row < paddedRows; row++) {
-    const from = (top + Math.min(row, height - 1)) * picture.columns + left;
+    const from = (top + mirrored(row, height)) * picture.columns + left;
     const to = row * paddedColumns;
     for (let column = 0; column < paddedColumns; column++) {
-      const value = picture.values[from + Math.min(column, width - 1)] ?? 0;
+      const value = picture.values[from + mirrored(column, width)] ?? 0;
       data[to + column] = value;
       if (value < lowest) lowest = value;
       if (value > highest) highest = value;
@@ -162,6 +162,11 @@ async function runTile(session: Session, picture: Picture, top: number, left: nu
   const { text } = await session.run({ grey: { dims: [1, 1, paddedRows, paddedColumns], data } });
   if (text?.data.length !== rows * columns) throw new Error('the text graph gives another number of cells');
   return { values: text.data, rows, columns };
+}
+
+/** What is missing to whole steps is mirrored: an edge drawn out into streaks would look like writing. */
+function mirrored(index: number, length: number): number {
+  return index < length ? index : Math.max(0, 2 * length - 1 - index);
 }
 
 /** The mean of every four pixels. */
