@@ -7,8 +7,10 @@ import { reindex, verify } from './archive/reindex.ts';
 import { firstBrokenRow } from './audit.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import { deidentifyFiles } from './commands/deidentify-folder.ts';
-import { readConfig } from './config.ts';
+import { formatYaml, readConfig } from './config.ts';
 import { openDatabase } from './database.ts';
+import { readCtpScript } from './deidentify/pixels/ctp-script.ts';
+import { compileDevices } from './deidentify/pixels/devices.ts';
 import { asciiValue } from './dicom/data-set.ts';
 import type { Head } from './dicom/object.ts';
 import { readObject } from './dicom/part10.ts';
@@ -37,6 +39,7 @@ const USAGE = `usage:
   isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
   isthmus run ct-denoise --input DIR --output DIR
+  isthmus import-ctp-script FILE                                 device rules (devices.yaml) from a script of CTP's DicomPixelAnonymizer
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
   isthmus reindex                                                makes the index anew from the packs; the gateway must be down
 ${VAULT_USAGE}Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
@@ -51,6 +54,8 @@ export async function runCommand(args: readonly string[]): Promise<number> {
         return await serve();
       case 'deidentify':
         return await deidentifyFolder(rest);
+      case 'import-ctp-script':
+        return await importCtpScript(rest);
       case 'run':
         return await runPipeline(rest);
       case 'verify':
@@ -214,6 +219,21 @@ async function deidentifyFolder(args: string[]): Promise<number> {
     threads: threads === undefined ? undefined : Number(threads),
     json: values.json,
   });
+}
+
+async function importCtpScript(args: string[]): Promise<number> {
+  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
+  const [name] = positionals;
+  if (name === undefined || positionals.length > 1) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const devices = readCtpScript(await readFile(name, 'utf8'));
+  // Says here, not at the next start, what names no attribute.
+  compileDevices({ devices });
+  process.stdout.write(formatYaml({ devices }));
+  process.stderr.write(`${devices.length} device rules\n`);
+  return 0;
 }
 
 async function runPipeline(args: string[]): Promise<number> {

@@ -8,7 +8,7 @@ import { basename, isAbsolute, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { LineCounter, parseDocument, type Document } from 'yaml';
+import { LineCounter, parseDocument, stringify, type Document } from 'yaml';
 import { isLoopback, type AccessToken } from './access.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { LogLevel } from './log.ts';
@@ -125,6 +125,8 @@ export interface Config {
   readonly rules: Rules;
   /** Parsed profile files by name; their meaning is deidentify's. */
   readonly profiles: ReadonlyMap<string, ProfileSource>;
+  /** Parsed files of device rules that profiles name, by file name; their meaning is deidentify's. */
+  readonly deviceRules: ReadonlyMap<string, unknown>;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -184,6 +186,7 @@ export function readConfig(given: Environment = process.env): Config {
     receivers,
     rules: readRules(folder, nodes, profiles),
     profiles,
+    deviceRules: readDeviceRules(folder, profiles),
   };
 }
 
@@ -505,6 +508,16 @@ function readProfile(file: string, folder: string): ProfileSource {
   return { value: { ...(value as object), private: { ...kept, creators } }, lineOf };
 }
 
+function readDeviceRules(folder: string, profiles: ReadonlyMap<string, ProfileSource>): Map<string, unknown> {
+  const rules = new Map<string, unknown>();
+  for (const { value } of profiles.values()) {
+    const { pixels } = value as { readonly pixels?: string | { readonly rules?: string } };
+    const name = typeof pixels === 'object' ? pixels.rules : undefined;
+    if (name !== undefined && !rules.has(name)) rules.set(name, readYamlFile(join(folder, name), 'devices'));
+  }
+  return rules;
+}
+
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder).sort();
@@ -558,6 +571,11 @@ interface LocatedYaml {
  */
 export function readYamlFile(file: string, schema: string): unknown {
   return readLocatedYaml(file, schema).value;
+}
+
+/** A configuration file's text. */
+export function formatYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0 });
 }
 
 function readLocatedYaml(file: string, schema: string): LocatedYaml {

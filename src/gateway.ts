@@ -6,16 +6,20 @@ import { closeArchive, openArchive, type Archive } from './archive/archive.ts';
 import { MIGRATE_AUDIT, type Audit } from './audit.ts';
 import { startCheckpoints, stopCheckpoints, type Checkpoints } from './checkpoints/checkpoints.ts';
 import { openPictureCache, type PictureCache } from './codecs/picture-cache.ts';
-import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
+import { blankFrame, closeCodecs, convertFrame, openCodecs, type CodecPool } from './codecs/pool.ts';
+import { decodedLayout } from './codecs/photometric.ts';
 import type { Config, ProfileSource } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
+import { compileDevices, type DeviceFile } from './deidentify/pixels/devices.ts';
+import type { PixelTools } from './deidentify/pixels/tools.ts';
 import { compileProfile, ProfileFault, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
 import { MIGRATE_COMMITMENT } from './delivery/commitment.ts';
 import { MIGRATE_LEDGER } from './delivery/ledger.ts';
 import { Refusal } from './dicom/refusal.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN } from './dicom/transfer-syntax.ts';
 import type { Log } from './log.ts';
-import { closePool, openPool, type Pool } from './pipelines/pool.ts';
+import { closePool, openPool, runTextDetection, type Pool } from './pipelines/pool.ts';
 import { MIGRATE_QUARANTINE, sweepQuarantine, type Quarantine } from './quarantine.ts';
 import type { Rules } from './routing/rules.ts';
 import { MIGRATE_WORK_ITEMS, releaseLeases, type WorkItems } from './workitems.ts';
@@ -34,6 +38,10 @@ export interface Gateway {
   readonly workItems: WorkItems;
   readonly pool: Pool;
   readonly codecs: CodecPool;
+  /** Text detection: apart from the pool, so that no arrival waits for a registration. */
+  readonly detector: Pool;
+  /** What the profiles need that clean pixels; undefined without the model that finds text. */
+  readonly pixelTools: PixelTools | undefined;
   readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
   /** The look at erasures that is under way: one at a time. */
@@ -138,6 +146,8 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       maxMemoryMb: config.pipelines.maxMemoryMb,
       modelsFolder: config.modelsFolder,
     });
+    const codecs = openCodecs();
+    const detector = await openDetector(config);
     const quarantine = {
       database,
       folder: join(config.dataFolder, 'quarantine'),
@@ -158,7 +168,9 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       audit: { database, now },
       workItems,
       pool,
-      codecs: openCodecs(),
+      codecs,
+      detector,
+      pixelTools: openPixelTools(config, codecs, detector),
       pictures: openPictureCache(),
       arrivals: new Map(),
       erasing: { turn: Promise.resolve() },
@@ -202,9 +214,55 @@ export function openCrosswalk(config: Config): { database: Database; wall: Wall 
   }
 }
 
+/** onnxruntime gives back no memory of pictures of ever other sizes; a thread costs half a second. */
+const PICTURES_PER_WORKER = 500;
+
+export function openDetector(config: Config): Promise<Pool> {
+  return openPool({
+    threads: config.pipelines.threads,
+    maxMemoryMb: config.pipelines.maxMemoryMb,
+    modelsFolder: config.modelsFolder,
+    jobsPerWorker: PICTURES_PER_WORKER,
+  });
+}
+
+/**
+ * The rooms that cleaning pixels needs, put together; undefined without the model that finds text: then what a profile would have
+ * cleaned waits in quarantine. @throws Refusal BadConfiguration when device rules cannot be used
+ */
+export function openPixelTools(config: Config, codecs: CodecPool, detector: Pool): PixelTools | undefined {
+  const deviceRules = new Map(
+    [...config.deviceRules].map(([name, file]) => [name, compileDevices(file as DeviceFile)] as const),
+  );
+  if (!detector.cards.has('text')) return undefined;
+  return {
+    findText: async (grey, rows, columns) => (await runTextDetection(detector, { grey, rows, columns })).boxes,
+    decode: async (frame, layout, from) => ({
+      bytes: await convertFrame(codecs, ownCopy(frame), layout, { from, to: EXPLICIT_VR_LITTLE_ENDIAN }),
+      layout: decodedLayout(layout, from),
+    }),
+    encode: ({ bytes, layout }, to) =>
+      convertFrame(codecs, ownCopy(bytes), layout, { from: EXPLICIT_VR_LITTLE_ENDIAN, to }),
+    blankJpeg: (frame, layout, boxes) => blankFrame(codecs, ownCopy(frame), layout, boxes),
+    deviceRules,
+    spoolFolder: spoolFolder(config),
+  };
+}
+
+/** Where what is too long for memory waits, encrypted and without a name. */
+export function spoolFolder(config: Config): string {
+  return join(config.dataFolder, 'spool');
+}
+
+/** A frame moves to the codec's thread: what is still needed here must not. */
+function ownCopy(bytes: Buffer): Buffer {
+  return Buffer.from(Uint8Array.from(bytes).buffer);
+}
+
 /** Lets running writes end, then closes everything. */
 export async function closeGateway(gateway: Gateway): Promise<void> {
   await closePool(gateway.pool);
+  await closePool(gateway.detector);
   await closeCodecs(gateway.codecs);
   await closeArchive(gateway.archive);
   await stopCheckpoints(gateway.checkpoints);

@@ -13,7 +13,7 @@ const files = globSync('**/*.ts', { cwd: src })
 /** Floors from the cellar up; a room imports rooms of lower floors, and itself. */
 const FLOORS: readonly (readonly string[])[] = [
   ['dicom'],
-  ['log', 'database', 'routing', 'access'],
+  ['log', 'database', 'routing', 'access', 'spool'],
   ['config', 'matching', 'checkpoints'],
   ['derived', 'pipelines', 'codecs', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
   ['delivery'],

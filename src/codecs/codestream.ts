@@ -18,6 +18,8 @@ export interface StreamHeader {
   readonly adobeTransform: number | undefined;
   /** First byte of each component, as 4 bits horizontal and 4 vertical sampling; empty for JPEG 2000. */
   readonly sampling: readonly number[];
+  /** Quantisation table of each component; empty for JPEG 2000. */
+  readonly quantisers: readonly number[];
   /** Ids of the components, which some writers set to R, G, B. */
   readonly componentIds: readonly number[];
   /** The stream itself, without a wrapping of boxes before it. */
@@ -99,6 +101,7 @@ function frameHeader(segment: Buffer, process: number): Omit<StreamHeader, 'adob
     process,
     componentIds: each.map((index) => segment[6 + 3 * index] ?? 0),
     sampling: each.map((index) => segment[7 + 3 * index] ?? 0),
+    quantisers: each.map((index) => segment[8 + 3 * index] ?? 0),
   };
 }
 
@@ -141,6 +144,7 @@ export function readJpeg2000Stream(wrapped: Buffer): StreamHeader {
     process: 0,
     adobeTransform: undefined,
     sampling: [],
+    quantisers: [],
     componentIds: [],
     bytes: bytes.subarray(0, at + 2),
   };

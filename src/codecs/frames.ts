@@ -1,12 +1,14 @@
 /** A frame in one transfer syntax to a frame in another: the one checked way into every codec. Runs in the worker threads. */
 import { inflateRawSync } from 'node:zlib';
 import { Refusal } from '../dicom/refusal.ts';
+import { readJpegStream } from './codestream.ts';
 import { decodeHtj2k, encodeHtj2k } from './htj2k.ts';
 import { frameBytes, interleave, unusable, type ImageLayout } from './image.ts';
 import { decodeJpeg2000, encodeJpeg2000 } from './jpeg-2000.ts';
 import { decodeJpegLs, encodeJpegLs } from './jpeg-ls.ts';
-import { decodeJpeg, encodeJpegLossless } from './jpeg.ts';
-import { decodedPhotometric } from './photometric.ts';
+import { blankJpeg, type PixelBox } from './jpeg-blank.ts';
+import { decodeJpeg, encodeJpegLossless, isYcbcr } from './jpeg.ts';
+import { decodedLayout } from './photometric.ts';
 import { encodeBaseline } from './picture.ts';
 import { decodeRle, encodeRle } from './rle.ts';
 import { codingOf, type Coding } from './syntaxes.ts';
@@ -30,7 +32,22 @@ export async function decodeFrame(bytes: Buffer, layout: ImageLayout, transferSy
   const fitted = fitSamples(decoded, layout, expected);
   if (fitted.length !== expected)
     throw unusable(`the frame decodes to ${decoded.length} bytes; the object says ${expected}`);
-  return { bytes: extendSign(fitted, layout, coding), layout: nativeLayout(layout, coding) };
+  return { bytes: extendSign(fitted, layout, coding), layout: decodedLayout(layout, transferSyntaxUID) };
+}
+
+/** @throws Refusal NotAcceptable for other processes than baseline and extended, and for what breaks off */
+export async function blankFrame(bytes: Buffer, layout: ImageLayout, boxes: readonly PixelBox[]): Promise<Buffer> {
+  const header = readJpegStream(bytes);
+  return guarded(() =>
+    Promise.resolve(
+      blankJpeg(bytes, {
+        boxes,
+        ycbcr: header.components === 3 && isYcbcr(header, layout),
+        // PS3.3 C.7.6.3.1.2: MONOCHROME1 shows its highest value black.
+        shade: layout.photometricInterpretation === 'MONOCHROME1' ? 'highest' : 'lowest',
+      }),
+    ),
+  );
 }
 
 /** A codec failed inside: what it left behind cannot be trusted, so its thread is replaced. */
@@ -133,10 +150,6 @@ function extendSign(frame: Buffer, layout: ImageLayout, coding: Coding): Buffer 
     for (let at = 0; at + 1 < frame.length; at += 2) frame.writeInt16LE((frame.readUInt16LE(at) << shift) >> shift, at);
   }
   return frame;
-}
-
-function nativeLayout(layout: ImageLayout, coding: Coding): ImageLayout {
-  return { ...layout, planar: false, photometricInterpretation: decodedPhotometric(layout, coding) };
 }
 
 /**

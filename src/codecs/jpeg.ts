@@ -46,7 +46,7 @@ export async function decodeJpeg(bytes: Buffer, layout: ImageLayout): Promise<Bu
 }
 
 /** Lossless streams are as the object says; in lossy ones Adobe's marker and component ids R, G, B tell otherwise. */
-function isYcbcr(header: StreamHeader, { photometricInterpretation }: ImageLayout): boolean {
+export function isYcbcr(header: StreamHeader, { photometricInterpretation }: ImageLayout): boolean {
   if (header.process === 0xc3) return photometricInterpretation.startsWith('YBR');
   if (header.adobeTransform !== undefined) return header.adobeTransform !== 0;
   if (String.fromCharCode(...header.componentIds) === 'RGB') return false;

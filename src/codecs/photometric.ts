@@ -1,6 +1,6 @@
 /** Photometric Interpretation (0028,0004) before and after compression. Nothing here loads a codec. */
 import type { ImageLayout } from './image.ts';
-import type { Coding } from './syntaxes.ts';
+import { codingOf, type Coding } from './syntaxes.ts';
 
 /** PS3.5 8.2.1 to 8.2.4: what the colours are once the compression is undone. */
 export function decodedPhotometric(
@@ -20,6 +20,14 @@ export function decodedPhotometric(
     default:
       return photometricInterpretation === 'YBR_FULL_422' ? 'YBR_FULL' : photometricInterpretation;
   }
+}
+
+/** A frame of this syntax as `decodeFrame` gives it. */
+export function decodedLayout(layout: ImageLayout, transferSyntaxUID: string): ImageLayout {
+  const coding = codingOf(transferSyntaxUID);
+  const photometricInterpretation =
+    coding === undefined ? layout.photometricInterpretation : decodedPhotometric(layout, coding);
+  return { ...layout, planar: false, photometricInterpretation };
 }
 
 /** What Photometric Interpretation says once a native frame is written so: the reversible transformation of JPEG 2000 has its own name. */

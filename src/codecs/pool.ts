@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import type { ImageLayout } from './image.ts';
 import type { PictureLayout } from './picture.ts';
+import type { PixelBox } from './jpeg-blank.ts';
 import type { CodecRequest, DrawRequest, JobMessage, WorkerMessage } from './requests.ts';
 
 export interface CodecPool {
@@ -93,6 +94,16 @@ export function drawFrames(pool: CodecPool, request: Omit<DrawRequest, 'kind'>):
 /** A PNG or GIF as native samples. @throws Refusal, as convertFrame does */
 export function readPicture(pool: CodecPool, picture: Buffer, layout: PictureLayout): Promise<Buffer> {
   return run(pool, { kind: 'picture', frame: owned(picture), layout });
+}
+
+/** A JPEG frame, baseline or extended, with all MCUs blanked that the boxes touch. @throws Refusal, as convertFrame does */
+export function blankFrame(
+  pool: CodecPool,
+  frame: Buffer,
+  layout: ImageLayout,
+  boxes: readonly PixelBox[],
+): Promise<Buffer> {
+  return run(pool, { kind: 'blank', frame: owned(frame), layout, boxes });
 }
 
 function owned(bytes: Uint8Array): Uint8Array {

@@ -1,6 +1,7 @@
 /** What goes to a worker thread of the codecs and what comes back. */
 import type { RefusalReason } from '../dicom/refusal.ts';
 import type { ImageLayout } from './image.ts';
+import type { PixelBox } from './jpeg-blank.ts';
 import type { PictureForm, PictureLayout } from './picture.ts';
 import type { Presentation } from './presentation.ts';
 import type { SoftcopyState } from './softcopy-state.ts';
@@ -37,7 +38,15 @@ export interface PictureRequest {
   readonly layout: PictureLayout;
 }
 
-export type CodecRequest = ConvertRequest | DrawRequest | PictureRequest;
+/** A JPEG frame with parts of it blanked, nothing else of it decoded. */
+export interface BlankRequest {
+  readonly kind: 'blank';
+  readonly frame: Uint8Array;
+  readonly layout: ImageLayout;
+  readonly boxes: readonly PixelBox[];
+}
+
+export type CodecRequest = ConvertRequest | DrawRequest | PictureRequest | BlankRequest;
 
 export interface JobMessage {
   readonly job: number;

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import { drawFrame } from './draw.ts';
-import { CodecFault, decodeFrame, encodeFrame } from './frames.ts';
+import { blankFrame, CodecFault, decodeFrame, encodeFrame } from './frames.ts';
 import { decodePicture, encodePictures, type Picture } from './picture.ts';
 import { drawSoftcopy } from './softcopy.ts';
 import type { CodecRequest, JobMessage, WorkerMessage } from './requests.ts';
@@ -45,6 +45,8 @@ async function perform(request: CodecRequest): Promise<Buffer> {
     }
     case 'picture':
       return decodePicture(bufferOf(request.frame), request.layout);
+    case 'blank':
+      return blankFrame(bufferOf(request.frame), request.layout, request.boxes);
     default:
       return request satisfies never;
   }

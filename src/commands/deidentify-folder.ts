@@ -69,7 +69,7 @@ function refuseProfile({ profile, project, recipient }: FolderRequest): void {
 type Take = (index: number, outcome: FileOutcome) => void;
 
 async function runHere(settings: JobSettings, files: readonly string[], take: Take): Promise<void> {
-  const job = openJob(settings);
+  const job = await openJob(settings);
   try {
     const batch = settings.to === undefined ? 1 : BATCH;
     for (let from = 0; from < files.length; from += batch) {
@@ -77,7 +77,7 @@ async function runHere(settings: JobSettings, files: readonly string[], take: Ta
       for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
     }
   } finally {
-    job.close();
+    await job.close();
   }
 }
 

@@ -14,7 +14,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { readConfig } from '../config.ts';
+import { closeCodecs, openCodecs } from '../codecs/pool.ts';
+import { readConfig, type Config } from '../config.ts';
 import { openDatabase, type Database } from '../database.ts';
 import { openWall, type Wall } from '../deidentify/crosswalk.ts';
 import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
@@ -24,7 +25,8 @@ import type { Counts } from '../deidentify/rewrite.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { compileSource, openCrosswalk } from '../gateway.ts';
+import { compileSource, openCrosswalk, openDetector, openPixelTools } from '../gateway.ts';
+import { closePool } from '../pipelines/pool.ts';
 
 /** What every thread of a batch is told. */
 export interface JobSettings {
@@ -43,6 +45,8 @@ export interface FileOutcome {
   readonly reason?: string;
   readonly found?: string;
   readonly counts?: Counts;
+  /** Of pixels that were looked at: boxes blanked for text, and whether anything changed. */
+  readonly pixels?: { readonly boxes: number; readonly changed: boolean };
   /** Of a dry run. */
   readonly changes?: readonly Change[];
 }
@@ -50,35 +54,51 @@ export interface FileOutcome {
 export interface Job {
   /** Each file by itself; what the crosswalk has to remember of all of them is written at once. */
   run(files: readonly string[]): Promise<FileOutcome[]>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** @throws Refusal BadConfiguration */
-export function openJob(job: JobSettings): Job {
+export async function openJob(job: JobSettings): Promise<Job> {
   const config = readConfig();
   const source = config.profiles.get(job.profile);
   if (source === undefined)
     throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
   const profile = compileSource(job.profile, source);
   const { database, wall } = openCrosswalk(config);
+  const { pixels, close } = await openPixels(config);
   const settings: DeidentifySettings = {
     project: job.project,
     profile,
+    pixels,
     oneTimeKeys: openOneTimeKeys(Buffer.from(job.oneTimeRoot)),
     ...(job.recipient === undefined ? {} : { recipient: job.recipient }),
   };
   const { to } = job;
-  if (to !== undefined) return outputJob({ wall, to, settings, folders: new Set(), buffers: [], parts: 0 });
+  if (to !== undefined) {
+    const output = { wall, to, settings, folders: new Set<string>(), buffers: [], parts: 0 };
+    return { run: (files) => writeAll(output, files), close: () => close().finally(() => database.close()) };
+  }
   const shadow = shadowOf(wall, job.project);
   database.close();
   return {
     run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
-    close: () => shadow.database.close(),
+    close: () => close().finally(() => shadow.database.close()),
   };
 }
 
-function outputJob(output: Output): Job {
-  return { run: (files) => writeAll(output, files), close: () => output.wall.database.close() };
+/** Threads start with the first image that is looked at. */
+async function openPixels(
+  config: Config,
+): Promise<Pick<DeidentifySettings, 'pixels'> & { close: () => Promise<void> }> {
+  const codecs = openCodecs();
+  const detector = await openDetector(config);
+  return {
+    pixels: openPixelTools(config, codecs, detector),
+    close: async () => {
+      await closeCodecs(codecs);
+      await closePool(detector);
+    },
+  };
 }
 
 /** The same secrets and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
@@ -153,7 +173,7 @@ async function writePart(output: Output, name: string, place: number): Promise<P
   const source = openSource(output, name, place);
   let part: string | undefined;
   try {
-    const { object, remember, counts } = await deidentify(wall, await source.object(), settings);
+    const { object, remember, counts, pixels } = await deidentify(wall, await source.object(), settings);
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
     if (!output.folders.has(folder)) mkdirSync(join(to, folder), { recursive: true });
@@ -161,7 +181,7 @@ async function writePart(output: Output, name: string, place: number): Promise<P
     // Two files of one folder may hold one and the same instance.
     part = join(to, `${written}.${threadId}-${++output.parts}.part`);
     await writeObject(part, object.head, object.body);
-    return { outcome: { written, counts }, remember, part };
+    return { outcome: { written, counts, ...(pixels === undefined ? {} : { pixels }) }, remember, part };
   } catch (error) {
     if (part !== undefined) rmSync(part, { force: true });
     if (!(error instanceof Refusal)) throw error;

@@ -10,11 +10,10 @@ export interface Ask {
 
 if (parentPort !== null) {
   const port = parentPort;
-  const job = openJob(workerData as JobSettings);
+  const job = await openJob(workerData as JobSettings);
   port.on('message', (asks: readonly Ask[] | 'end') => {
     if (asks === 'end') {
-      job.close();
-      port.close();
+      void job.close().finally(() => port.close());
       return;
     }
     void (async () => {

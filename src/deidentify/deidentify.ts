@@ -29,6 +29,9 @@ import { identityOf, rawIdentityOf } from './identity.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
+import { cleanPixels, type CleanedPixels } from './pixels/clean.ts';
+import { planPixels, type PixelPlan } from './pixels/policy.ts';
+import type { PixelTools } from './pixels/tools.ts';
 import {
   noCounts,
   pseudonymFor,
@@ -38,7 +41,7 @@ import {
   type Rewriting,
   type Trace,
 } from './rewrite.ts';
-import { faceRisk, pixelRisk, uncleanable } from './risk.ts';
+import { faceRisk, uncleanable } from './risk.ts';
 import { stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
@@ -51,6 +54,8 @@ export interface DeidentifySettings {
   /** Of the process or batch; needed by profiles with `keys: once`. */
   readonly oneTimeKeys?: OneTimeKeys;
   readonly now?: () => number;
+  /** What profiles that clean pixels need; without it they hold back what they would clean. */
+  readonly pixels?: PixelTools | undefined;
 }
 
 export interface Deidentification {
@@ -58,6 +63,8 @@ export interface Deidentification {
   /** Writes the crosswalk rows of this object; part of the caller's transaction when there is one. */
   readonly remember: () => void;
   readonly counts: Counts;
+  /** Of pixels that were looked at. */
+  readonly pixels?: { readonly boxes: number; readonly changed: boolean };
 }
 
 const UNDEFINED_LENGTH = 0xffffffff;
@@ -74,15 +81,21 @@ export async function deidentify(
   object: Identified,
   settings: DeidentifySettings,
 ): Promise<Deidentification> {
-  const { head, body } = object;
+  const { head } = object;
   const { dataSet } = head;
   const { project, profile } = settings;
   const now = settings.now ?? Date.now;
   assertInForce(profile, settings.recipient ?? project, now());
   const names = namesOf(dataSet);
-  const verdict = admit(head, names.sopClassUID, profile);
+  const { pixelPlan, faceVisible } = admit(head, names.sopClassUID, settings);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const plan = planBody(head, bitsAllocated);
+  const pixels = await cleaned(object, plan, pixelPlan, settings);
+  const verdict: Verdict = {
+    pixelsAtRisk: pixelPlan.kind === 'leave' && pixelPlan.atRisk,
+    pixelsCleaned: pixelPlan.kind === 'clean',
+    faceVisible,
+  };
 
   const domain =
     profile.file.keys === 'once'
@@ -117,7 +130,7 @@ export async function deidentify(
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
-  writePixelDataHeader(sink, dataSet, head.pixelData, plan);
+  writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
 
   if (domain.lasting) settleWritten(wall, domain, study, run.uids.keys());
   const studyRow = (): StudyRow => ({
@@ -131,7 +144,7 @@ export async function deidentify(
   return {
     object: {
       head: sinkBytes(sink),
-      body: cleanBody(body, plan),
+      body: pixels.body,
       bodyLengthBytes: plan.lengthBytes === undefined ? undefined : plan.lengthBytes + (plan.lengthBytes & 1),
       studyInstanceUID: parseUid(study, 'Study Instance UID'),
       seriesInstanceUID: parseUid(pseudonymFor(profile, domain, names.series), 'Series Instance UID'),
@@ -144,6 +157,7 @@ export async function deidentify(
       if (domain.lasting) rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
     },
     counts: run.counts,
+    ...(pixelPlan.kind === 'clean' ? { pixels: { boxes: pixels.boxes, changed: pixels.changed } } : {}),
   };
 }
 
@@ -190,14 +204,32 @@ function rememberedCleaner(dataSet: DataSet, profile: CompiledProfile): Cleaner 
 const CLEANERS = new Map<string, Cleaner>();
 const MAX_CLEANERS = 8;
 
-/** What the profile lets pass, and what must be said of it. @throws Refusal Quarantined */
-function admit(head: Head, sopClassUID: string, profile: CompiledProfile): Verdict {
+/** What the profile lets pass, and what is done to its pixels. @throws Refusal Quarantined */
+function admit(
+  head: Head,
+  sopClassUID: string,
+  { profile, pixels }: DeidentifySettings,
+): { readonly pixelPlan: PixelPlan; readonly faceVisible: boolean } {
   refuse(uncleanable(sopClassUID));
-  const pixels = pixelRisk(head, sopClassUID);
-  if (profile.file.pixels === 'quarantine') refuse(pixels);
+  const pixelPlan = planPixels(head, sopClassUID, profile.file, pixels);
   const face = faceRisk(head, sopClassUID);
   if (profile.file.faces === 'quarantine') refuse(face);
-  return { pixelsAtRisk: pixels !== undefined, faceVisible: face !== undefined };
+  return { pixelPlan, faceVisible: face !== undefined };
+}
+
+type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'>;
+
+async function cleaned(
+  { head, body }: Identified,
+  plan: BodyPlan,
+  pixelPlan: PixelPlan,
+  { pixels }: DeidentifySettings,
+): Promise<CleanedBody> {
+  const passed = cleanBody(body, plan);
+  const { dataSet, pixelData } = head;
+  if (pixelPlan.kind === 'leave' || pixelData === undefined || pixels === undefined)
+    return { body: passed, boxes: 0, changed: false };
+  return cleanPixels({ dataSet, tag: pixelData.tag, plan, body: passed }, pixelPlan, pixels);
 }
 
 /** Whose object it is as the hospital writes it; undefined when it names no patient. */
@@ -332,11 +364,12 @@ function writePixelDataHeader(
   sink: Sink,
   dataSet: DataSet,
   pixelData: PixelDataHeader | undefined,
-  plan: BodyPlan,
+  plan: BodyPlan & { readonly framesChanged: boolean },
 ): void {
   if (pixelData === undefined) return;
   if (plan.lengthBytes === undefined) {
-    writeExtendedOffsetTable(sink, dataSet);
+    // Frames that were written anew have other lengths; the table may be left out.
+    if (!plan.framesChanged) writeExtendedOffsetTable(sink, dataSet);
     writeHeader(sink, pixelData.tag, 'OB', UNDEFINED_LENGTH);
   } else {
     const vr = PIXEL_VRS.has(pixelData.vr) ? pixelData.vr : 'OW';
@@ -344,7 +377,7 @@ function writePixelDataHeader(
   }
 }
 
-/** Lengths of frames do not change here, so that a table that was true still is; what is no table at all goes. */
+/** Where frames are as they came, a table that was true still is; what is no table at all goes. */
 function writeExtendedOffsetTable(sink: Sink, dataSet: DataSet): void {
   const offsets = findElement(dataSet, EXTENDED_OFFSET_TABLE);
   const lengths = findElement(dataSet, EXTENDED_OFFSET_TABLE_LENGTHS);

@@ -44,7 +44,7 @@ export interface ProfileFile {
   /** `cap-89`: kept up to 89 years, above that 090Y and no birth year. */
   readonly ages: 'remove' | 'cap-89' | 'keep';
   readonly faces: 'quarantine' | 'allow';
-  readonly pixels: 'quarantine' | 'allow';
+  readonly pixels: 'quarantine' | 'allow' | PixelCleaning;
   readonly private?:
     | { readonly mode: 'remove' }
     | {
@@ -58,6 +58,18 @@ export interface ProfileFile {
   /** 45 CFR 164.514(b)(1): what an expert has found, until when, and who may receive what comes out. */
   readonly determination?: { readonly id: string; readonly expires: string; readonly recipients: readonly string[] };
   readonly overrides?: readonly OverrideFile[];
+}
+
+/** Text in pixels is found and blanked; what cannot be cleaned waits in quarantine. */
+export interface PixelCleaning {
+  /** Which objects are looked at: those whose class or header says that they may hold text, or all. */
+  readonly screen: 'risky' | 'all';
+  /** File of device rules in the configuration's folder. */
+  readonly rules?: string;
+  /** `regions-only`: of an ultrasound image nothing stays but its declared regions. */
+  readonly ultrasound: 'regions-only' | 'detector';
+  readonly detector: 'text-detect';
+  readonly onResidual: 'quarantine';
 }
 
 export interface CompiledProfile {

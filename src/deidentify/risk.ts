@@ -1,5 +1,13 @@
 /** Objects that a header rule cannot make safe: burned-in text, faces, documents, speech. Fails closed: what is not known safe is named. */
-import { asciiValue, asciiValues, findElement, itemsOf, textValue, type DataSet } from '../dicom/data-set.ts';
+import {
+  asciiValue,
+  asciiValues,
+  findElement,
+  itemsOf,
+  numberValue,
+  textValue,
+  type DataSet,
+} from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { storageSopClass } from '../dicom/sop-class.ts';
@@ -52,6 +60,10 @@ const PLAIN_PIXELS = new Set(
   ].map((suffix) => `${CLASS}.${suffix}`),
 );
 
+/** VL Photographic Image and Video Photographic Image. */
+const PHOTOGRAPHS = new Set([`${CLASS}.77.1.4`, `${CLASS}.77.1.4.1`]);
+const RENDERED = /^(VOLREN|VRT|SSD|VOLUME[ _]?RENDER\w*|SURFACE\w*|3D[ _]?RENDER\w*)$/;
+
 const HAS_A_FACE_CLASS = new Set(['2', '2.1', '2.2', '4', '4.1', '4.3', '4.4'].map((suffix) => `${CLASS}.${suffix}`));
 
 const SCREEN_WORDS = /SCREEN|SAVE|CAPTURE|REPORT|DOSE|PROTOCOL|PASTED|PATIENT ?INFO|CHART|TABLE|TEXT|POSDISP|SUMMARY/;
@@ -78,10 +90,35 @@ export function pixelRisk(head: Head, sopClassUID: string): string | undefined {
     return 'Image Type (0008,0008) names a screen or report';
   if (findElement(dataSet, tag('ConversionType')) !== undefined)
     return 'Conversion Type (0008,0064) says that the image was captured';
+  if (NUMBERS_NOT_SHADES.has(sopClassUID) && looksLikeAScreen(dataSet))
+    return 'samples of 8 bits or in colour are no measured CT or MR image, but a picture of one';
   if (sopClassUID === `${CLASS}.77.1.6` && imageType.some((value) => value === 'LABEL' || value === 'OVERVIEW')) {
     return 'a slide label or overview shows what is written on the slide';
   }
   return undefined;
+}
+
+/** Scanned documents and film, drawings: Conversion Type (0008,0064), PS3.3 C.8.6.1. */
+const WRITTEN_BY_HAND = new Set(['DF', 'SD', 'SI', 'DRW']);
+
+/** Why the pixels may hold writing that the detector of printed text was not made for; undefined when they do not. */
+export function unreadableWriting(head: Head, sopClassUID: string): string | undefined {
+  const { dataSet } = head;
+  const conversion = asciiValue(dataSet, tag('ConversionType'))?.toUpperCase() ?? '';
+  if (WRITTEN_BY_HAND.has(conversion))
+    return 'Conversion Type (0008,0064) names a scan, whose handwriting is not found';
+  const imageType = asciiValues(dataSet, tag('ImageType')).map((value) => value.toUpperCase());
+  if (sopClassUID === `${CLASS}.77.1.6` && imageType.some((value) => value === 'LABEL' || value === 'OVERVIEW'))
+    return 'a slide label or overview shows handwriting and barcodes';
+  return undefined;
+}
+
+/** CT and MR, whose scanners write 12 bits and more of one sample. */
+const NUMBERS_NOT_SHADES = new Set([`${CLASS}.2`, `${CLASS}.4`]);
+
+function looksLikeAScreen(dataSet: DataSet): boolean {
+  const samples = numberValue(dataSet, tag('SamplesPerPixel')) ?? 1;
+  return samples > 1 || (numberValue(dataSet, tag('BitsStored')) ?? 16) <= 8;
 }
 
 const FACE_WORDS =
@@ -113,6 +150,9 @@ export function faceRisk(head: Head, sopClassUID: string): string | undefined {
   if (asciiValue(dataSet, tag('RecognizableVisualFeatures'))?.toUpperCase() === 'YES') {
     return 'Recognizable Visual Features (0028,0302) is YES';
   }
+  if (PHOTOGRAPHS.has(sopClassUID)) return 'a photograph may show a face';
+  if (asciiValues(dataSet, tag('ImageType')).some((value) => RENDERED.test(value.toUpperCase())))
+    return 'Image Type (0008,0008) names a rendered surface, which may be a face';
   if (!HAS_A_FACE_CLASS.has(sopClassUID)) return undefined;
   if (regionCodes(dataSet).some((code) => FACE_CODES.has(code))) return 'the anatomic region is the head';
   const words = PART_WORDS.map(

@@ -24,7 +24,7 @@ export interface CardGraph {
 export interface ModelCard {
   readonly id: string;
   readonly version: string;
-  readonly task: 'register' | 'denoise' | 'segment';
+  readonly task: 'register' | 'denoise' | 'segment' | 'detect';
   readonly graphs: Readonly<Record<string, CardGraph>>;
   readonly applies: {
     readonly modalities: readonly string[];

@@ -12,6 +12,7 @@ import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
 import { MODEL_OF, buffersOf } from './requests.ts';
+import { textMemoryMb } from './text-detection.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
 
 export interface PoolOptions {
@@ -99,6 +100,11 @@ export function runDenoising(pool: Pool, request: Requests['denoise'], options: 
   return run(pool, 'denoise', request, options);
 }
 
+/** Finds burned-in text. The pixels move to the worker: the caller's array is empty afterwards. */
+export function runTextDetection(pool: Pool, request: Requests['text'], options: RunOptions = {}) {
+  return run(pool, 'text', request, options);
+}
+
 /** @throws Refusal of the pipeline, or OutOfResources when time or worker is lost; Error when the pipeline has a fault */
 async function run<P extends PipelineName>(
   pool: Pool,
@@ -150,6 +156,8 @@ function admitted(asked: Asked, limitMb: number): { fitted: Requests[PipelineNam
       }
       return { fitted: asked.request, memoryMb };
     }
+    case 'text':
+      return { fitted: asked.request, memoryMb: textMemoryMb(asked.request) };
     default:
       return asked satisfies never;
   }
@@ -271,7 +279,7 @@ async function end(worker: PoolWorker): Promise<void> {
 
 /** Arrays that are part of a larger buffer, or shared between two places of the request, are copied before they move. */
 function withOwnBuffers<T>(value: T, seen: Set<ArrayBufferLike> = new Set()): T {
-  if (value instanceof Float32Array) {
+  if (value instanceof Float32Array || value instanceof Uint8Array) {
     const own = value.byteLength === value.buffer.byteLength && !seen.has(value.buffer);
     const array = own && value.buffer instanceof ArrayBuffer ? value : value.slice();
     seen.add(array.buffer);

@@ -4,21 +4,28 @@ import type { RefusalReason } from '../dicom/refusal.ts';
 import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
+import type { TextRequest, TextResult } from './text-detection.ts';
 
 export interface Requests {
   readonly register: RegistrationPair;
   readonly denoise: DenoiseInput;
+  readonly text: TextRequest;
 }
 
 export interface Results {
   readonly register: RegistrationResult;
   readonly denoise: DenoiseResult;
+  readonly text: TextResult;
 }
 
 export type PipelineName = keyof Requests;
 
 /** The folder of the model that a pipeline runs. */
-export const MODEL_OF = { register: 'register', denoise: 'ct-denoise' } as const satisfies Record<PipelineName, string>;
+export const MODEL_OF = {
+  register: 'register',
+  denoise: 'ct-denoise',
+  text: 'text-detect',
+} as const satisfies Record<PipelineName, string>;
 
 /** Main thread -> worker. */
 export interface JobMessage {

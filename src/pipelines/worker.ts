@@ -10,6 +10,7 @@ import { loadModel } from './manifest.ts';
 import type { Model } from './manifest.ts';
 import { register } from './registration.ts';
 import type { Progress, RegistrationModel } from './registration.ts';
+import { findText, type TextModel } from './text-detection.ts';
 import { MODEL_OF, buffersOf } from './requests.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
 
@@ -34,6 +35,17 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
       gates: model.card.gates,
     };
     return (input, progress) => denoise(opened, input, progress);
+  },
+  text: async (model, threads) => {
+    const { belongs, certain } = model.card.settings ?? {};
+    if (typeof belongs !== 'number' || typeof certain !== 'number')
+      throw new Refusal('BadConfiguration', 'text-detect/card.yaml: settings need the numbers belongs and certain');
+    const opened: TextModel = {
+      session: await openGraph(model, 'text', threads, settings.brake),
+      belongs,
+      certain,
+    };
+    return (picture) => findText(opened, picture);
   },
 };
 

@@ -14,9 +14,10 @@ import { receiveObject } from '../dicom/part10.ts';
 import { valueFaults, type ValueFault } from '../dicom/value-faults.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { AssociationInfo, ScpHandlers } from '../dimse/scp.ts';
-import { profileOf, type Gateway } from '../gateway.ts';
+import { profileOf, spoolFolder, type Gateway } from '../gateway.ts';
 import { hold } from '../quarantine.ts';
 import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
+import { openSpool, type Spool, type SpoolOptions } from '../spool.ts';
 import { beginArrival, endArrival, touchStudy } from './complete.ts';
 import { bearsOurName, isReturning } from './returning.ts';
 
@@ -58,6 +59,8 @@ export interface ReceiveSource {
  * since then it fails only by damage, of which the sender hears.
  */
 const KEEP_ADMITTED_BYTES = 8 * 2 ** 20;
+/** Of what has to be kept until an object is admitted: beyond this in an encrypted file. */
+const KEEP_IN_MEMORY_BYTES = 32 * 2 ** 20;
 
 /**
  * Takes one object in. `taken` resolves when its bytes have been read (the next may follow), `done` when it is durable or refused.
@@ -68,7 +71,7 @@ export function receiveInstance(
   source: ReceiveSource,
   from: Sender,
 ): { taken: Promise<void>; done: Promise<Received> } {
-  const tee = keepBytes(source.bytes);
+  const tee = keepBytes(source.bytes, { folder: spoolFolder(gateway.config), memoryBytes: KEEP_IN_MEMORY_BYTES });
   const done = receive(gateway, source, tee, from).finally(() => tee.drain());
   return { taken: Promise.race([tee.ended, done.then(() => tee.ended)]), done };
 }
@@ -110,6 +113,7 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
   const { object: clean, remember } = await deidentify(gateway.wall, object, {
     project: rule.project,
     profile: profileOf(gateway, rule.profile),
+    pixels: gateway.pixelTools,
   });
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = clean;
   tee.keepAtMost(KEEP_ADMITTED_BYTES);
@@ -223,10 +227,9 @@ interface Tee {
   readonly ended: Promise<void>;
 }
 
-function keepBytes(source: AsyncIterable<Uint8Array>): Tee {
+function keepBytes(source: AsyncIterable<Uint8Array>, where: SpoolOptions): Tee {
   const chunks = source[Symbol.asyncIterator]();
-  let kept: Buffer[] = [];
-  let keptBytes = 0;
+  let kept: Spool | undefined = openSpool(where);
   let mostBytes = Infinity;
   let passed = false;
   let over = false;
@@ -257,40 +260,42 @@ function keepBytes(source: AsyncIterable<Uint8Array>): Tee {
     const { value } = read;
     return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   };
-  const keep = (chunk?: Buffer): void => {
-    if (chunk !== undefined) {
-      kept.push(chunk);
-      keptBytes += chunk.length;
-    }
-    if (keptBytes <= mostBytes) return;
-    kept = [];
+  const letGo = (): void => {
+    kept?.discard();
+    kept = undefined;
     passed = true;
   };
   return {
     ended,
     async *bytes() {
       for (let chunk = await next(); chunk !== undefined; chunk = await next()) {
-        if (!passed) keep(chunk);
+        if (!passed && kept !== undefined) {
+          await kept.write(chunk);
+          if (kept.lengthBytes > mostBytes) letGo();
+        }
         yield chunk;
       }
     },
     keepAtMost(bytes) {
       mostBytes = bytes;
-      keep();
+      if (kept !== undefined && kept.lengthBytes > mostBytes) letGo();
     },
     fromStart() {
       if (passed) return undefined;
       const start = kept;
-      kept = [];
+      kept = undefined;
       passed = true;
       return (async function* all() {
-        yield* start;
-        for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+        try {
+          if (start !== undefined) yield* start.read();
+          for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+        } finally {
+          start?.discard();
+        }
       })();
     },
     async drain() {
-      kept = [];
-      passed = true;
+      letGo();
       try {
         while ((await next()) !== undefined);
       } catch {

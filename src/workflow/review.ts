@@ -30,6 +30,7 @@ export async function releaseHeld(
   const { object: clean, remember } = await deidentify(gateway.wall, object, {
     project,
     profile: profileOf(gateway, profile),
+    pixels: gateway.pixelTools,
   });
   const { studyInstanceUID } = clean;
   beginArrival(gateway, studyInstanceUID);

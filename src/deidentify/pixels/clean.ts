@@ -1,0 +1,268 @@
+/**
+ * Clean Pixel Data (PS3.15 E.3.1): text that is burned into the frames is blanked, in the transfer syntax they came in. Frames without any
+ * keep their bytes; of the others nothing changes outside of the boxes. Frames go by in runs of bounded size; what is written waits in
+ * a spool, because the header has to say how it ended.
+ */
+import { findElement, numberValues, type DataSet } from '../../dicom/data-set.ts';
+import { frameBytes, imageLayout, type ImageLayout } from '../../dicom/image-layout.ts';
+import { Refusal } from '../../dicom/refusal.ts';
+import { littleEndianValue } from '../../dicom/writer.ts';
+import { openSpool, type Spool } from '../../spool.ts';
+import type { BodyPlan } from '../body.ts';
+import { blackOf, blankNative, clearUnusedBits, interleavedFrame, type FramePlace } from './blank.ts';
+import { openEncodedFrame, type EncodedWork } from './encoded-frame.ts';
+import { encapsulatedFrames, frameCount, MOST_RUN_FRAMES, nativeRuns, type EncodedFrame } from './frames.ts';
+import { boxesOfHeader, hasOverlaysInPixels, type PixelPlan } from './policy.ts';
+import { cleanRun, type Search, type WorkingFrame } from './search.ts';
+import type { PixelTools } from './tools.ts';
+import { viewsOf, type Palette } from './views.ts';
+
+export interface PixelSource {
+  readonly dataSet: DataSet;
+  /** Of the element whose value the body is. */
+  readonly tag: number;
+  readonly plan: BodyPlan;
+  /** As it will be passed on: little endian, compressed frames without comments. */
+  readonly body: AsyncIterable<Buffer>;
+}
+
+export interface CleanedPixels {
+  readonly body: AsyncIterable<Buffer>;
+  /** Any bit of the pixels is another than it was. */
+  readonly changed: boolean;
+  /** Boxes blanked for text that was found, over all frames. */
+  readonly boxes: number;
+}
+
+const SPOOL_MEMORY_BYTES = 16 * 2 ** 20;
+const PIXEL_DATA = 0x7fe00010;
+
+/** @throws Refusal Quarantined when the pixels cannot be read, cannot be written again or still hold text in the end */
+export async function cleanPixels(
+  source: PixelSource,
+  policy: Extract<PixelPlan, { kind: 'clean' }>,
+  tools: PixelTools,
+): Promise<CleanedPixels> {
+  const spool = openSpool({ folder: tools.spoolFolder, memoryBytes: SPOOL_MEMORY_BYTES });
+  try {
+    const work = openWork(source, policy, tools, spool);
+    return source.plan.kind === 'native' ? await cleanNative(work) : await cleanEncapsulated(work);
+  } catch (error) {
+    spool.discard();
+    // What no codec can read cannot be looked at.
+    if (error instanceof Refusal && error.reason === 'NotAcceptable') throw new Refusal('Quarantined', error.message);
+    throw error;
+  }
+}
+
+interface Work {
+  readonly source: PixelSource;
+  readonly tools: PixelTools;
+  readonly spool: Spool;
+  readonly layout: ImageLayout;
+  readonly frames: number;
+  readonly palette: Palette | undefined;
+  /** Index of the palette's darkest colour. */
+  readonly darkest: number | undefined;
+  readonly search: Search;
+  readonly overlays: boolean;
+}
+
+function openWork(
+  source: PixelSource,
+  policy: Extract<PixelPlan, { kind: 'clean' }>,
+  tools: PixelTools,
+  spool: Spool,
+): Work {
+  const { dataSet, tag } = source;
+  if (tag !== PIXEL_DATA) throw new Refusal('Quarantined', 'pixels of floating point numbers cannot be looked at');
+  const layout = imageLayout(dataSet);
+  if (layout.bitsAllocated > 32 || layout.samplesPerPixel === 4)
+    throw new Refusal('Quarantined', 'pixels of this layout cannot be looked at');
+  const palette = layout.photometricInterpretation === 'PALETTE COLOR' ? paletteOf(dataSet) : undefined;
+  const { rows, columns } = layout;
+  return {
+    source,
+    tools,
+    spool,
+    layout,
+    frames: frameCount(dataSet),
+    palette,
+    darkest: palette === undefined ? undefined : darkestIndex(palette),
+    search: { findText: tools.findText, rows, columns, always: boxesOfHeader(dataSet, layout, policy) },
+    overlays: hasOverlaysInPixels(dataSet),
+  };
+}
+
+async function cleanNative(work: Work): Promise<CleanedPixels> {
+  const { source, layout, frames, spool } = work;
+  const { lengthBytes = 0 } = source.plan;
+  const halfChrominance = isHalfChrominance(layout, lengthBytes, frames);
+  const frameBits = halfChrominance ? layout.rows * layout.columns * 16 : frameBitsOf(layout);
+  let boxes = 0;
+  let changed = false;
+  for await (const run of nativeRuns(source.body, frameBits, frames)) {
+    if ('rest' in run) {
+      // At most the padding byte; anything else belongs to no frame and is made nothing of.
+      changed ||= run.rest.some((byte) => byte !== 0);
+      await spool.write(Buffer.alloc(run.rest.length));
+      continue;
+    }
+    const places = Array.from({ length: run.count }, (_, index): FramePlace => ({
+      bytes: run.bytes,
+      firstBit: index * frameBits,
+      layout,
+      halfChrominance,
+    }));
+    if (work.overlays) for (const place of places) if (clearUnusedBits(place)) changed = true;
+    const working = places.map((place) => nativeFrame(work, place, () => (changed = true)));
+    boxes += await cleanRun(working, work.search);
+    await spool.write(run.bytes);
+  }
+  return { body: drained(spool), changed, boxes };
+}
+
+function frameBitsOf({ rows, columns, samplesPerPixel, bitsAllocated }: ImageLayout): number {
+  return rows * columns * samplesPerPixel * bitsAllocated;
+}
+
+/** YBR_FULL_422 halves both chrominances (PS3.3 C.7.6.3.1.2), unless the value is as long as if it did not. */
+function isHalfChrominance(layout: ImageLayout, lengthBytes: number, frames: number): boolean {
+  return (
+    layout.photometricInterpretation === 'YBR_FULL_422' &&
+    layout.bitsAllocated === 8 &&
+    lengthBytes < frameBytes(layout) * frames
+  );
+}
+
+function nativeFrame({ palette, darkest, layout }: Work, place: FramePlace, onChange: () => void): WorkingFrame {
+  const black = blackOf(layout, darkest);
+  return {
+    views: () =>
+      Promise.resolve(
+        viewsOf({
+          bytes: interleavedFrame(place),
+          layout: place.layout,
+          firstBit: place.layout.bitsAllocated === 1 ? place.firstBit : 0,
+          palette,
+        }),
+      ),
+    blank(boxes) {
+      blankNative(place, boxes, black);
+      onChange();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Frames looked at together take at most this when they are decoded. */
+const MOST_DECODED_BYTES = 64 * 2 ** 20;
+
+async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
+  const { source, frames, layout, spool } = work;
+  const coding = { ...work, transferSyntaxUID: source.plan.transferSyntaxUID };
+  const perRun = Math.max(1, Math.min(MOST_RUN_FRAMES, Math.floor(MOST_DECODED_BYTES / frameBytes(layout))));
+  const starts: number[] = [];
+  let offsetTable: Buffer = Buffer.alloc(0);
+  let run: EncodedFrame[] = [];
+  let boxes = 0;
+  let changed = false;
+  const finish = async (): Promise<void> => {
+    const working: EncodedWork[] = [];
+    for (const { fragments } of run) working.push(await openEncodedFrame(Buffer.concat(fragments), coding));
+    boxes += await cleanRun(working, work.search);
+    for (const [index, frame] of working.entries()) {
+      const written = await frame.result();
+      changed ||= written !== undefined;
+      starts.push(spool.lengthBytes);
+      for (const fragment of written === undefined ? (run[index]?.fragments ?? []) : [written])
+        await writeItem(spool, fragment);
+    }
+    run = [];
+  };
+  for await (const frame of encapsulatedFrames(source.body, frames, source.plan.kind !== 'opaque')) {
+    if ('offsetTable' in frame) offsetTable = frame.offsetTable;
+    else if (run.push(frame) === perRun) await finish();
+  }
+  if (run.length > 0) await finish();
+  // The table of the frames as they came tells no truth of others.
+  const table = changed && offsetTable.length > 0 ? tableOf(starts) : offsetTable;
+  return { body: itemsOf(table, spool), changed, boxes };
+}
+
+const ITEM = 0xe000fffe;
+const SEQUENCE_DELIMITATION = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+
+function itemHeader(lengthBytes: number): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(ITEM, 0);
+  header.writeUInt32LE(lengthBytes, 4);
+  return header;
+}
+
+/** Of even length (PS3.5 A.4). */
+async function writeItem(spool: Spool, value: Buffer): Promise<void> {
+  const odd = value.length % 2;
+  await spool.write(itemHeader(value.length + odd));
+  await spool.write(odd === 0 ? value : Buffer.concat([value, Buffer.alloc(1)]));
+}
+
+/** An offset of more than 32 bits has no place in it: then it is empty, which is always allowed. */
+function tableOf(starts: readonly number[]): Buffer {
+  if ((starts.at(-1) ?? 0) > 0xffffffff) return Buffer.alloc(0);
+  const table = Buffer.alloc(4 * starts.length);
+  for (const [index, start] of starts.entries()) table.writeUInt32LE(start, 4 * index);
+  return table;
+}
+
+async function* itemsOf(table: Buffer, spool: Spool): AsyncGenerator<Buffer> {
+  yield itemHeader(table.length);
+  if (table.length > 0) yield table;
+  yield* drained(spool);
+  yield SEQUENCE_DELIMITATION;
+}
+
+/** What has been read once is given back. */
+async function* drained(spool: Spool): AsyncGenerator<Buffer> {
+  try {
+    yield* spool.read();
+  } finally {
+    spool.discard();
+  }
+}
+
+/** PS3.3 C.7.6.3.1.5. @throws Refusal Quarantined for a palette in segments or of other lengths, whose colours are not known */
+function paletteOf(dataSet: DataSet): Palette {
+  const [count = 0, firstWord = 0, bits = 16] = numberValues(dataSet, 0x00281101);
+  const [red, green, blue] = [0x00281201, 0x00281202, 0x00281203].map((tag) => {
+    const element = findElement(dataSet, tag);
+    return element === undefined ? undefined : entriesOf(littleEndianValue(dataSet, element), count || 65_536);
+  });
+  if (red === undefined || green?.length !== red.length || blue?.length !== red.length || red.length === 0)
+    throw new Refusal('Quarantined', 'the palette cannot be read, so that nobody can tell what the pixels show');
+  const highest = Math.max(
+    ...[red, green, blue].map((entries) => entries.reduce((most, one) => Math.max(most, one), 0)),
+  );
+  // Some writers say 16 bits and write 8.
+  return {
+    red,
+    green,
+    blue,
+    first: firstWord > 0x7fff ? firstWord - 0x10000 : firstWord,
+    bits: highest < 256 ? 8 : bits,
+  };
+}
+
+function entriesOf(bytes: Buffer, count: number): Uint16Array {
+  if (bytes.length < count * 2) return Uint16Array.from(bytes.subarray(0, count));
+  return Uint16Array.from({ length: count }, (_, index) => bytes.readUInt16LE(2 * index));
+}
+
+function darkestIndex({ red, green, blue, first }: Palette): number {
+  let [darkest, least] = [0, Infinity];
+  for (let index = 0; index < red.length; index++) {
+    const light = (red[index] ?? 0) + (green[index] ?? 0) + (blue[index] ?? 0);
+    if (light < least) [darkest, least] = [index, light];
+  }
+  return darkest + Math.max(0, first);
+}
