@@ -82,10 +82,16 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
   let names: Names = { sopClassUID: undefined, sopInstanceUID: undefined, studyInstanceUID: undefined };
   let record: PatientRecord | undefined;
   try {
-    const object = await receiveObject(
-      tee.bytes(),
-      source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID },
-    );
+    const object = await receiveObject(tee.bytes(), {
+      ...(source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID }),
+      onFileMeta: (meta) => {
+        names = {
+          sopClassUID: asciiValue(meta, 0x00020002),
+          sopInstanceUID: asciiValue(meta, 0x00020003),
+          studyInstanceUID: undefined,
+        };
+      },
+    });
     names = namesOf(object);
     record = recordOf(object.head.dataSet);
     // A C-STORE has no words for them.

@@ -113,7 +113,7 @@ uses (\`node test/conformance/statement.ts\`); a test fails when it is not what 
 
 ## 1. Media types and services: PS3.18 Studies Service and Worklist Service
 
-The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
+Isthmus plays the role of origin server, as a native implementation (no proxy of a DIMSE service): of the Studies Service, the Worklist Service with notifications, and the URI Service. As user agent it stores to and searches at the nodes that results go to. The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
 
 ${routes()}
 
@@ -158,6 +158,9 @@ ${keys('instance')}
 
 ### 1.3 Deviations from PS3.18
 
+- A key of a search that is no attribute, or that cannot be matched on, is 400 rather than passed over (8.3): without its filter the answer would hold other patients. Unknown parameters of other transactions are passed over.
+- Of \`Accept\` types that the resource does not have are passed over, also where DICOM and rendered types are mixed (8.7.5 says 400): browsers send both.
+- Store answers for an unsupported SOP Class or transfer syntax are 409 with a Failure Reason for each instance (table 10.5.3-1), not 501 (8.5).
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
 - One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.
 - A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
