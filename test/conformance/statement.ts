@@ -160,6 +160,7 @@ ${keys('instance')}
 
 - A key of a search that is no attribute, or that cannot be matched on, is 400 rather than passed over (8.3): without its filter the answer would hold other patients. Unknown parameters of other transactions are passed over.
 - Of \`Accept\` types that the resource does not have are passed over, also where DICOM and rendered types are mixed (8.7.5 says 400): browsers send both.
+- By WADO-URI \`rows\` and \`columns\` go together (9.5.1.2.4), and \`region\` does not go with a presentation state (9.5.2.4): 400.
 - Store answers for an unsupported SOP Class or transfer syntax are 409 with a Failure Reason for each instance (table 10.5.3-1), not 501 (8.5).
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
 - One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.

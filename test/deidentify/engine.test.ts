@@ -118,7 +118,7 @@ describe('structure', () => {
     );
   });
 
-  it('PS3.15-E.3.10-private: removes every odd group, creators and all, and private sequences without a crash', async () => {
+  it('PS3.15-E.1.1-private: removes every odd group, creators and all, and private sequences without a crash', async () => {
     const { file, dataSet, result } = await pass(
       makeFile({
         '00090010': 'LO:ACME PRIVATE',
@@ -191,7 +191,7 @@ describe('structure', () => {
 });
 
 describe('values', () => {
-  it('PS3.15-E.3.9-uids: maps every value of a multi-valued UID by itself and keeps the multiplicity', async () => {
+  it('PS3.15-E.1.1-uids: maps every value of a multi-valued UID by itself and keeps the multiplicity', async () => {
     const { dataSet, file } = await pass(makeFile({ '00080058': '1.2.77.1\\1.2.77.2\\1.2.77.1' }));
     const values = asciiValues(dataSet, 0x00080058);
     assert.equal(values.length, 3);
@@ -270,7 +270,7 @@ describe('values', () => {
     assert.equal(textValue(dataSet, 0x00181020), 'VB10');
   });
 
-  it('PS3.15-E.3.7-codes: keeps codes of published schemes and empties the others of meaning', async () => {
+  it('PS3.15-E.1.1-codes: keeps codes of published schemes and empties the others of meaning', async () => {
     const { file, dataSet } = await pass(
       makeFile({
         '00082218': [

@@ -89,7 +89,7 @@ const COMPRESSED: readonly [string, string][] = [
 ];
 
 test(
-  'PS3.4-B.4-compressed: storescu delivers compressed objects as they are, beside uncompressed ones',
+  'PS3.4-B.2.2-compressed: storescu delivers compressed objects as they are, beside uncompressed ones',
   { skip },
   async (t) => {
     const folder = scratch(t);
@@ -119,7 +119,7 @@ test(
 );
 
 test(
-  'PS3.4-B.5-compressed: our SCU delivers compressed objects to storescp, one context for each syntax of a class',
+  'PS3.4-B.2.1-compressed: our SCU delivers compressed objects to storescp, one context for each syntax of a class',
   { skip },
   async (t) => {
     const folder = scratch(t);
@@ -152,7 +152,7 @@ test('PS3.8-9.3.4-called: an association refused for its called AE says so to th
   assert.match(output, /Called AE Title Not Recognized/);
 });
 
-test('PS3.8-9.1-several: four associations of storescu at once deliver everything', { skip }, async (t) => {
+test('PS3.8-9.1.2-several: four associations of storescu at once deliver everything', { skip }, async (t) => {
   const folder = scratch(t);
   const { port, received } = await startHashingScp(t);
   const sets = Array.from({ length: 4 }, () => Array.from({ length: 10 }, () => syntheticObject(256)));
@@ -173,7 +173,7 @@ test('PS3.8-9.1-several: four associations of storescu at once deliver everythin
   assert.equal(new Set(received.map(({ request }) => request.association.id)).size, 4);
 });
 
-test('PS3.4-B.5-store: our SCU delivers to storescp byte for byte, at small and large PDUs', { skip }, async (t) => {
+test('PS3.4-B.2.1-store: our SCU delivers to storescp byte for byte, at small and large PDUs', { skip }, async (t) => {
   for (const pdu of ['4096', '16384', '131072']) {
     const folder = scratch(t);
     const port = await startStorescp(t, folder, ['-pdu', pdu]);

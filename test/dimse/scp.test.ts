@@ -311,7 +311,7 @@ test('PS3.8-9.2.2-garbage: garbage instead of an A-ASSOCIATE-RQ is aborted and t
   }
 });
 
-test('PS3.8-9.1.4-artim: connections that never ask, or ask byte by byte, are closed when ARTIM expires', async (t) => {
+test('PS3.8-9.1.5-artim: connections that never ask, or ask byte by byte, are closed when ARTIM expires', async (t) => {
   const { port } = await start(t, { artimMs: 150 });
   const silent = await RawPeer.connect(t, port);
   const slow = await RawPeer.connect(t, port);
@@ -323,7 +323,7 @@ test('PS3.8-9.1.4-artim: connections that never ask, or ask byte by byte, are cl
   assert.ok(sent < request.length);
 });
 
-test('PS3.8-9.1.4-idle: an association that rests, or trickles one PDU for ever, is aborted after the idle time', async (t) => {
+test('PS3.8-9.1.5-idle: an association that rests, or trickles one PDU for ever, is aborted after the idle time', async (t) => {
   const { port } = await start(t, { idleMs: 150, artimMs: 100 });
   const silent = await join(t, port);
   const slow = await join(t, port);

@@ -212,7 +212,7 @@ test('PS3.8-7.3-abort: an abort fails the running operation on this side and is 
   assert.equal((await peer.next())?.type, 'A-ABORT');
 });
 
-test('PS3.8-7.4-abort: an A-ABORT of the peer fails the operation with its source and reason', async (t) => {
+test('PS3.8-7.3-peer: an A-ABORT of the peer fails the operation with its source and reason', async (t) => {
   const { association, peer } = await openToRaw(t);
   const running = echo(association);
   await peer.next();

@@ -72,7 +72,7 @@ function open(port: number, tls: ScuTls): Promise<Association> {
   return openAssociation({ host: '127.0.0.1', port, callingAE: 'SENDER', calledAE: 'ISTHMUS', contexts, tls });
 }
 
-test('PS3.15-B.1-tls: objects travel encrypted, and the association says so', { skip }, async (t) => {
+test('PS3.15-B-tls: objects travel encrypted, and the association says so', { skip }, async (t) => {
   const { key, cert } = makeCertificate(t);
   const { port, received } = await startHashingScp(t, { tls: { key, cert } });
   const association = await open(port, { ca: cert });
@@ -85,7 +85,7 @@ test('PS3.15-B.1-tls: objects travel encrypted, and the association says so', { 
 });
 
 test(
-  'PS3.15-B.1-certificate: a certificate nobody vouches for is not trusted, and a plain peer gets nowhere',
+  'PS3.15-B-certificate: a certificate nobody vouches for is not trusted, and a plain peer gets nowhere',
   { skip },
   async (t) => {
     const { key, cert } = makeCertificate(t);
