@@ -21,7 +21,13 @@ import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
 import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
 import { DOCUMENT_TYPES } from '../../src/dicomweb/document.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
-import { ANNOTATIONS, ICC_PROFILES } from '../../src/dicomweb/rendering-request.ts';
+import {
+  ANNOTATIONS,
+  DEFAULT_QUALITY,
+  ICC_PROFILES,
+  MOST_PIXELS_A_SIDE,
+} from '../../src/dicomweb/rendering-request.ts';
+import { THUMBNAIL_SIDE } from '../../src/dicomweb/thumbnail.ts';
 import { URI_PARAMETERS } from '../../src/dicomweb/wado-uri.ts';
 import { MOST_CHANGES } from '../../src/dicomweb/changefeed.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
@@ -177,6 +183,8 @@ ${keys('instance')}
 - \`viewport\` and \`window\` as in 8.3.5.1; with a presentation state \`viewport=vw,vh\` alone. Without \`window\` the object's first window or VOI table, else from the frame's darkest to its brightest.
 - Presentation states: Grayscale and Color Softcopy. What they leave out is the identity, whatever the image says (PS3.4 N.2.1). True size is that of a screen of 96 pixels an inch. Mask subtraction, pseudo-colour, blending, XA/XRF and planar states are 406, so are graphics in MATRIX coordinates; compound graphics are passed over.
 - Structured reports, key object selections and encapsulated documents: ${DOCUMENT_TYPES.join(', ')} (PDF where it is one). Text is UTF-8; a document sent by itself bears a Content Security Policy without scripts.
+- \`quality\` is that of the JPEG encoder, 1 to 100 (the default is ${DEFAULT_QUALITY}); PNG and GIF are without loss whatever it says.
+- Thumbnails fit a square of ${THUMBNAIL_SIDE} pixels a side, or the \`viewport\` asked for, up to ${MOST_PIXELS_A_SIDE}: the middle frame of the instance, the middle image of the first series that has some. Where letters may be burnt in, and where there is no picture, a neutral icon of the same size.
 - Of several frames JPEG and PNG show the middle one; GIF shows all, or those listed, with Frame Time (Vector), Recommended Display Frame Rate or Cine Rate. Video is passed on as it is stored.
 - Not decoded, hence passed on as stored and 406 in any other form: retired JPEG processes (progressive, spectral selection), JPEG XL, MPEG-2, MPEG-4, HEVC, JPIP.
 - WADO-URI is answered at \`/dicom-web/wado\`; parameters: ${URI_PARAMETERS.join(', ')}. \`anonymize=yes\` gives the object under a new SOP Instance UID, always the same.
@@ -185,8 +193,9 @@ ${keys('instance')}
 
 Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
 
-### 1.4 Worklist (UPS-RS)
+### 1.6 Worklist (UPS-RS)
 
+- Notifications are supported (PS3.18 8.10): the answer to a subscription names the URL in Content-Location, \`ws\` or \`wss\` as the service itself; a WebSocket opened there gets the event reports as DICOM JSON in text frames.
 - Every pipeline run and every delivery of the gateway is a work item, and others may schedule, claim and end work items of theirs. The gateway itself performs its own: nobody else can claim or change them, a cancel request (role radiology-it) ends them at once, also under way. Work that is started anew after it was CANCELED is a new work item with the old one in its Replaced Procedure Step Sequence.
 - The payload of a request is one data set as \`application/dicom+json\`, at most 4 MiB. The UID of a new work item is taken from \`?{uid}\`, \`?workitem={uid}\`, else from SOP Instance UID in the data set, else made. The Transaction UID of an update is taken from \`?{uid}\`, \`?transaction-uid={uid}\` or the data set.
 - Attributes of type 2 that a creation leaves out are filled in empty, Worklist Label with \`WORKLIST\`; the answer has the Warning of a modified work item. Attributes of other modules and private ones are not kept.
@@ -200,7 +209,7 @@ Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is
 
 ${stepAttributes()}
 
-### 1.5 Change feed (extension)
+### 1.7 Change feed (extension)
 
 \`GET /changefeed\` and \`/changefeed/latest\` in the form of Microsoft's dicom-server: entries with Sequence, StudyInstanceUid, SeriesInstanceUid, SopInstanceUid, Action (create, update, delete), Timestamp (UTC), State (current, replaced, deleted) and, unless \`includeMetadata=false\`, the Metadata of the instance as it is now. \`limit\` is 1 to ${MOST_CHANGES}, 100 by default. \`offset\` is the last Sequence already read; with \`startTime\` (inclusive) or \`endTime\` (exclusive), both RFC 3339 with an offset, it counts entries of that window. An entry is shown once it is durable; Sequence has no holes but those of what was erased, and is never given twice. Entries are kept for ever, or for \`retention.changeDays\`: a Warning tells a follower whose \`offset\` is before what is kept.
 

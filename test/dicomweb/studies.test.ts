@@ -380,7 +380,9 @@ test('PS3.18-10.6.5-statement: the conformance statement says what the standard 
     'Transfer syntax',
     'Failure Reason',
     'Character sets',
-    'thumbnail',
+    'Thumbnails fit a square of 128 pixels',
+    'quality` is that of the JPEG encoder',
+    'WebSocket',
   ])
     assert.ok(statement.includes(words), words);
 });
