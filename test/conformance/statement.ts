@@ -195,7 +195,6 @@ Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is
 
 ### 1.6 Worklist (UPS-RS)
 
-- Notifications are supported (PS3.18 8.10): the answer to a subscription names the URL in Content-Location, \`ws\` or \`wss\` as the service itself; a WebSocket opened there gets the event reports as DICOM JSON in text frames.
 - Every pipeline run and every delivery of the gateway is a work item, and others may schedule, claim and end work items of theirs. The gateway itself performs its own: nobody else can claim or change them, a cancel request (role radiology-it) ends them at once, also under way. Work that is started anew after it was CANCELED is a new work item with the old one in its Replaced Procedure Step Sequence.
 - The payload of a request is one data set as \`application/dicom+json\`, at most 4 MiB. The UID of a new work item is taken from \`?{uid}\`, \`?workitem={uid}\`, else from SOP Instance UID in the data set, else made. The Transaction UID of an update is taken from \`?{uid}\`, \`?transaction-uid={uid}\` or the data set.
 - Attributes of type 2 that a creation leaves out are filled in empty, Worklist Label with \`WORKLIST\`; the answer has the Warning of a modified work item. Attributes of other modules and private ones are not kept.

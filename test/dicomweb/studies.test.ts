@@ -382,7 +382,7 @@ test('PS3.18-10.6.5-statement: the conformance statement says what the standard 
     'Character sets',
     'Thumbnails fit a square of 128 pixels',
     'quality` is that of the JPEG encoder',
-    'WebSocket',
+    'Notification connections (8.10)',
   ])
     assert.ok(statement.includes(words), words);
 });
