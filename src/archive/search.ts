@@ -292,6 +292,8 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
     Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES, known), seriesCounts(row));
   }
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
+  const timezone = knownTimezone(row);
+  if (timezone !== undefined) shown[KEY.timezone] = { vr: 'SH', Value: [timezone] };
   const from = available(archive, row, level);
   include(shown, level, from, shape.included);
   if (shape.private.size > 0)
@@ -316,6 +318,7 @@ const KEY = {
   instancesInStudy: key('NumberOfStudyRelatedInstances'),
   instancesInSeries: key('NumberOfSeriesRelatedInstances'),
   specificCharacterSet: key('SpecificCharacterSet'),
+  timezone: key('TimezoneOffsetFromUTC'),
 } as const;
 
 /** The attributes that a level always returns, empty ones too. */
@@ -332,6 +335,11 @@ function returned(row: Row, column: string, level: LevelAttributes, known: Known
   }
   known.set(`${column} ${text}`, shown);
   return shown;
+}
+
+/** Present where known, at every level (PS3.18 tables 10.6.3-3 to 10.6.3-5); a study has one. */
+function knownTimezone(row: Row): string | undefined {
+  return /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(String(row['study_json']))?.[1];
 }
 
 function studyCounts(row: Row): DicomJson {
@@ -447,6 +455,7 @@ function narrowedItem(item: DicomJson, paths: readonly (readonly string[])[]): D
 
 /** An instance in its series, by far the most frequent result: straight from columns, keys ascending. */
 function plainInstance(row: Row): string {
+  const timezone = knownTimezone(row);
   const study = String(row['study_uid']);
   const series = String(row['series_uid']);
   const sop = String(row['sop_uid']);
@@ -459,6 +468,7 @@ function plainInstance(row: Row): string {
     text('00080016', 'UI', String(row['sop_class'])),
     text('00080018', 'UI', sop),
     text('00080056', 'CS', 'ONLINE'),
+    ...(timezone === undefined ? [] : [text(KEY.timezone, 'SH', timezone)]),
     text('00081190', 'UR', `\\u0001/studies/${study}/series/${series}/instances/${sop}`),
     text('00083002', 'UI', String(row['transfer_syntax'])),
     text('0020000D', 'UI', study),

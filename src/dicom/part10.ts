@@ -22,6 +22,8 @@ export interface ReceiveOptions {
   readonly transferSyntaxUID?: string;
   /** Most bytes of a head, so that a hostile object cannot fill memory. Default 256 MiB. */
   readonly maxHeadBytes?: number;
+  /** Told the file meta as soon as it is read, so that an object whose data set cannot be read still has its names. */
+  readonly onFileMeta?: (fileMeta: DataSet) => void;
   /** Most bytes that a deflated object may become. Default 4 GiB. */
   readonly maxInflatedBytes?: number;
 }
@@ -51,6 +53,7 @@ export async function receiveObject(
     const [stage, start] = await readUntil(chunks, NOTHING, maxHeadBytes, ({ bytes, ended }) =>
       readFileMeta(bytes, ended, options.transferSyntaxUID, maxHeadBytes),
     );
+    if (stage.fileMeta !== undefined) options.onFileMeta?.(stage.fileMeta);
     if (syntaxOf(stage).deflated) reading = inflated(start, stage.dataSetStart, chunks, options.maxInflatedBytes);
     const [dataSet, prefix] = syntaxOf(stage).deflated ? [{ ...stage, dataSetStart: 0 }, NOTHING] : [stage, start];
     const [{ head, bodyStart }, last] = await readUntil(reading, prefix, maxHeadBytes, ({ bytes, ended }) =>

@@ -1,5 +1,5 @@
 /**
- * Retrieve Capabilities (PS3.18 8.9, Annex H): the table that routes, told to machines as WADL or as the same tree in JSON, the whole
+ * Retrieve Capabilities (PS3.18 8.9, Annexes G and H): the table that routes, told to machines as WADL in XML or JSON, the whole
  * service or what lies below one resource.
  */
 import { matchingKeys, type Level } from '../archive/search.ts';
@@ -10,6 +10,7 @@ import { STEP_KEYS } from '../workitems/attributes.ts';
 import { MAX_RESULTS } from './qido.ts';
 import type { Route } from './router.ts';
 import { BOOLEAN_PARAMETERS } from './search-request.ts';
+import { formatWadlJson, formatWadlXml, type WadlElement } from './wadl.ts';
 
 const WADL: Offer = { multipart: false, type: 'application/vnd.sun.wadl+xml' };
 const JSON_FORM: Offer = { multipart: false, type: 'application/json' };
@@ -151,51 +152,66 @@ export async function retrieveCapabilities(
   response.setHeader('Allow', allowed.join(', '));
   response.setHeader('Cache-Control', 'no-cache');
   const parent = path === '/' ? '' : path.slice(0, path.lastIndexOf('/')).replace(/[:*](\w+)/g, '{$1}');
-  const base = baseUrl + parent;
-  const text =
-    offer === WADL
-      ? formatWadl(base, resources)
-      : JSON.stringify({ base, limits: { maxResults: MAX_RESULTS }, resources });
+  const wadl = describeService(baseUrl + parent, resources);
+  const text = offer === WADL ? formatWadlXml(wadl) : formatWadlJson(wadl);
   await sendBytes(exchange, 200, offer.type, Buffer.from(text));
 }
 
-export function formatWadl(base: string, resources: readonly Resource[]): string {
-  return (
-    `<?xml version="1.0" encoding="UTF-8"?>\n<application xmlns="http://wadl.dev.java.net/2009/02" ` +
-    `xmlns:xsd="http://www.w3.org/2001/XMLSchema">\n<resources base="${escape(base)}">\n` +
-    `${resources.map(formatResource).join('')}</resources>\n</application>\n`
+/** What PS3.18 8.8 and 10.6.5 want said of the whole service. */
+const SERVICE = {
+  'Character sets': 'UTF-8 (ISO_IR 192)',
+  'Matches of one search': `at most ${MAX_RESULTS}`,
+  'Fuzzy, empty value and multiple value matching': 'supported by every search',
+};
+
+/** One application with one resources (PS3.18 Annex H). */
+export function describeService(base: string, resources: readonly Resource[]): WadlElement {
+  const docs = Object.entries(SERVICE).map(([title, text]): WadlElement => ({
+    name: 'doc',
+    attributes: { title },
+    children: [],
+    text,
+  }));
+  return element(
+    'application',
+    { xmlns: 'http://wadl.dev.java.net/2009/02', 'xmlns:xsd': 'http://www.w3.org/2001/XMLSchema' },
+    [...docs, element('resources', { base }, resources.map(resourceElement))],
   );
 }
 
-function formatResource({ path, methods, resources }: Resource): string {
+function resourceElement({ path, methods, resources }: Resource): WadlElement {
   const name = /^\{(\w+)\}$/.exec(path)?.[1];
-  const own = name === undefined ? '' : `<param name="${name}" style="template" type="xsd:string" required="true"/>\n`;
-  return (
-    `<resource path="${escape(path)}">\n${own}${methods.map(formatMethod).join('')}` +
-    `${resources.map(formatResource).join('')}</resource>\n`
+  const own = { name: name ?? '', style: 'template', type: 'xsd:string', required: 'true' };
+  return element('resource', { path }, [
+    ...(name === undefined ? [] : [element('param', own)]),
+    ...methods.map(methodElement),
+    ...resources.map(resourceElement),
+  ]);
+}
+
+function methodElement({ name, id, parameters, accepts, statuses, representations }: Method): WadlElement {
+  const types = (list: readonly string[]): WadlElement[] =>
+    list.map((mediaType) => element('representation', { mediaType }));
+  return element('method', { name, id }, [
+    element('request', {}, [...parameters.map(parameterElement), ...types(accepts)]),
+    ...statuses.map((status) =>
+      element('response', { status: `${status}` }, status === 200 ? types(representations) : []),
+    ),
+  ]);
+}
+
+function parameterElement({ name, style, type, options = [] }: Parameter): WadlElement {
+  return element(
+    'param',
+    { name, style, type },
+    options.map((value) => element('option', { value })),
   );
 }
 
-function formatMethod({ name, id, parameters, accepts, statuses, representations }: Method): string {
-  const types = (list: readonly string[]): string =>
-    list.map((type) => `<representation mediaType="${escape(type)}"/>\n`).join('');
-  const answers = statuses.map((status) =>
-    status === 200
-      ? `<response status="200">\n${types(representations)}</response>\n`
-      : `<response status="${status}"/>\n`,
-  );
-  return (
-    `<method name="${name}" id="${id}">\n<request>\n${parameters.map(formatParameter).join('')}${types(accepts)}</request>\n` +
-    `${answers.join('')}</method>\n`
-  );
-}
-
-function formatParameter({ name, style, type, options = [] }: Parameter): string {
-  const attributes = `name="${escape(name)}" style="${style}" type="${type}"`;
-  if (options.length === 0) return `<param ${attributes}/>\n`;
-  return `<param ${attributes}>\n${options.map((value) => `<option value="${escape(value)}"/>\n`).join('')}</param>\n`;
-}
-
-function escape(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
+function element(
+  name: string,
+  attributes: Readonly<Record<string, string>>,
+  children: readonly WadlElement[] = [],
+): WadlElement {
+  return { name, attributes, children };
 }

@@ -31,6 +31,7 @@ import {
   retrieveWorkitem,
   updateWorkitemResource,
 } from './ups.ts';
+import { WORKITEM_TYPES } from './ups-payload.ts';
 import { searchWorkitems } from './ups-search.ts';
 import { subscribe, suspendSubscription, unsubscribe } from './ups-subscriptions.ts';
 import { orZip } from './zip.ts';
@@ -151,7 +152,7 @@ const changes = (path: string, handle: Route['handle']): Route => ({
 
 const WORKITEM = '/workitems/:workitem';
 const SUBSCRIBER = `${WORKITEM}/subscribers/:aet`;
-const DATA_SET_IN = { accepts: ['application/dicom+json'] };
+const DATA_SET_IN = { accepts: WORKITEM_TYPES };
 const DATA_SETS_OUT = { roles: ['viewer'], representations: DATA_SETS } as const;
 const FOLLOWERS = { roles: ['viewer'] } as const;
 

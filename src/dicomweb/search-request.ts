@@ -64,6 +64,7 @@ export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
       const path = pathOf(name);
       if (path === undefined) throw new Refusal('BadRequest', `${printable(name)} is no attribute to search by`);
       once(path.join('.'), printable(name));
+      if (value.includes('\0')) throw new Refusal('BadRequest', `${printable(name)} holds a NULL (PS3.18 8.3.1)`);
       matches.push({ path, value });
     }
   }

@@ -38,7 +38,10 @@ export function answerStore(exchange: Exchange, offer: Offer, results: StoreResu
   if (response.statusCode === 503) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
   const study = studyPath(storedOf(results));
   // PS3.18 table 10.5.3-2.
-  if (root !== undefined && study !== undefined) response.setHeader('Location', `${root}/${study}`);
+  if (root !== undefined && study !== undefined) {
+    response.setHeader('Location', `${root}/${study}`);
+    response.setHeader('Content-Location', `${root}/${study}`);
+  }
   response.setHeader('Content-Type', offer.type);
   response.setHeader('Content-Length', body.length);
   response.setHeader('Cache-Control', 'no-store');
@@ -56,7 +59,8 @@ function responseModule(results: StoreResults, root: string | undefined): DicomJ
   const nameless = failed.filter((result) => !isNamed(result)).map(failureReason);
   if (results.failure !== undefined && failed.length === 0) nameless.push(results.failure.answer.failureReason);
   return {
-    ...(stored.length === 0 ? {} : { '00081190': url(root, studyPath(stored)) }),
+    // Type 2: there, and empty where nothing can be retrieved.
+    '00081190': url(root, studyPath(stored)),
     ...sequence(
       '00081198',
       failed.filter(isNamed).map((result) => ({

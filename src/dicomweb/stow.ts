@@ -5,7 +5,7 @@
 import type { Request } from 'express';
 import { refuseWithoutRoom } from '../archive/intake.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { receiveInstance, type Received, type Sender } from '../workflow/receive.ts';
+import { keepBusy, receiveInstance, releaseStudies, type Received, type Sender } from '../workflow/receive.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { readMultipart, type Part } from './multipart.ts';
@@ -54,7 +54,7 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
     ...(studyInstanceUID === undefined ? {} : { expectedStudyInstanceUID: studyInstanceUID }),
   };
   if (request.headers.expect?.toLowerCase() === '100-continue') exchange.response.writeContinue();
-  const intake: Intake = { exchange, from, results: [], unfinished: new Set(), unfinishedBytes: 0 };
+  const intake: Intake = { exchange, from, results: [], studies: new Set(), unfinished: new Set(), unfinishedBytes: 0 };
   const body = bounded(request, maxRequestBytes);
   let failure: Refusal | undefined;
   try {
@@ -66,6 +66,7 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   } finally {
     await body.return();
     await Promise.all(intake.unfinished);
+    releaseStudies(gateway, intake.studies);
   }
   // Nobody is left to answer: the connection broke off.
   if (request.socket.destroyed) return;
@@ -77,6 +78,8 @@ interface Intake {
   readonly from: Sender;
   /** In the order of the parts; undefined while the object is under way. */
   readonly results: (Received | undefined)[];
+  /** Held as being received until the request has ended. */
+  readonly studies: Set<string>;
   readonly unfinished: Set<Promise<void>>;
   unfinishedBytes: number;
 }
@@ -176,6 +179,7 @@ async function takeInstance(intake: Intake, bytes: AsyncIterable<Buffer>): Promi
     .then(
       (received) => {
         results[index] = received;
+        if (received.stored !== undefined) keepBusy(exchange.gateway, intake.studies, received.stored.studyInstanceUID);
       },
       (error: unknown) => {
         exchange.gateway.log.error('store-failed', { error: error instanceof Error ? error.name : 'unknown' });

@@ -17,7 +17,7 @@ import { readThumbnailViewport, type RenderingRequest } from './rendering-reques
 import { fingerprintOf, frameNumbers, instancesIn, isUnchanged, sendSingle, theInstance } from './wado.ts';
 
 const TYPES: readonly PictureType[] = ['image/jpeg', 'image/png', 'image/gif'];
-const SIDE = 128;
+export const THUMBNAIL_SIDE = 128;
 /** How many of a series are looked at for one that may be shown. */
 const MOST_CANDIDATES = 3;
 
@@ -63,7 +63,7 @@ async function sendThumbnail(
   all: readonly InstanceRow[],
   candidates: readonly Candidate[],
 ): Promise<void> {
-  const { width = SIDE, height = SIDE } = readThumbnailViewport(exchange.query) ?? {};
+  const { width = THUMBNAIL_SIDE, height = THUMBNAIL_SIDE } = readThumbnailViewport(exchange.query) ?? {};
   const choice = negotiate(
     exchange,
     TYPES.map((type) => ({ multipart: false, type })),
@@ -145,17 +145,17 @@ async function mayBeShown({ gateway }: Exchange, instance: InstanceRow): Promise
 /** A grey frame on a dark ground. */
 function icon({ gateway }: Exchange, type: PictureType, { width, height }: Size): Promise<Buffer> {
   return cachedPicture(gateway.pictures, `icon ${type} ${width}x${height}`, () => {
-    const frame = Buffer.alloc(SIDE * SIDE, 0x30);
+    const frame = Buffer.alloc(THUMBNAIL_SIDE * THUMBNAIL_SIDE, 0x30);
     for (let row = 28; row < 100; row++)
       for (let column = 20; column < 108; column++) {
         const edge = row < 32 || row >= 96 || column < 24 || column >= 104;
-        if (edge) frame[row * SIDE + column] = 0x80;
+        if (edge) frame[row * THUMBNAIL_SIDE + column] = 0x80;
       }
     return drawFrames(gateway.codecs, {
       frames: [{ frame, presentation: AS_IT_IS }],
       layout: {
-        rows: SIDE,
-        columns: SIDE,
+        rows: THUMBNAIL_SIDE,
+        columns: THUMBNAIL_SIDE,
         samplesPerPixel: 1,
         bitsAllocated: 8,
         bitsStored: 8,

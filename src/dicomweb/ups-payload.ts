@@ -1,35 +1,64 @@
-/** What comes with a request of the worklist service (PS3.18 11): one data set in DICOM JSON, and UIDs in the query. */
+/** What comes with a request of the worklist service (PS3.18 11): one data set in DICOM JSON or in XML, and UIDs in the query. */
+import { Readable } from 'node:stream';
 import type { DicomJson } from '../dicom/json.ts';
 import { toDicomJson } from '../dicom/json.ts';
 import { fromDicomJson } from '../dicom/json-reader.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Exchange } from './exchange.ts';
-import { parseMediaType } from './media-type.ts';
+import { parseMediaType, type MediaType } from './media-type.ts';
+import { readMultipart } from './multipart.ts';
+import { parseNativeModel } from './native-model-reader.ts';
 
 const MOST_BYTES = 4 * 2 ** 20;
-const TYPES = new Set(['application/dicom+json', 'application/json']);
+const JSON_TYPES = new Set(['application/dicom+json', 'application/json']);
+const XML_TYPE = 'application/dicom+xml';
+/** PS3.18 table 11.1.3-1. */
+export const WORKITEM_TYPES = ['application/dicom+json', `multipart/related; type="${XML_TYPE}"`, XML_TYPE];
 
 /** Undefined for an empty body. @throws Refusal UnsupportedMediaType, TooLarge, BadRequest */
 export async function readDataSet({ request }: Exchange): Promise<DicomJson | undefined> {
   const bytes = await readBody(request);
   if (bytes.length === 0) return undefined;
   const type = parseMediaType(request.headers['content-type'] ?? '');
-  if (type === undefined || !TYPES.has(type.name))
-    throw new Refusal('UnsupportedMediaType', 'the body has to be application/dicom+json');
   if ((request.headers['content-encoding'] ?? 'identity') !== 'identity')
     throw new Refusal('UnsupportedMediaType', 'the body has to come without a content coding');
-  const json = parse(bytes);
-  const objects: unknown[] = Array.isArray(json) ? json : [json];
-  if (objects.length !== 1)
-    throw new Refusal('BadRequest', `the body holds ${objects.length} data sets instead of one`);
   try {
-    return toDicomJson(fromDicomJson(objects[0]), { bulkDataThresholdBytes: Infinity });
+    return toDicomJson(fromDicomJson(await oneObject(bytes, type)), { bulkDataThresholdBytes: Infinity });
   } catch (error) {
     // Why is told; the status is that of a request that cannot be understood.
-    if (error instanceof Refusal) throw new Refusal('BadRequest', error.message);
+    if (error instanceof Refusal && error.reason !== 'UnsupportedMediaType')
+      throw new Refusal('BadRequest', error.message);
     throw error;
   }
+}
+
+async function oneObject(bytes: Buffer, type: MediaType | undefined): Promise<unknown> {
+  if (type !== undefined && JSON_TYPES.has(type.name)) {
+    const json = parse(bytes);
+    const objects: unknown[] = Array.isArray(json) ? json : [json];
+    if (objects.length !== 1)
+      throw new Refusal('BadRequest', `the body holds ${objects.length} data sets instead of one`);
+    return objects[0];
+  }
+  if (type?.name === XML_TYPE) return parseNativeModel(bytes);
+  if (type?.name === 'multipart/related' && type.parameters.get('type')?.toLowerCase() === XML_TYPE)
+    return parseNativeModel(await onlyPart(bytes, type.parameters.get('boundary') ?? ''));
+  throw new Refusal('UnsupportedMediaType', `the body has to be one of ${WORKITEM_TYPES.join(', ')}`);
+}
+
+/** A work item has a single part (PS3.18 11.4.1.4). */
+async function onlyPart(bytes: Buffer, boundary: string): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const part of readMultipart(Readable.from([bytes]), boundary)) {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of part.body) chunks.push(chunk);
+    parts.push(Buffer.concat(chunks));
+  }
+  const [only] = parts;
+  if (only === undefined || parts.length > 1)
+    throw new Refusal('BadRequest', `the body holds ${parts.length} data sets instead of one`);
+  return only;
 }
 
 async function readBody(request: Exchange['request']): Promise<Buffer> {

@@ -179,7 +179,6 @@ async function sendRendered(
   const kind = kindOf(instance);
   if (kind === 'document') {
     refuse(exchange, PICTURE_PARAMETERS, `does not go with ${DOCUMENT_TYPES.join(', ')}`);
-    refuseCharset(exchange, choice);
     return renderOne(exchange, choice, instance, readUriRequest(exchange, instance, isAnonymized));
   }
   const request = readUriRequest(exchange, instance, isAnonymized);
@@ -201,21 +200,12 @@ async function sendRendered(
   await renderUnder(exchange, choice, { instance, state, frame }, request);
 }
 
-/** Text goes out in UTF-8. @throws Refusal NotAcceptable where it is told that this cannot be read */
-function refuseCharset({ query }: Exchange, { offer }: Choice): void {
-  const charset = single(query, 'charset');
-  if (charset === undefined || !offer.type.startsWith('text/')) return;
-  const names = charset.split(',').map((name) => name.split(';')[0]?.trim().toLowerCase());
-  if (!names.some((name) => name === 'utf-8' || name === 'utf8' || name === '*'))
-    throw new Refusal('NotAcceptable', 'text is sent in UTF-8 alone');
-}
-
 function frameNumber({ query }: Exchange, { frameCount }: InstanceRow): number | undefined {
   const text = single(query, 'frameNumber');
   if (text === undefined) return undefined;
   if (!/^[1-9]\d{0,8}$/.test(text)) throw bad('frameNumber', 'is a number from 1');
-  if (Number(text) > frameCount)
-    throw new Refusal('NotFound', `there is no such frame; the instance has ${frameCount}`);
+  // 400, unlike the 404 of WADO-RS (9.5.2.1).
+  if (Number(text) > frameCount) throw bad('frameNumber', `is at most ${frameCount} here`);
   return Number(text);
 }
 

@@ -436,6 +436,8 @@ export function isUnchanged({ request, response, baseUrl }: Exchange, content: s
   const tag = `"${fingerprint([content], baseUrl)}"`;
   response.setHeader('ETag', tag);
   response.setHeader('Cache-Control', 'private, no-cache');
+  // PS3.18 table 8.4.2-1; the query, which could hold anything, is no part of a resource of this service.
+  if (request.path.startsWith('/studies/')) response.setHeader('Content-Location', baseUrl + request.path);
   const known = request.headers['if-none-match'];
   if (known === undefined) return false;
   const matches = known.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));

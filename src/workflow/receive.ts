@@ -82,10 +82,16 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
   let names: Names = { sopClassUID: undefined, sopInstanceUID: undefined, studyInstanceUID: undefined };
   let record: PatientRecord | undefined;
   try {
-    const object = await receiveObject(
-      tee.bytes(),
-      source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID },
-    );
+    const object = await receiveObject(tee.bytes(), {
+      ...(source.transferSyntaxUID === undefined ? {} : { transferSyntaxUID: source.transferSyntaxUID }),
+      onFileMeta: (meta) => {
+        names = {
+          sopClassUID: asciiValue(meta, 0x00020002),
+          sopInstanceUID: asciiValue(meta, 0x00020003),
+          studyInstanceUID: undefined,
+        };
+      },
+    });
     names = namesOf(object);
     record = recordOf(object.head.dataSet);
     // A C-STORE has no words for them.
@@ -319,7 +325,7 @@ export function storeHandlers(gateway: Gateway): ScpHandlers {
       return quarantined === true ? 0xb000 : 0x0000;
     },
     closed(association, how) {
-      for (const study of touched.get(association.id) ?? []) endArrival(gateway, study);
+      releaseStudies(gateway, touched.get(association.id) ?? new Set());
       touched.delete(association.id);
       gateway.log.info('association closed', { association: association.id, callingAE: association.callingAE, how });
     },
@@ -327,11 +333,17 @@ export function storeHandlers(gateway: Gateway): ScpHandlers {
   };
 }
 
-/** `studies` is undefined when the association ended while the object was being stored. */
-function keepBusy(gateway: Gateway, studies: Set<string> | undefined, study: string): void {
+/** What came belongs to a study of which more may come while `studies` are held; undefined: nothing can come any more. */
+export function keepBusy(gateway: Gateway, studies: Set<string> | undefined, study: string): void {
   if (studies === undefined || studies.has(study)) return;
   studies.add(study);
   beginArrival(gateway, study);
+}
+
+/** The association or request that held them has ended. */
+export function releaseStudies(gateway: Gateway, studies: Set<string>): void {
+  for (const study of studies) endArrival(gateway, study);
+  studies.clear();
 }
 
 function senderOf(association: AssociationInfo): Sender {

@@ -402,7 +402,7 @@ const KEYS: readonly [string, string][] = [
   ['StudyTime', '0800-12'],
 ];
 
-test('pages of any size add up to the whole, and say exactly how many remain', () => {
+test('PROP-a: pages of any size add up to the whole, and say exactly how many remain', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...LEVELS),
@@ -425,7 +425,7 @@ test('pages of any size add up to the whole, and say exactly how many remain', (
   );
 });
 
-test('a filter never makes the result larger, and fuzzy contains literal', () => {
+test('PROP-b: a filter never makes the result larger, and fuzzy contains literal', () => {
   const text = fc.string({
     unit: fc.constantFrom('P', '1', '*', '?', '[', '^', 'm', 'ü', 'J', ' ', '"', '='),
     maxLength: 6,

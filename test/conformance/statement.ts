@@ -21,7 +21,13 @@ import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
 import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
 import { DOCUMENT_TYPES } from '../../src/dicomweb/document.ts';
 import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
-import { ANNOTATIONS, ICC_PROFILES } from '../../src/dicomweb/rendering-request.ts';
+import {
+  ANNOTATIONS,
+  DEFAULT_QUALITY,
+  ICC_PROFILES,
+  MOST_PIXELS_A_SIDE,
+} from '../../src/dicomweb/rendering-request.ts';
+import { THUMBNAIL_SIDE } from '../../src/dicomweb/thumbnail.ts';
 import { URI_PARAMETERS } from '../../src/dicomweb/wado-uri.ts';
 import { MOST_CHANGES } from '../../src/dicomweb/changefeed.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
@@ -113,7 +119,7 @@ uses (\`node test/conformance/statement.ts\`); a test fails when it is not what 
 
 ## 1. Media types and services: PS3.18 Studies Service and Worklist Service
 
-The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
+Isthmus plays the role of origin server, as a native implementation (no proxy of a DIMSE service): of the Studies Service, the Worklist Service with notifications, and the URI Service. As user agent it stores to and searches at the nodes that results go to. The base is \`/dicom-web\`. \`HEAD\` is answered wherever \`GET\` is, \`OPTIONS\` everywhere with Capabilities (PS3.18 8.9) as WADL or JSON.
 
 ${routes()}
 
@@ -158,6 +164,10 @@ ${keys('instance')}
 
 ### 1.3 Deviations from PS3.18
 
+- A key of a search that is no attribute, or that cannot be matched on, is 400 rather than passed over (8.3): without its filter the answer would hold other patients. Unknown parameters of other transactions are passed over.
+- Of \`Accept\` types that the resource does not have are passed over, also where DICOM and rendered types are mixed (8.7.5 says 400): browsers send both.
+- By WADO-URI \`rows\` and \`columns\` go together (9.5.1.2.4), and \`region\` does not go with a presentation state (9.5.2.4): 400.
+- Store answers for an unsupported SOP Class or transfer syntax are 409 with a Failure Reason for each instance (table 10.5.3-1), not 501 (8.5).
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
 - One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.
 - A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
@@ -173,6 +183,8 @@ ${keys('instance')}
 - \`viewport\` and \`window\` as in 8.3.5.1; with a presentation state \`viewport=vw,vh\` alone. Without \`window\` the object's first window or VOI table, else from the frame's darkest to its brightest.
 - Presentation states: Grayscale and Color Softcopy. What they leave out is the identity, whatever the image says (PS3.4 N.2.1). True size is that of a screen of 96 pixels an inch. Mask subtraction, pseudo-colour, blending, XA/XRF and planar states are 406, so are graphics in MATRIX coordinates; compound graphics are passed over.
 - Structured reports, key object selections and encapsulated documents: ${DOCUMENT_TYPES.join(', ')} (PDF where it is one). Text is UTF-8; a document sent by itself bears a Content Security Policy without scripts.
+- \`quality\` is that of the JPEG encoder, 1 to 100 (the default is ${DEFAULT_QUALITY}); PNG and GIF are without loss whatever it says.
+- Thumbnails fit a square of ${THUMBNAIL_SIDE} pixels a side, or the \`viewport\` asked for, up to ${MOST_PIXELS_A_SIDE}: the middle frame of the instance, the middle image of the first series that has some. Where letters may be burnt in, and where there is no picture, a neutral icon of the same size.
 - Of several frames JPEG and PNG show the middle one; GIF shows all, or those listed, with Frame Time (Vector), Recommended Display Frame Rate or Cine Rate. Video is passed on as it is stored.
 - Not decoded, hence passed on as stored and 406 in any other form: retired JPEG processes (progressive, spectral selection), JPEG XL, MPEG-2, MPEG-4, HEVC, JPIP.
 - WADO-URI is answered at \`/dicom-web/wado\`; parameters: ${URI_PARAMETERS.join(', ')}. \`anonymize=yes\` gives the object under a new SOP Instance UID, always the same.
@@ -181,7 +193,7 @@ ${keys('instance')}
 
 Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is told from a request for Capabilities by \`Access-Control-Request-Method\`. Exposed: ${EXPOSED_HEADERS}.
 
-### 1.4 Worklist (UPS-RS)
+### 1.6 Worklist (UPS-RS)
 
 - Every pipeline run and every delivery of the gateway is a work item, and others may schedule, claim and end work items of theirs. The gateway itself performs its own: nobody else can claim or change them, a cancel request (role radiology-it) ends them at once, also under way. Work that is started anew after it was CANCELED is a new work item with the old one in its Replaced Procedure Step Sequence.
 - The payload of a request is one data set as \`application/dicom+json\`, at most 4 MiB. The UID of a new work item is taken from \`?{uid}\`, \`?workitem={uid}\`, else from SOP Instance UID in the data set, else made. The Transaction UID of an update is taken from \`?{uid}\`, \`?transaction-uid={uid}\` or the data set.
@@ -196,7 +208,7 @@ Pages of the origins in \`http.allowedOrigins\` may read answers; a preflight is
 
 ${stepAttributes()}
 
-### 1.5 Change feed (extension)
+### 1.7 Change feed (extension)
 
 \`GET /changefeed\` and \`/changefeed/latest\` in the form of Microsoft's dicom-server: entries with Sequence, StudyInstanceUid, SeriesInstanceUid, SopInstanceUid, Action (create, update, delete), Timestamp (UTC), State (current, replaced, deleted) and, unless \`includeMetadata=false\`, the Metadata of the instance as it is now. \`limit\` is 1 to ${MOST_CHANGES}, 100 by default. \`offset\` is the last Sequence already read; with \`startTime\` (inclusive) or \`endTime\` (exclusive), both RFC 3339 with an offset, it counts entries of that window. An entry is shown once it is durable; Sequence has no holes but those of what was erased, and is never given twice. Entries are kept for ever, or for \`retention.changeDays\`: a Warning tells a follower whose \`offset\` is before what is kept.
 

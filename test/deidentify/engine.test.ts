@@ -48,7 +48,7 @@ function* everywhere(dataSet: DataSet): Generator<DataSet> {
 }
 
 describe('structure', () => {
-  it('acts at any depth, in defined and undefined lengths', async () => {
+  it('PS3.15-E.1.1-depth: acts at any depth, in defined and undefined lengths', async () => {
     for (const undefinedLengths of [false, true]) {
       let tree: Attributes = { '00081155': '1.2.77.8', '00100010': `${SECRET}^DEEP`, '00080080': SECRET };
       for (let depth = 0; depth < 30; depth++) tree = { '00089215': [tree], '00081070': `${SECRET}^${depth}` };
@@ -118,7 +118,7 @@ describe('structure', () => {
     );
   });
 
-  it('removes every odd group, creators and all, and private sequences without a crash', async () => {
+  it('PS3.15-E.1.1-private: removes every odd group, creators and all, and private sequences without a crash', async () => {
     const { file, dataSet, result } = await pass(
       makeFile({
         '00090010': 'LO:ACME PRIVATE',
@@ -139,7 +139,7 @@ describe('structure', () => {
     assert.equal(result.counts.privateRemoved, 8);
   });
 
-  it('makes preamble and file meta from nothing; the meta names the same instance as the data set', async () => {
+  it('PS3.15-E.1.1-meta: makes preamble and file meta from nothing; the meta names the same instance as the data set', async () => {
     const { head, file, dataSet } = await pass(
       makeFile(
         {},
@@ -191,7 +191,7 @@ describe('structure', () => {
 });
 
 describe('values', () => {
-  it('maps every value of a multi-valued UID by itself and keeps the multiplicity', async () => {
+  it('PS3.15-E.1.1-uids: maps every value of a multi-valued UID by itself and keeps the multiplicity', async () => {
     const { dataSet, file } = await pass(makeFile({ '00080058': '1.2.77.1\\1.2.77.2\\1.2.77.1' }));
     const values = asciiValues(dataSet, 0x00080058);
     assert.equal(values.length, 3);
@@ -216,7 +216,7 @@ describe('values', () => {
     assert.ok(isUid(asciiValue(dataSet, 0x00083010) ?? ''));
   });
 
-  it('removes attributes that neither the table nor the standard knows, and retired ones', async () => {
+  it('PS3.15-E.1-unknown: removes attributes that neither the table nor the standard knows, and retired ones', async () => {
     const { file, result } = await pass(
       makeFile({
         '00109999': `LO:${SECRET}`,
@@ -270,7 +270,7 @@ describe('values', () => {
     assert.equal(textValue(dataSet, 0x00181020), 'VB10');
   });
 
-  it('keeps codes of published schemes and empties the others of meaning', async () => {
+  it('PS3.15-E.1.1-codes: keeps codes of published schemes and empties the others of meaning', async () => {
     const { file, dataSet } = await pass(
       makeFile({
         '00082218': [
@@ -324,7 +324,7 @@ describe('values', () => {
     assert.match(asciiValue(time, 0x0040a122) ?? '', /^\d{6}$/);
   });
 
-  it('keeps the study, series and image references of one patient consistent between objects that come in any order', async () => {
+  it('PS3.15-E.1.1-references: keeps the study, series and image references of one patient consistent between objects that come in any order', async () => {
     const wall = memoryWall();
     const reference = makeFile({
       '00080018': '1.2.3.4.99',
@@ -343,7 +343,7 @@ describe('values', () => {
 });
 
 describe('dates and ages', () => {
-  it('moves every date of a patient by the same whole days, so that intervals hold', async () => {
+  it('PS3.15-E.3.6-dates: moves every date of a patient by the same whole days, so that intervals hold', async () => {
     const wall = memoryWall();
     const prior = await pass(makeFile(), { wall });
     const current = await pass(makeFile({ '00080020': '20240920', '00080022': '20240921', '0020000D': '1.2.3.4.50' }), {
@@ -412,7 +412,7 @@ describe('dates and ages', () => {
 });
 
 describe('stamps', () => {
-  it('says what was done, by which rule set, in words and codes', async () => {
+  it('PS3.15-E.1.1-stamps: says what was done, by which rule set, in words and codes', async () => {
     const { dataSet } = await pass(makeFile());
     assert.equal(asciiValue(dataSet, 0x00120062), 'YES');
     assert.equal(asciiValue(dataSet, 0x00280303), 'MODIFIED');
@@ -421,7 +421,7 @@ describe('stamps', () => {
     assert.deepEqual(codes, ['113100', '113107']);
   });
 
-  it('follows earlier stamps instead of replacing them, and does not repeat its own', async () => {
+  it('PS3.15-E.1.1-earlier: follows earlier stamps instead of replacing them, and does not repeat its own', async () => {
     const earlier = {
       '00120063': 'Other tool 1.0',
       '00120064': [{ '00080100': '113111', '00080102': 'DCM', '00080104': 'Retain Safe Private Option' }],
@@ -437,13 +437,13 @@ describe('stamps', () => {
     assert.equal(itemsOf(twice.dataSet, 0x00120064).length, 3);
   });
 
-  it('does not claim that identity is removed where text in the pixels was let through', async () => {
+  it('PS3.15-E.1.1-claim: does not claim that identity is removed where text in the pixels was let through', async () => {
     const { dataSet } = await pass(makeFile({ '00080016': '1.2.840.10008.5.1.4.1.1.7', '00280301': 'YES' }));
     assert.equal(asciiValue(dataSet, 0x00120062), 'NO');
     assert.equal(asciiValue(dataSet, 0x00280301), 'YES');
   });
 
-  it('removes Original Attributes and Encrypted Attributes', async () => {
+  it('PS3.15-E.1.1-original: removes Original Attributes and Encrypted Attributes', async () => {
     const { file } = await pass(
       makeFile({
         '04000561': [{ '04000550': [{ '00100010': SECRET }] }],

@@ -61,7 +61,7 @@ const UNDER_TEST = tableRows().filter(
 const OWN = new Set(['00080018', '0020000D', '0020000E', '00100010', '00100020', '00080016']);
 
 describe('every row of Table E.1-1 under the Basic Profile', () => {
-  it('has a table of 621 rows, all but nine of which an object may carry as they stand', () => {
+  it('PS3.15-E.1-table: has a table of 621 rows, all but nine of which an object may carry as they stand', () => {
     assert.equal(tableRows().length, 621);
     assert.equal(UNDER_TEST.length, 621 - 9 - 1);
   });
@@ -107,7 +107,7 @@ describe('every row of Table E.1-1 under the Basic Profile', () => {
     }
   }
 
-  it('holds for every storage SOP class, at the top and inside kept sequences, with every row in one object', async () => {
+  it('PS3.15-E.1-classes: holds for every storage SOP class, at the top and inside kept sequences, with every row in one object', async () => {
     const rows: Record<string, Value> = {};
     for (const { tag } of UNDER_TEST) {
       if (!OWN.has(tag)) rows[tag] = canary(vrOf(Number.parseInt(tag, 16)) ?? 'UN')?.value ?? '';

@@ -38,7 +38,7 @@ function read(bytes: Buffer, encoding: Encoding): DataSet {
 
 const json = (...elements: Element[]): string => formatDicomJson(dataSetOf(...elements));
 
-test('an empty attribute has its VR alone, an empty value among others is null (F.2.5)', () => {
+test('PS3.18-F.2.5-empty: an empty attribute has its VR alone, an empty value among others is null (F.2.5)', () => {
   assert.equal(json(['AccessionNumber', 'SH', '']), '{"00080050":{"vr":"SH"}}');
   assert.equal(json(['AccessionNumber', 'SH', '  ']), '{"00080050":{"vr":"SH"}}');
   assert.equal(
@@ -48,7 +48,7 @@ test('an empty attribute has its VR alone, an empty value among others is null (
   assert.equal(json(['ReferencedStudySequence', 'SQ', '']), '{"00081110":{"vr":"SQ"}}');
 });
 
-test('keys ascend even where they are all digits, and group lengths and file meta are left out', () => {
+test('PS3.18-F.2.2-keys: keys ascend even where they are all digits, and group lengths and file meta are left out', () => {
   const text = json(
     [0x00020010, 'UI', '1.2'],
     [0x00080000, 'UL', Buffer.alloc(4)],
@@ -65,7 +65,7 @@ test('keys ascend even where they are all digits, and group lengths and file met
   assert.equal(formatDicomJsonObject(JSON.parse(text) as DicomJson), text);
 });
 
-test('names become objects of their non-empty component groups (F.2.2)', () => {
+test('PS3.18-F.2.2-names: names become objects of their non-empty component groups (F.2.2)', () => {
   assert.equal(
     json(['PatientName', 'PN', 'Yamada^Tarou==y \\=I\\\\A^B']),
     '{"00100010":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Phonetic":"y"},{"Ideographic":"I"},null,{"Alphabetic":"A^B"}]}}',
@@ -73,7 +73,7 @@ test('names become objects of their non-empty component groups (F.2.2)', () => {
   assert.equal(json(['PatientName', 'PN', '==']), '{"00100010":{"vr":"PN"}}');
 });
 
-test('decimal strings are numbers where that loses nothing, as written where JSON allows, else strings', () => {
+test('PS3.18-F.2.3-decimal: decimal strings are numbers where that loses nothing, as written where JSON allows, else strings', () => {
   const value = (text: string): string => /\[(.*)\]/.exec(json(['PixelSpacing', 'DS', text]))?.[1] ?? '';
   assert.equal(value('0.500000\\-1e-5\\+2\\.5\\3.\\007\\-0'), '0.500000,-1e-5,2,0.5,3,7,-0');
   assert.equal(value('1234567890123456'), '1234567890123456', '16 digits that a double holds');
@@ -82,7 +82,7 @@ test('decimal strings are numbers where that loses nothing, as written where JSO
   assert.equal(value('1e400\\1,5\\NaN\\0x10\\1 2'), '"1e400","1,5","NaN","0x10","1 2"');
 });
 
-test('numbers of each binary VR; what is too large or not finite is a string', () => {
+test('PS3.18-F.2.3-numbers: numbers of each binary VR; what is too large or not finite is a string', () => {
   const double = Buffer.alloc(32);
   [1.5, NaN, Infinity, -Infinity].forEach((number, index) => double.writeDoubleLE(number, index * 8));
   assert.equal(json([0x00091001, 'FD', double]), '{"00091001":{"vr":"FD","Value":[1.5,"NaN","Infinity","-Infinity"]}}');
@@ -98,7 +98,7 @@ test('numbers of each binary VR; what is too large or not finite is a string', (
   );
 });
 
-test('binary is base64 in little endian whatever the order of the source', () => {
+test('PS3.18-F.2.7-inline: binary is base64 in little endian whatever the order of the source', () => {
   const bytes = Buffer.from([0x00, 0x28, 0x12, 0x01, 0x4f, 0x57, 0, 0, 0, 0, 0, 4, 0x12, 0x34, 0x56, 0x78]);
   assert.equal(
     formatDicomJson(read(bytes, 'explicit-be')),
@@ -107,7 +107,7 @@ test('binary is base64 in little endian whatever the order of the source', () =>
   assert.equal(json([0x00091001, 'UN', 'ab']), '{"00091001":{"vr":"UN","InlineBinary":"YWI="}}');
 });
 
-test('the answer is UTF-8 and says so, whatever is stored', () => {
+test('PS3.18-F.2-utf8: the answer is UTF-8 and says so, whatever is stored', () => {
   assert.equal(
     json(['SpecificCharacterSet', 'CS', 'ISO_IR 100'], ['PatientName', 'PN', 'M\xfcller']),
     '{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"Müller"}]}}',
@@ -124,7 +124,7 @@ test('the answer is UTF-8 and says so, whatever is stored', () => {
   );
 });
 
-test('an item without a character set of its own has that of its parent', () => {
+test('PS3.18-F.2-items: an item without a character set of its own has that of its parent', () => {
   const item = (...elements: Element[]): Buffer => {
     const { bytes } = dataSetOf(...elements);
     const sink = openSink();
@@ -152,7 +152,7 @@ test('an item without a character set of its own has that of its parent', () => 
   );
 });
 
-test('long values go out as BulkDataURI, addressed by tags and item numbers; short ones and DS stay', () => {
+test('PS3.18-F.2.6-bulk: long values go out as BulkDataURI, addressed by tags and item numbers; short ones and DS stay', () => {
   const long = Buffer.alloc(2000, 1);
   const inner = fromDicomJson({ '00091010': { vr: 'OB', InlineBinary: long.toString('base64') } }).bytes;
   const nested = Buffer.concat([Buffer.from([0xfe, 0xff, 0, 0xe0, 0, 0, 0, 0]), Buffer.alloc(8), inner]);
@@ -343,7 +343,7 @@ const dataSets = fc.letrec<{ set: DicomJson }>((tie) => ({
 
 const UTF_8_DECLARED = { '00080005': { vr: 'CS', Value: ['ISO_IR 192'] } } as const;
 
-test('JSON to bytes to JSON is the identity', () => {
+test('PS3.18-F.1-padding: JSON to bytes to JSON is the identity', () => {
   fc.assert(
     fc.property(dataSets, (set) => {
       const expected = /[^\0-\x7f]/.test(JSON.stringify(set)) ? { ...set, ...UTF_8_DECLARED } : set;
@@ -401,7 +401,7 @@ test('any JSON value is either read or refused', () => {
   );
 });
 
-test('any bytes of any VR become valid JSON', () => {
+test('PS3.18-F.2.3-valid: any bytes of any VR become valid JSON', () => {
   const vrs: Vr[] = [
     'AE',
     'AT',

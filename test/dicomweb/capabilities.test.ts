@@ -1,7 +1,6 @@
 /** Capabilities walked: what the service says of itself is what it does (DICOMWEB trap 5); browsers' preflights told apart. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Resource } from '../../src/dicomweb/capabilities.ts';
 import { ROUTES } from '../../src/dicomweb/router.ts';
 import { storeInstance } from '../../src/archive/instances.ts';
 import { identified, objectOf } from '../phantom/keywords.ts';
@@ -42,31 +41,61 @@ const urlOf = (path: string, accept: string): string => {
 };
 const options = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${door.url}${path}`, { method: 'OPTIONS', headers });
-const treeOf = async (path: string): Promise<Resource[]> =>
-  ((await (await options(path, { accept: 'application/json' })).json()) as { resources: Resource[] }).resources;
+
+/** The JSON of PS3.18 Annex G, as far as it is read here. */
+interface Wadl {
+  readonly '@base'?: string;
+  readonly '@path'?: string;
+  readonly '@name'?: string;
+  readonly '@id'?: string;
+  readonly '@style'?: string;
+  readonly '@status'?: string;
+  readonly '@mediaType'?: string;
+  readonly '@title'?: string;
+  readonly value?: string;
+  readonly application?: Wadl;
+  readonly resources?: Wadl;
+  readonly request?: Wadl;
+  readonly doc?: readonly Wadl[];
+  readonly resource?: readonly Wadl[];
+  readonly method?: readonly Wadl[];
+  readonly param?: readonly Wadl[];
+  readonly response?: readonly Wadl[];
+  readonly representation?: readonly Wadl[];
+}
+const wadlOf = async (path: string): Promise<Wadl> => {
+  const answer = (await (await options(path, { accept: 'application/json' })).json()) as Wadl;
+  return answer.application ?? {};
+};
 
 interface Flat {
   readonly path: string;
-  readonly resource: Resource;
+  readonly resource: Wadl;
 }
-function flatten(resources: readonly Resource[], parent = ''): Flat[] {
-  return resources.flatMap((resource) => {
-    const path = `${parent}/${resource.path}`;
-    return [{ path, resource }, ...flatten(resource.resources, path)];
+function flatten({ resource = [] }: Wadl, parent = ''): Flat[] {
+  return resource.flatMap((child) => {
+    const path = `${parent}/${child['@path']}`;
+    return [{ path, resource: child }, ...flatten(child, path)];
   });
 }
+const walk = async (path: string): Promise<Flat[]> => flatten((await wadlOf(path)).resources ?? {});
+const formsOf = ({ response = [] }: Wadl): (string | undefined)[] =>
+  response.flatMap((answer) => (answer.representation ?? []).map((form) => form['@mediaType']));
 
 test('CAP-1: OPTIONS / names every row of the routing table, and each one answers in each form it names', async () => {
-  const flat = flatten(await treeOf('/'));
-  const named = flat.flatMap(({ path, resource }) => resource.methods.map(({ name }) => `${name} ${path}`));
+  const flat = await walk('/');
+  const named = flat.flatMap(({ path, resource }) =>
+    (resource.method ?? []).map((method) => `${method['@name']} ${path}`),
+  );
   const routed = ROUTES.map(({ method, path }) => `${method} ${path.replace(/[:*](\w+)/g, '{$1}')}`);
   assert.deepEqual(named.toSorted(), routed.toSorted());
-  const ids = flat.flatMap(({ resource }) => resource.methods.map(({ id }) => id));
+  const ids = flat.flatMap(({ resource }) => (resource.method ?? []).map((method) => method['@id']));
   assert.equal(new Set(ids).size, ids.length);
   for (const { path, resource } of flat)
-    for (const { name, representations } of resource.methods) {
-      if (name !== 'GET') continue;
-      for (const accept of representations) {
+    for (const method of resource.method ?? []) {
+      if (method['@name'] !== 'GET') continue;
+      for (const accept of formsOf(method)) {
+        assert.ok(accept !== undefined);
         const response = await fetch(urlOf(path, accept), { headers: { accept } });
         await response.arrayBuffer();
         assert.equal(response.status, 200, `${path} as ${accept}`);
@@ -78,11 +107,11 @@ test('CAP-1: OPTIONS / names every row of the routing table, and each one answer
 
 test('CAP-2: every match key that a search resource names is taken', async () => {
   let keys = 0;
-  for (const { path, resource } of flatten(await treeOf('/')))
-    for (const { id, parameters } of resource.methods) {
+  for (const { path, resource } of await walk('/'))
+    for (const { '@id': id = '', request } of resource.method ?? []) {
       if (!/^(Search|FindWorkitems)/.test(id)) continue;
       const url = door.url + path.replace(/\{\w+\}/g, (step) => VALUES[step] ?? step);
-      for (const { name, style } of parameters) {
+      for (const { '@name': name = '', '@style': style } of request?.param ?? []) {
         if (style !== 'query' || !/^[A-Z]/.test(name)) continue;
         keys++;
         const response = await fetch(`${url}?${name}=`);
@@ -108,15 +137,43 @@ test('CAP-3: WADL is the default: one application, one resources with the base, 
 test('CAP-4: OPTIONS on a resource describes it and what lies below, and says Allow', async () => {
   const response = await options('/studies/2.25.1/series/2.25.2', { accept: 'application/json' });
   assert.match(response.headers.get('allow') ?? '', /^GET, HEAD.*OPTIONS$/);
-  const { base, resources } = (await response.json()) as { base: string; resources: Resource[] };
-  assert.equal(base, `${door.url}/studies/{study}/series`);
+  const { application } = (await response.json()) as Wadl;
+  assert.equal(application?.resources?.['@base'], `${door.url}/studies/{study}/series`);
   assert.deepEqual(
-    resources.map(({ path }) => path),
+    application.resources.resource?.map((resource) => resource['@path']),
     ['{series}'],
   );
-  assert.ok(flatten(resources).some(({ path }) => path === '/{series}/instances/{instance}/metadata'));
+  assert.ok(flatten(application.resources).some(({ path }) => path === '/{series}/instances/{instance}/metadata'));
   assert.equal((await options('/', { accept: 'text/csv' })).status, 406);
   assert.equal((await options('/nothing')).status, 404);
+});
+
+test('PS3.18-G-json: JSON is the WADL element by element: attributes with @, unique elements as objects, others as lists', async () => {
+  const { application } = (await (await options('/', { accept: 'application/json' })).json()) as Wadl;
+  const xml = await (await options('/')).text();
+  assert.equal(application?.resources?.['@base'], door.url);
+  const flat = flatten(application.resources);
+  assert.equal(flat.length, xml.match(/<resource /g)?.length);
+  const methods = flat.flatMap(({ resource }) => resource.method ?? []);
+  assert.equal(methods.length, xml.match(/<method /g)?.length);
+  assert.equal(
+    methods.flatMap((method) => method.response ?? []).length,
+    xml.match(/<response /g)?.length,
+    'every response of every method',
+  );
+  assert.ok(methods.every(({ request }) => request !== undefined && !Array.isArray(request)));
+  const study = flat.find(({ path }) => path === '/studies/{study}')?.resource;
+  assert.deepEqual(study?.param, [
+    { '@name': 'study', '@style': 'template', '@type': 'xsd:string', '@required': 'true' },
+  ]);
+});
+
+test('PS3.18-8.8-capabilities: Capabilities say which character sets there are, and how searches are limited', async () => {
+  const docs = (await wadlOf('/')).doc ?? [];
+  const textOf = (title: string): string | undefined => docs.find((doc) => doc['@title'] === title)?.value;
+  assert.equal(textOf('Character sets'), 'UTF-8 (ISO_IR 192)');
+  assert.equal(textOf('Matches of one search'), 'at most 5000');
+  assert.match(await (await options('/')).text(), /<doc title="Character sets">UTF-8 \(ISO_IR 192\)<\/doc>/);
 });
 
 test('CORS-1: a preflight is answered without Capabilities; an origin that is not allowed gets no leave', async () => {

@@ -46,7 +46,7 @@ test('a body with and without a leading CRLF, with a preamble and an epilogue gi
     assert.deepEqual(await readAll(Buffer.from(text), 'b'), expected);
 });
 
-test('multipart parsing is independent of where the chunks end (property)', async () => {
+test('PROP-e: multipart parsing is independent of where the chunks end (property)', async () => {
   const piece = fc.constantFrom(
     '\r\n',
     '--',

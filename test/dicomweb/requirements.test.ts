@@ -14,9 +14,11 @@ interface Requirement {
 const root = new URL('../../', import.meta.url);
 const rows = JSON.parse(readFileSync(new URL('conformance/requirements.json', root), 'utf8')) as Requirement[];
 const titles = (file: string): string[] =>
-  [...readFileSync(new URL(file, root), 'utf8').matchAll(/\btest\(\s*(['"`])((?:(?!\1)[^\\]|\\.)*)\1/g)].map(
-    ([, , title = '']) => title,
-  );
+  [
+    ...readFileSync(new URL(file, root), 'utf8').matchAll(
+      /\b(?:test|it|describe)\(\s*(['"`])((?:(?!\1)[^\\]|\\.)*)\1/g,
+    ),
+  ].map(([, , title = '']) => title);
 
 test('every requirement is complete, has an id of its own and a test whose title begins with it', () => {
   assert.equal(new Set(rows.map(({ id }) => id)).size, rows.length);
@@ -36,4 +38,16 @@ test('every numbered test of this door has its row', () => {
       const [, id] = /^([A-Z][A-Za-z0-9.]*-[A-Za-z0-9.-]+):/.exec(title) ?? [];
       if (id !== undefined) assert.ok(known.has(id), `${id} in ${file}`);
     }
+});
+
+test('each of the 18 traps that other servers fell into, and each of the six properties, has its test', () => {
+  const known = new Set(rows.map(({ id }) => id));
+  const wanted = [
+    ...Array.from({ length: 18 }, (_, at) => `TRAP-${at + 1}`),
+    ...['a', 'b', 'c', 'd', 'e', 'f'].map((letter) => `PROP-${letter}`),
+  ];
+  assert.deepEqual(
+    wanted.filter((id) => !known.has(id)),
+    [],
+  );
 });

@@ -227,6 +227,29 @@ test('STOW-9: a body in single bytes and slow chunks is the same body', async ()
   assert.ok(answer.includes(`"${uid}"`));
 });
 
+test('STOW-47: a study is being received until the request that brings it has ended, however long it rests between objects', async () => {
+  const objects = [1, 2].map((at) => object({ studyInstanceUID: '2.25.4711', instanceNumber: at }).bytes);
+  const body = multipartBody(objects);
+  // All of the first object and the beginning of the second.
+  const cut = body.length - (objects[1]?.length ?? 0);
+  const before = await stored();
+  const socket = connect(door.port, '127.0.0.1').setNoDelay(true);
+  socket.write(
+    `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`,
+  );
+  socket.write(body.subarray(0, cut));
+  while ((await stored()) === before) await delay(5);
+  const [study] = door.gateway.arrivals.keys();
+  assert.ok(study !== undefined);
+  assert.equal((await fetch(`${door.url}/studies/${study}`, { method: 'DELETE' })).status, 409);
+  socket.write(body.subarray(cut));
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+  assert.equal(door.gateway.arrivals.has(study), false);
+  assert.equal((await fetch(`${door.url}/studies/${study}`, { method: 'DELETE' })).status, 204);
+});
+
 test('STOW-10: a sender that goes away leaves nothing half stored and the service alive', async () => {
   const count = await stored();
   const { bytes } = object({ rows: 512, columns: 512, pixels: Buffer.alloc(512 * 512 * 2) });

@@ -127,6 +127,7 @@ test('WADO-URI-2: what is missing, repeated, no UID or does not go together is 4
     `${NATIVE}&windowCenter=5&windowWidth=xss`,
     `${NATIVE}&frameNumber=0`,
     `${NATIVE}&frameNumber=xss`,
+    `${NATIVE}&frameNumber=2`,
     `${NATIVE}&imageQuality=101`,
     `${NATIVE}&imageAnnotation=%3Cxss%3E`,
     `${NATIVE}&presentationUID=2.25.1.9.1`,
@@ -156,7 +157,6 @@ test('WADO-URI-2: what is missing, repeated, no UID or does not go together is 4
 test('WADO-URI-3: what is not here is 404, what was deleted 410, a syntax there is not 406, HEAD without a body', async () => {
   assert.equal((await get('studyUID=2.25.1&seriesUID=2.25.1.1&objectUID=2.25.99')).status, 404);
   assert.equal((await get('studyUID=2.25.1&seriesUID=2.25.1.2&objectUID=2.25.1.1.1')).status, 404);
-  assert.equal((await get(`${NATIVE}&frameNumber=2`)).status, 404);
   assert.equal((await get(`${NATIVE}&presentationSeriesUID=2.25.1.9&presentationUID=2.25.1.9.7`)).status, 404);
   const refused = await get(`${NATIVE}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.4.100`);
   assert.equal(refused.status, 406);
@@ -252,7 +252,10 @@ test('WADO-URI-7: a presentation state is put on the image it is for; a report i
   assert.match(await report.text(), /Nothing to see\./);
   const plain = await get(`${REPORT}&contentType=text/plain&charset=UTF-8,ISO-8859-1`);
   assert.match(await plain.text(), /Nothing to see\.\n/);
-  assert.equal((await get(`${REPORT}&contentType=text/plain&charset=ISO-8859-1`)).status, 406);
+  // PS3.18 8.8.1: a character set that is not supported is passed over.
+  const latin = await get(`${REPORT}&contentType=text/plain&charset=ISO-8859-1`);
+  assert.deepEqual([latin.status, latin.headers.get('content-type')], [200, 'text/plain; charset=utf-8']);
+  assert.equal(await latin.text(), await (await get(`${REPORT}&contentType=text/plain`)).text());
 });
 
 test('WADO-URI-8: the URLs that dicomweb-client builds, unescaped and with a syntax for pictures too, are answered', async () => {
@@ -267,5 +270,36 @@ test('WADO-URI-8: the URLs that dicomweb-client builds, unescaped and with a syn
     const response = await fetch(client.buildInstanceWadoURIUrl({ ...options, ...asked }));
     await bytesOf(response);
     assert.equal(response.headers.get('content-type'), type);
+  }
+});
+
+test('PS3.18-9.5.2.1-frame: a frame beyond the last, and anything that is no number from 1, is 400', async () => {
+  for (const [object, number, status] of [
+    [CINE, 3, 200],
+    [CINE, 4, 400],
+    [CINE, 0, 400],
+    [NATIVE, 2, 400],
+  ] as const)
+    assert.equal((await get(`${object}&frameNumber=${number}`)).status, status, `${object} ${number}`);
+  assert.equal((await get(`${CINE}&frameNumber=1&frameNumber=2`)).status, 400);
+});
+
+test('PS3.18-9.4.2.4-default: without transferSyntax the object comes in Explicit VR Little Endian, whatever is stored', async () => {
+  for (const object of [NATIVE, PACKED]) {
+    const response = await get(`${object}&contentType=application/dicom`);
+    assert.equal(response.headers.get('content-type')?.split('=')[1], EXPLICIT_LE, object);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    assert.ok(bytes.includes(Buffer.from(`UI\x14\x00${EXPLICIT_LE}\0`, 'latin1')));
+  }
+});
+
+test('PS3.18-9.5-single: a rendered answer is one image in the type chosen, never a DICOM object or parts', async () => {
+  for (const [accept, type] of [
+    ['image/png', 'image/png'],
+    ['image/gif;q=0.5, image/jpeg', 'image/jpeg'],
+    ['*/*', 'image/jpeg'],
+  ] as const) {
+    const response = await get(`${CINE}&frameNumber=1`, accept);
+    assert.deepEqual([response.status, response.headers.get('content-type')], [200, type], accept);
   }
 });

@@ -26,7 +26,7 @@ const ECHO = {
   Status: 0,
 };
 
-test('a C-ECHO-RSP is read and written byte for byte', () => {
+test('PS3.7-9.3.5-echo: a C-ECHO-RSP is read and written byte for byte', () => {
   assert.equal(writeCommand(ECHO).toString('hex'), ECHO_RSP.toString('hex'));
   assert.deepEqual(readCommand(ECHO_RSP), ECHO);
 });
@@ -36,7 +36,7 @@ test('an element of the group that is not ours is passed over', () => {
   assert.deepEqual(readCommand(Buffer.concat([ECHO_RSP, offending])), ECHO);
 });
 
-test('a command cut anywhere is refused or lacks what a command needs', () => {
+test('PS3.7-6.3.1-whole: a command cut anywhere is refused or lacks what a command needs', () => {
   for (let cut = 0; cut < ECHO_RSP.length - 10; cut++) {
     assert.throws(() => readCommand(ECHO_RSP.subarray(0, cut)), ProtocolViolation, `cut at ${cut}`);
   }
@@ -71,7 +71,7 @@ test('commands survive a round trip, and mutated ones are read or refused and no
   );
 });
 
-test('success and the three warnings of PS3.4 Table B.2-1 mean stored, failures do not', () => {
+test('PS3.4-B.2.3-warnings: success and the three warnings of PS3.4 Table B.2-1 mean stored, failures do not', () => {
   for (const status of [0x0000, 0xb000, 0xb006, 0xb007]) assert.equal(isStored(status), true);
   for (const status of [0xa700, 0xa900, 0xc000, 0x0110, 0x0122, 0xfe00]) assert.equal(isStored(status), false);
 });

@@ -67,7 +67,7 @@ async function nextCommand(peer: RawPeer): Promise<Command> {
   }
 }
 
-test('requests and reports survive a round trip', () => {
+test('PS3.4-J.3.2-datasets: requests and reports survive a round trip', () => {
   assert.deepEqual(readCommitmentRequest(commitmentRequestDataSet('2.25.9', INSTANCES)), {
     transactionUID: '2.25.9',
     instances: INSTANCES,
@@ -120,7 +120,7 @@ test('COMMIT-7: another action, class or instance, and a data set that is none, 
   assert.deepEqual(asked, ['2.25.9']);
 });
 
-test('a peer that parts instead of answering a report is let go', async (t) => {
+test('PS3.4-J.3.3-parts: a peer that parts instead of answering a report is let go', async (t) => {
   const { port, events } = await start(t, {
     commit: ({ transactionUID, instances }) => Promise.resolve({ transactionUID, committed: instances, failed: [] }),
   });
@@ -135,7 +135,7 @@ test('a peer that parts instead of answering a report is let go', async (t) => {
   assert.ok(events.some(([name]) => name === 'commitment-not-reported'));
 });
 
-test('reports arrive whole, and answers to them come back', async (t) => {
+test('PS3.4-J.3.3-reports: reports arrive whole, and answers to them come back', async (t) => {
   const reports: CommitmentReport[] = [];
   const { port } = await start(t, {
     committed(_association, report) {

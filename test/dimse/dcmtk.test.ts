@@ -24,7 +24,7 @@ import {
 
 const skip = withoutDcmtk();
 
-test('echoscu gets an answer and parts in order', { skip }, async (t) => {
+test('PS3.4-A.4-echo: echoscu gets an answer and parts in order', { skip }, async (t) => {
   const ways: string[] = [];
   const { port } = await startHashingScp(t, {}, { closed: (_association, how) => void ways.push(how) });
   const { code, output } = await runPeer('echoscu', ['-v', '-aec', 'ISTHMUS', '127.0.0.1', String(port)]);
@@ -88,63 +88,71 @@ const COMPRESSED: readonly [string, string][] = [
   ['-x4', '1.2.840.10008.1.2.4.107'],
 ];
 
-test('storescu delivers compressed objects as they are, beside uncompressed ones', { skip }, async (t) => {
-  const folder = scratch(t);
-  const { port, received } = await startHashingScp(t);
-  for (const [option, transferSyntaxUID] of COMPRESSED) {
-    // With a video syntax dcmtk proposes nothing else.
-    const isVideo = Number(transferSyntaxUID.split('.').at(-1)) >= 100;
-    const objects = [encapsulatedObject(transferSyntaxUID), ...(isVideo ? [] : [syntheticObject(16)])];
-    const files = objects.map((object) => writePart10(folder, object));
-    const { code, output } = await runPeer('storescu', [
-      option,
-      '-R',
-      '-aec',
-      'ISTHMUS',
-      '127.0.0.1',
-      String(port),
-      ...files,
-    ]);
-    assert.equal(code, 0, output);
-    const arrived = received.splice(0).map(({ request, sha256: hash }) => [request.transferSyntaxUID, hash]);
-    assert.deepEqual(
-      arrived,
-      objects.map((object) => [object.transferSyntaxUID, sha256(object.dataSet)]),
-    );
-  }
-});
+test(
+  'PS3.4-B.2.2-compressed: storescu delivers compressed objects as they are, beside uncompressed ones',
+  { skip },
+  async (t) => {
+    const folder = scratch(t);
+    const { port, received } = await startHashingScp(t);
+    for (const [option, transferSyntaxUID] of COMPRESSED) {
+      // With a video syntax dcmtk proposes nothing else.
+      const isVideo = Number(transferSyntaxUID.split('.').at(-1)) >= 100;
+      const objects = [encapsulatedObject(transferSyntaxUID), ...(isVideo ? [] : [syntheticObject(16)])];
+      const files = objects.map((object) => writePart10(folder, object));
+      const { code, output } = await runPeer('storescu', [
+        option,
+        '-R',
+        '-aec',
+        'ISTHMUS',
+        '127.0.0.1',
+        String(port),
+        ...files,
+      ]);
+      assert.equal(code, 0, output);
+      const arrived = received.splice(0).map(({ request, sha256: hash }) => [request.transferSyntaxUID, hash]);
+      assert.deepEqual(
+        arrived,
+        objects.map((object) => [object.transferSyntaxUID, sha256(object.dataSet)]),
+      );
+    }
+  },
+);
 
-test('our SCU delivers compressed objects to storescp, one context for each syntax of a class', { skip }, async (t) => {
-  const folder = scratch(t);
-  const port = await startStorescp(t, folder, ['+xa']);
-  const objects = COMPRESSED.map(([, transferSyntaxUID]) => encapsulatedObject(transferSyntaxUID));
-  const association = await openAssociation({
-    host: '127.0.0.1',
-    port,
-    callingAE: 'ISTHMUS',
-    calledAE: 'STORESCP',
-    contexts: objects.map(({ sopClassUID, transferSyntaxUID }) => ({
-      sopClassUID,
-      transferSyntaxUIDs: [transferSyntaxUID],
-    })),
-  });
-  for (const object of objects) assert.equal(await store(association, object), 0);
-  await release(association);
-  const stored = readdirSync(folder).map((name) => {
-    const file = readFileSync(join(folder, name));
-    return sha256(file.subarray(dataSetOffset(file)));
-  });
-  assert.deepEqual(stored.sort(), objects.map(({ dataSet }) => sha256(dataSet)).sort());
-});
+test(
+  'PS3.4-B.2.1-compressed: our SCU delivers compressed objects to storescp, one context for each syntax of a class',
+  { skip },
+  async (t) => {
+    const folder = scratch(t);
+    const port = await startStorescp(t, folder, ['+xa']);
+    const objects = COMPRESSED.map(([, transferSyntaxUID]) => encapsulatedObject(transferSyntaxUID));
+    const association = await openAssociation({
+      host: '127.0.0.1',
+      port,
+      callingAE: 'ISTHMUS',
+      calledAE: 'STORESCP',
+      contexts: objects.map(({ sopClassUID, transferSyntaxUID }) => ({
+        sopClassUID,
+        transferSyntaxUIDs: [transferSyntaxUID],
+      })),
+    });
+    for (const object of objects) assert.equal(await store(association, object), 0);
+    await release(association);
+    const stored = readdirSync(folder).map((name) => {
+      const file = readFileSync(join(folder, name));
+      return sha256(file.subarray(dataSetOffset(file)));
+    });
+    assert.deepEqual(stored.sort(), objects.map(({ dataSet }) => sha256(dataSet)).sort());
+  },
+);
 
-test('an association refused for its called AE says so to the peer', { skip }, async (t) => {
+test('PS3.8-9.3.4-called: an association refused for its called AE says so to the peer', { skip }, async (t) => {
   const { port } = await startHashingScp(t);
   const { code, output } = await runPeer('echoscu', ['-v', '-aec', 'SOMEBODY', '127.0.0.1', String(port)]);
   assert.notEqual(code, 0);
   assert.match(output, /Called AE Title Not Recognized/);
 });
 
-test('four associations of storescu at once deliver everything', { skip }, async (t) => {
+test('PS3.8-9.1.2-several: four associations of storescu at once deliver everything', { skip }, async (t) => {
   const folder = scratch(t);
   const { port, received } = await startHashingScp(t);
   const sets = Array.from({ length: 4 }, () => Array.from({ length: 10 }, () => syntheticObject(256)));
@@ -165,7 +173,7 @@ test('four associations of storescu at once deliver everything', { skip }, async
   assert.equal(new Set(received.map(({ request }) => request.association.id)).size, 4);
 });
 
-test('our SCU delivers to storescp byte for byte, at small and large PDUs', { skip }, async (t) => {
+test('PS3.4-B.2.1-store: our SCU delivers to storescp byte for byte, at small and large PDUs', { skip }, async (t) => {
   for (const pdu of ['4096', '16384', '131072']) {
     const folder = scratch(t);
     const port = await startStorescp(t, folder, ['-pdu', pdu]);

@@ -12,7 +12,7 @@ const JPEG_LOSSLESS = '1.2.840.10008.1.2.4.70';
 const J2K_LOSSLESS = '1.2.840.10008.1.2.4.90';
 const RLE = '1.2.840.10008.1.2.5';
 
-test('every compressed syntax is taken alone, as it comes', () => {
+test('PS3.5-10-compressed: every compressed syntax is taken alone, as it comes', () => {
   const ends = [
     '50',
     '51',
@@ -46,7 +46,7 @@ test('syntaxes whose pixels lie elsewhere, and unknown ones, are not taken', () 
   assert.equal(chooseTransferSyntax([]), undefined);
 });
 
-test('of several, lossless and explicit goes first in the order of the sender, then big endian, implicit, lossy', () => {
+test('PS3.8-9.3.3.2-syntax: of several, lossless and explicit goes first in the order of the sender, then big endian, implicit, lossy', () => {
   assert.equal(chooseTransferSyntax([IMPLICIT, EXPLICIT]), EXPLICIT);
   assert.equal(chooseTransferSyntax([IMPLICIT, BIG, EXPLICIT, J2K_LOSSLESS]), EXPLICIT);
   assert.equal(chooseTransferSyntax([J2K_LOSSLESS, EXPLICIT]), J2K_LOSSLESS);
@@ -56,7 +56,7 @@ test('of several, lossless and explicit goes first in the order of the sender, t
   assert.equal(chooseTransferSyntax([JPEG_BASELINE, '1.2.3']), JPEG_BASELINE);
 });
 
-test('Storage SOP Classes are told from services that lie beside them', () => {
+test('PS3.4-B.5-classes: Storage SOP Classes are told from services that lie beside them', () => {
   const storage = [
     '1.1.2',
     '1.1.7.4',

@@ -130,7 +130,7 @@ function plain(pdu: Pdu | undefined): unknown {
   return pdu.values.map(({ slices, ...value }) => ({ ...value, fragment: Buffer.concat(slices).toString('hex') }));
 }
 
-test('an A-ASSOCIATE-RQ with every sub-item is read', () => {
+test('PS3.8-9.3.2-request: an A-ASSOCIATE-RQ with every sub-item is read', () => {
   assert.deepEqual(read(ASSOCIATE_RQ), { type: 'A-ASSOCIATE-RQ', request: REQUEST });
 });
 
@@ -145,7 +145,7 @@ test('an A-ASSOCIATE-RQ is written as it is read, without an identity', () => {
   assert.equal(wire.toString('hex'), expected.toString('hex'));
 });
 
-test('an A-ASSOCIATE-AC is read and written', () => {
+test('PS3.8-9.3.3-accept: an A-ASSOCIATE-AC is read and written', () => {
   assert.deepEqual(read(ASSOCIATE_AC), { type: 'A-ASSOCIATE-AC', accept: ACCEPT });
   const contexts = ACCEPT.contexts.map((context) => ({ ...context, transferSyntaxUID: '1.2.840.10008.1.2' }));
   const wire = writePdu({ type: 'A-ASSOCIATE-AC', accept: { ...ACCEPT, contexts } });
@@ -159,7 +159,7 @@ for (const [name, wire, pdu] of SMALL) {
   });
 }
 
-test('a P-DATA-TF with a command and a data fragment is read', () => {
+test('PS3.8-9.3.5-data: a P-DATA-TF with a command and a data fragment is read', () => {
   assert.deepEqual(plain(read(DATA_TF)), [
     { contextId: 5, isCommand: true, isLast: true, fragment: 'aabbccdd' },
     { contextId: 5, isCommand: false, isLast: false, fragment: 'eeff' },
@@ -173,7 +173,7 @@ test('a fragment is written as header and the very slices of the caller', () => 
   assert.equal(Buffer.concat(parts).toString('hex'), '04000000000a' + '00000006' + '0503' + 'aabbccdd');
 });
 
-test('an item of unknown type is skipped (PS3.8 9.3.1)', () => {
+test('PS3.8-9.3.1-unknown: an item of unknown type is skipped (PS3.8 9.3.1)', () => {
   const unknown = bytes('7f 00 0003 010203 # an item of another century');
   const wire = Buffer.concat([ASSOCIATE_RQ, unknown]);
   wire.writeUInt32BE(wire.length - 6, 2);
@@ -186,7 +186,7 @@ test('a PDU that is not whole is waited for, at every cut', () => {
   }
 });
 
-test('PDUs come out the same however the stream is cut', () => {
+test('PS3.8-9.3.1-stream: PDUs come out the same however the stream is cut', () => {
   const stream = Buffer.concat([ASSOCIATE_RQ, DATA_TF, ASSOCIATE_AC, DATA_TF, ...SMALL.map(([, wire]) => wire)]);
   const whole = [ASSOCIATE_RQ, DATA_TF, ASSOCIATE_AC, DATA_TF, ...SMALL.map(([, wire]) => wire)].map((wire) =>
     plain(read(wire)),
@@ -256,7 +256,7 @@ for (const [name, wire, reason] of BAD) {
   });
 }
 
-test('mutated PDUs are read, waited for or refused, and nothing else', () => {
+test('PS3.8-9.3.1-mutated: mutated PDUs are read, waited for or refused, and nothing else', () => {
   const seeds = [ASSOCIATE_RQ, ASSOCIATE_AC, DATA_TF, ...SMALL.map(([, wire]) => wire)];
   const mutation = fc.record({ at: fc.nat(400), to: fc.integer({ min: 0, max: 255 }), cut: fc.boolean() });
   fc.assert(

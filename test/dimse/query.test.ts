@@ -241,7 +241,7 @@ test('CFIND-5: what is no identifier is A900, what the handler refuses its statu
   assert.equal(await nextStatus(peer), 0x0000);
 });
 
-test('two requests without waiting are served one after another', async (t) => {
+test('PS3.7-9.1.2-queue: two requests without waiting are served one after another', async (t) => {
   const { port } = await startArchive(t, { found: 1 });
   const peer = await RawPeer.connect(t, port);
   peer.send(findAssociation());
@@ -255,7 +255,7 @@ test('two requests without waiting are served one after another', async (t) => {
   assert.equal((await peer.next())?.type, 'A-RELEASE-RP');
 });
 
-test('a peer that vanishes or aborts in the middle of its answers ends the search', async (t) => {
+test('PS3.7-9.1.2-vanish: a peer that vanishes or aborts in the middle of its answers ends the search', async (t) => {
   for (const leave of ['destroy', 'abort', 'release'] as const) {
     const { port, ended } = await startArchive(t, { found: 100_000 });
     const peer = await RawPeer.connect(t, port);
@@ -350,7 +350,7 @@ test('CGET-2: what the peer has not taken the SCP role for fails, object by obje
   await release(unable);
 });
 
-test('our SCU finds, moves and gets at dcmqrscp', { skip }, async (t) => {
+test('PS3.4-C.4-scu: our SCU finds, moves and gets at dcmqrscp', { skip }, async (t) => {
   const folder = scratch(t);
   const database = join(folder, 'DB');
   mkdirSync(database);

@@ -45,7 +45,7 @@ function abortOf(pdu: Pdu | undefined): unknown {
   return pdu?.type === 'A-ABORT' ? pdu.abort : pdu?.type;
 }
 
-test('what cannot be accepted is rejected with the result, source and reason of PS3.8 Table 9-21', async (t) => {
+test('PS3.8-9.3.4-reject: what cannot be accepted is rejected with the result, source and reason of PS3.8 Table 9-21', async (t) => {
   const { port } = await start(t, { callingAEs: ['RAW', 'OTHER'] });
   const cases: [Partial<AssociateRequest>, unknown][] = [
     [{ protocolVersion: 2 }, { result: 1, source: 2, reason: 2 }],
@@ -100,7 +100,7 @@ test('other called titles are answered where they are configured', async (t) => 
   }
 });
 
-test('one association too many is rejected as transient, and accepted when another has ended', async (t) => {
+test('PS3.8-9.3.4-transient: one association too many is rejected as transient, and accepted when another has ended', async (t) => {
   const { port } = await start(t, { maxAssociations: 2 });
   const first = await join(t, port);
   await join(t, port);
@@ -112,7 +112,7 @@ test('one association too many is rejected as transient, and accepted when anoth
   await join(t, port);
 });
 
-test('contexts are answered one by one, and identity, roles and windows do not disturb', async (t) => {
+test('PS3.8-9.3.3.2-contexts: contexts are answered one by one, and identity, roles and windows do not disturb', async (t) => {
   const { port } = await start(t, { moreSopClasses: ['1.3.6.1.4.1.9999.1'] });
   const peer = await RawPeer.connect(t, port);
   const ct = '1.2.840.10008.5.1.4.1.1.2';
@@ -149,7 +149,7 @@ test('contexts are answered one by one, and identity, roles and windows do not d
   assert.equal(pdu.accept.user.maxPduLength, 131_072);
 });
 
-test('requests that come before the answer to the last are served in order, in one stream of bytes', async (t) => {
+test('PS3.7-D.3.3.3-window: requests that come before the answer to the last are served in order, in one stream of bytes', async (t) => {
   const { port, received } = await start(t);
   const peer = await join(t, port);
   const bytes = Buffer.alloc(40_000, 7);
@@ -194,7 +194,7 @@ test('a response travels in one segment', async (t) => {
   assert.equal(bytes.length, 6 + bytes.readUInt32BE(2));
 });
 
-test('the status of the handler is answered, an error becomes 0x0110, a Refusal its own, and the association lives on', async (t) => {
+test('PS3.4-B.2.3-statuses: the status of the handler is answered, an error becomes 0x0110, a Refusal its own, and the association lives on', async (t) => {
   const answers: (() => Promise<number>)[] = [
     () => Promise.resolve(0xb000),
     () => Promise.reject(new Error('broken')),
@@ -226,7 +226,7 @@ test('a handler that stops reading early gets its answer out, after the whole da
   assert.equal((await response(peer)).messageId, 2);
 });
 
-test('requests that make no sense are answered with the status that says why', async (t) => {
+test('PS3.7-C.5-statuses: requests that make no sense are answered with the status that says why', async (t) => {
   const { port, received } = await start(t);
   const peer = await join(t, port);
   const data = wire.fragment(wire.CT_CONTEXT, Buffer.alloc(10), { isLast: true });
@@ -296,7 +296,7 @@ for (const [name, bytes, expected] of VIOLATIONS) {
   });
 }
 
-test('garbage instead of an A-ASSOCIATE-RQ is aborted and the connection closed', async (t) => {
+test('PS3.8-9.2.2-garbage: garbage instead of an A-ASSOCIATE-RQ is aborted and the connection closed', async (t) => {
   const { port } = await start(t, { artimMs: 100 });
   for (const garbage of [
     Buffer.from('GET / HTTP/1.1\r\n\r\n'),
@@ -311,7 +311,7 @@ test('garbage instead of an A-ASSOCIATE-RQ is aborted and the connection closed'
   }
 });
 
-test('connections that never ask, or ask byte by byte, are closed when ARTIM expires', async (t) => {
+test('PS3.8-9.1.5-artim: connections that never ask, or ask byte by byte, are closed when ARTIM expires', async (t) => {
   const { port } = await start(t, { artimMs: 150 });
   const silent = await RawPeer.connect(t, port);
   const slow = await RawPeer.connect(t, port);
@@ -323,7 +323,7 @@ test('connections that never ask, or ask byte by byte, are closed when ARTIM exp
   assert.ok(sent < request.length);
 });
 
-test('an association that rests, or trickles one PDU for ever, is aborted after the idle time', async (t) => {
+test('PS3.8-9.1.5-idle: an association that rests, or trickles one PDU for ever, is aborted after the idle time', async (t) => {
   const { port } = await start(t, { idleMs: 150, artimMs: 100 });
   const silent = await join(t, port);
   const slow = await join(t, port);
@@ -336,7 +336,7 @@ test('an association that rests, or trickles one PDU for ever, is aborted after 
   }
 });
 
-test('a peer that talks on after it was aborted is not heard, and is cut off when ARTIM expires', async (t) => {
+test('PS3.8-9.2.2-aborted: a peer that talks on after it was aborted is not heard, and is cut off when ARTIM expires', async (t) => {
   const { port, received } = await start(t, { idleMs: 50, artimMs: 300 });
   const peer = await join(t, port);
   assert.deepEqual(abortOf(await peer.next()), { source: 0, reason: 0 });
@@ -395,7 +395,7 @@ for (const [name, leave] of [
   });
 }
 
-test('a reader that rests makes the sender rest, and nothing is lost', async (t) => {
+test('PS3.8-9.3.5-pressure: a reader that rests makes the sender rest, and nothing is lost', async (t) => {
   const gate: { open?: () => void } = {};
   const opened = new Promise<void>((resolve) => (gate.open = resolve));
   const sums: string[] = [];
@@ -427,7 +427,7 @@ test('a reader that rests makes the sender rest, and nothing is lost', async (t)
   assert.deepEqual(sums, [sha256(bytes)]);
 });
 
-test('close lets a running store finish and answer, then aborts; resting associations are aborted at once', async (t) => {
+test('PS3.8-7.2-close: close lets a running store finish and answer, then aborts; resting associations are aborted at once', async (t) => {
   const gate: { open?: () => void } = {};
   const store = (): Promise<number> => new Promise((resolve) => (gate.open = () => resolve(0)));
   const { port, scp } = await start(t, { closeMs: NEVER }, { store });
@@ -475,7 +475,7 @@ test('events carry names, ids and numbers, and nothing of the object', async (t)
   assert.doesNotMatch(JSON.stringify(events), /Doe|2\.25\.5/);
 });
 
-test('mutated conversations never crash, hang or fill the provider', async (t) => {
+test('PS3.8-9.2.2-mutated: mutated conversations never crash, hang or fill the provider', async (t) => {
   const { port } = await start(t, { artimMs: 200, idleMs: 200, maxAssociations: 64 });
   const talk = Buffer.concat([
     wire.associate(),

@@ -58,7 +58,7 @@ function echoResponse(messageId: number): Buffer {
   });
 }
 
-test('our user and our provider speak with each other, at any PDU length', async (t) => {
+test('PS3.8-D.1-length: our user and our provider speak with each other, at any PDU length', async (t) => {
   for (const maxPduLength of [64, 1000, 16_384, 1 << 20]) {
     const { port, received } = await startHashingScp(t, { maxPduLength });
     const association = await open(port, { maxPduLength });
@@ -74,7 +74,7 @@ test('our user and our provider speak with each other, at any PDU length', async
   }
 });
 
-test('only what was proposed and accepted counts as accepted', async (t) => {
+test('PS3.8-9.3.3.2-accepted: only what was proposed and accepted counts as accepted', async (t) => {
   const far = await startRawPeer(t);
   const opening = open(far.port);
   const peer = await far.peer;
@@ -94,7 +94,7 @@ test('only what was proposed and accepted counts as accepted', async (t) => {
   abort(association);
 });
 
-test('a rejection is told with its result, source and reason', async (t) => {
+test('PS3.8-9.3.4-told: a rejection is told with its result, source and reason', async (t) => {
   const { port } = await startHashingScp(t);
   await assert.rejects(open(port, { calledAE: 'NOBODY' }), {
     ...NOT_DELIVERED,
@@ -102,7 +102,7 @@ test('a rejection is told with its result, source and reason', async (t) => {
   });
 });
 
-test('a port where nobody listens, hangs up or is silent fails in time', async (t) => {
+test('PS3.8-9.1.2-connect: a port where nobody listens, hangs up or is silent fails in time', async (t) => {
   const server = createServer((socket) => socket.destroy());
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -155,7 +155,7 @@ test('an association that rests between two operations is kept', async (t) => {
   await release(association);
 });
 
-test('an object whose source fails half-way aborts the association: the far side never sees a whole one', async (t) => {
+test('PS3.7-9.3.1-half: an object whose source fails half-way aborts the association: the far side never sees a whole one', async (t) => {
   const seen: string[] = [];
   const { port } = await startHashingScp(
     t,
@@ -184,7 +184,7 @@ test('an object whose source fails half-way aborts the association: the far side
   assert.deepEqual(seen, ['broken', 'aborted']);
 });
 
-test('a release collision is resolved as PS3.8 9.2.3 wants it on the requestor side', async (t) => {
+test('PS3.8-7.2.2-collision: a release collision is resolved as PS3.8 9.2.3 wants it on the requestor side', async (t) => {
   const { association, peer } = await openToRaw(t);
   const parting = release(association);
   assert.equal((await peer.next())?.type, 'A-RELEASE-RQ');
@@ -195,7 +195,7 @@ test('a release collision is resolved as PS3.8 9.2.3 wants it on the requestor s
   await peer.closed();
 });
 
-test('a release by the peer is answered, and ends what is still to come', async (t) => {
+test('PS3.8-7.2-release: a release by the peer is answered, and ends what is still to come', async (t) => {
   const { association, peer } = await openToRaw(t);
   peer.send(wire.RELEASE);
   assert.equal((await peer.next())?.type, 'A-RELEASE-RP');
@@ -203,7 +203,7 @@ test('a release by the peer is answered, and ends what is still to come', async 
   peer.socket.destroy();
 });
 
-test('an abort fails the running operation on this side and is seen on the other', async (t) => {
+test('PS3.8-7.3-abort: an abort fails the running operation on this side and is seen on the other', async (t) => {
   const { association, peer } = await openToRaw(t);
   const running = echo(association);
   assert.equal((await peer.next())?.type, 'P-DATA-TF');
@@ -212,7 +212,7 @@ test('an abort fails the running operation on this side and is seen on the other
   assert.equal((await peer.next())?.type, 'A-ABORT');
 });
 
-test('an A-ABORT of the peer fails the operation with its source and reason', async (t) => {
+test('PS3.8-7.3-peer: an A-ABORT of the peer fails the operation with its source and reason', async (t) => {
   const { association, peer } = await openToRaw(t);
   const running = echo(association);
   await peer.next();
@@ -220,7 +220,7 @@ test('an A-ABORT of the peer fails the operation with its source and reason', as
   await assert.rejects(running, { ...NOT_DELIVERED, message: /source 2, reason 1/ });
 });
 
-test('a response to another message is a violation', async (t) => {
+test('PS3.7-9.3-response: a response to another message is a violation', async (t) => {
   const { association, peer } = await openToRaw(t);
   const running = echo(association);
   await peer.next();
@@ -229,7 +229,7 @@ test('a response to another message is a violation', async (t) => {
   assert.deepEqual(await peer.next(), { type: 'A-ABORT', abort: { source: 2, reason: 5 } });
 });
 
-test('a request of the acceptor is answered as not recognized, and ours goes on', async (t) => {
+test('PS3.7-C.5-unrecognized: a request of the acceptor is answered as not recognized, and ours goes on', async (t) => {
   const { association, peer } = await openToRaw(t);
   const running = echo(association);
   await peer.next();
@@ -243,7 +243,7 @@ test('a request of the acceptor is answered as not recognized, and ours goes on'
   abort(association);
 });
 
-test('mutated answers of an acceptor end in a result or a Refusal, never in a crash or a hang', async (t) => {
+test('PS3.8-9.2.1-mutated: mutated answers of an acceptor end in a result or a Refusal, never in a crash or a hang', async (t) => {
   const answers = [wire.acceptAll(wire.REQUEST), echoResponse(1), wire.RELEASE_RESPONSE];
   const state = { answers };
   const server = createServer((socket) => {

@@ -68,7 +68,7 @@ const WHERE: Record<string, readonly [number, readonly number[]][]> = {
   ],
 };
 
-test('all 247 cells of Table 9-10 hold the action of the standard or none', () => {
+test('PS3.8-9.2.3-table: all 247 cells of Table 9-10 hold the action of the standard or none', () => {
   const expected = new Map<string, string>();
   for (const [action, places] of Object.entries(WHERE)) {
     for (const [event, inStates] of places)
@@ -84,13 +84,13 @@ test('all 247 cells of Table 9-10 hold the action of the standard or none', () =
   assert.equal(cells, 19 * 13);
 });
 
-test('a PDU never meets an empty cell once the transport connection is open', () => {
+test('PS3.8-9.2.3-pdus: a PDU never meets an empty cell once the transport connection is open', () => {
   const fromPeer: StateEvent[] = ['Evt3', 'Evt4', 'Evt6', 'Evt10', 'Evt12', 'Evt13', 'Evt16', 'Evt17', 'Evt19'];
   const open = states.filter((state) => state !== 'Sta1' && state !== 'Sta4');
   for (const state of open) for (const event of fromPeer) assert.notEqual(actionFor(state, event), undefined);
 });
 
-test('every state that waits on the peer alone has ARTIM running, and every way out of it stops or outlives the timer', () => {
+test('PS3.8-9.2.3-artim: every state that waits on the peer alone has ARTIM running, and every way out of it stops or outlives the timer', () => {
   const steps = Object.entries(ACTIONS).flatMap(([name, entry]: [string, Step | Choice]) =>
     'when' in entry ? [entry.yes, entry.no].map((step) => ({ name, ...step })) : [{ name, ...entry }],
   );
@@ -102,7 +102,7 @@ test('every state that waits on the peer alone has ARTIM running, and every way 
   assert.equal(actionFor('Sta2', 'Evt18'), 'AA-2');
 });
 
-test('every state can be reached, and the idle state again from every state', () => {
+test('PS3.8-9.2.3-reachable: every state can be reached, and the idle state again from every state', () => {
   const edges = new Map<State, Set<State>>(states.map((state) => [state, new Set()]));
   for (const state of states) {
     for (const event of events) {

@@ -72,7 +72,7 @@ function open(port: number, tls: ScuTls): Promise<Association> {
   return openAssociation({ host: '127.0.0.1', port, callingAE: 'SENDER', calledAE: 'ISTHMUS', contexts, tls });
 }
 
-test('objects travel encrypted, and the association says so', { skip }, async (t) => {
+test('PS3.15-B-tls: objects travel encrypted, and the association says so', { skip }, async (t) => {
   const { key, cert } = makeCertificate(t);
   const { port, received } = await startHashingScp(t, { tls: { key, cert } });
   const association = await open(port, { ca: cert });
@@ -84,15 +84,19 @@ test('objects travel encrypted, and the association says so', { skip }, async (t
   assert.equal(received[0]?.request.association.tls, true);
 });
 
-test('a certificate nobody vouches for is not trusted, and a plain peer gets nowhere', { skip }, async (t) => {
-  const { key, cert } = makeCertificate(t);
-  const { port, events } = await startHashingScp(t, { tls: { key, cert } });
-  await assert.rejects(open(port, {}), { reason: 'DeliveryFailed', message: /DEPTH_ZERO_SELF_SIGNED_CERT/ });
-  const plain = await RawPeer.connect(t, port);
-  plain.send(Buffer.alloc(300, 1));
-  await plain.closed();
-  assert.ok(events.some(([name]) => name === 'tls-refused'));
-});
+test(
+  'PS3.15-B-certificate: a certificate nobody vouches for is not trusted, and a plain peer gets nowhere',
+  { skip },
+  async (t) => {
+    const { key, cert } = makeCertificate(t);
+    const { port, events } = await startHashingScp(t, { tls: { key, cert } });
+    await assert.rejects(open(port, {}), { reason: 'DeliveryFailed', message: /DEPTH_ZERO_SELF_SIGNED_CERT/ });
+    const plain = await RawPeer.connect(t, port);
+    plain.send(Buffer.alloc(300, 1));
+    await plain.closed();
+    assert.ok(events.some(([name]) => name === 'tls-refused'));
+  },
+);
 
 test(
   'where certificates are asked for, a peer without one is turned away and one with a known one is served',

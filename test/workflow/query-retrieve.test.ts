@@ -468,7 +468,7 @@ test('QR-3: Orthanc searches and has what it finds sent to itself', { skip: orth
   );
 });
 
-test('a move in the patient root fetches all of a patient', async (t) => {
+test('PS3.4-C.4.2-patient: a move in the patient root fetches all of a patient', async (t) => {
   const folder = scratch(t);
   if (skip !== false) return t.skip(skip);
   const receiver = await startStorescp(t, folder);
