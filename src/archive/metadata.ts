@@ -83,8 +83,10 @@ export function deflateText(text: string): DeflatedText {
   return { deflated, crc: crc32(bytes), lengthBytes: bytes.length, bytes };
 }
 
-export function inflateText({ deflated, bytes }: DeflatedText): Buffer {
-  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH });
+export function inflateText({ deflated, lengthBytes, bytes }: DeflatedText): Buffer {
+  // One buffer that holds it all, and a byte more, by which zlib sees that there was room enough.
+  const chunkSize = Math.max(lengthBytes + 1, constants.Z_MIN_CHUNK);
+  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
 }
 
 const PIECE_CHARACTERS = 256 * 1024;
