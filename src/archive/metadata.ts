@@ -56,11 +56,11 @@ export interface SeriesVersion {
 /** By series number, then UID. */
 export function seriesIn({ database }: Indexed, scope: MetadataScope): SeriesVersion[] {
   const { studyInstanceUID, seriesInstanceUID } = scope;
-  const one = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = ?';
+  const one = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = (SELECT ?)';
   return database
     .all(
       `SELECT series.id AS id, series.version AS version FROM study JOIN series ON series.study = study.id
-       WHERE study.study_uid = ? ${one} ORDER BY series.number, series.series_uid`,
+       WHERE study.study_uid = (SELECT ?) ${one} ORDER BY series.number, series.series_uid`,
       studyInstanceUID,
       ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),
     )
