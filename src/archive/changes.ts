@@ -121,7 +121,7 @@ export function metadataOfChange(archive: Archive, change: Change): string | und
   if (change.state === 'deleted') return undefined;
   const row = archive.database.get(
     `SELECT study.study_uid AS study_uid, series.series_uid AS series_uid FROM instance
-     JOIN series ON series.id = instance.series JOIN study ON study.id = series.study WHERE instance.sop_uid = ?`,
+     JOIN series ON series.id = instance.series JOIN study ON study.id = series.study WHERE instance.sop_uid = (SELECT ?)`,
     change.sopInstanceUID,
   );
   if (row === undefined) return undefined;

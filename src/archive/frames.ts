@@ -89,7 +89,8 @@ async function readFragments(archive: Readable, instance: InstanceRow, fragments
 
 async function* joined(archive: Readable, instance: InstanceRow, extents: readonly Extent[]): AsyncGenerator<Buffer> {
   const value = instance.offset + instance.headLengthBytes;
-  for (const { start, end } of extents) yield* streamPack(archive.packs, instance.pack, value + start, value + end);
+  for (const { start, end } of extents)
+    yield* streamPack(archive.packs, instance.pack, { start: value + start, end: value + end });
 }
 
 async function whole(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -105,7 +106,7 @@ async function readRange(archive: Readable, instance: InstanceRow, { start, end 
   const bytes =
     lengthBytes <= MOST_WHOLE_BYTES
       ? await readPack(archive.packs, instance.pack, value + start, value + end)
-      : streamPack(archive.packs, instance.pack, value + start, value + end);
+      : streamPack(archive.packs, instance.pack, { start: value + start, end: value + end });
   return { bytes, lengthBytes };
 }
 

@@ -1,7 +1,7 @@
 /** Instances found by their UIDs, and their bytes as they were stored. */
 import type { Database, Row } from '../database.ts';
 import type { SeriesInstanceUID, SOPInstanceUID, StudyInstanceUID } from '../dicom/uid.ts';
-import { readPack, streamPack, type PackFiles } from './pack-files.ts';
+import { readPack, streamPack, type Lend, type PackFiles } from './pack-files.ts';
 
 export interface InstanceRow {
   readonly key: number;
@@ -108,9 +108,13 @@ function numberIn(row: Row, column: string): number | undefined {
   return typeof value === 'number' ? value : undefined;
 }
 
-/** The Part 10 bytes as they were stored: one chunk up to 1 MiB, then MiB by MiB. */
-export function readInstance(archive: { readonly packs: PackFiles }, instance: InstanceRow): AsyncIterable<Buffer> {
-  return streamPack(archive.packs, instance.pack, instance.offset, instance.offset + instance.lengthBytes);
+/** The Part 10 bytes as they were stored: one chunk up to 1 MiB, then MiB by MiB; or as the lent buffers hold. */
+export function readInstance(
+  archive: { readonly packs: PackFiles },
+  { pack, offset, lengthBytes }: InstanceRow,
+  lend?: Lend,
+): AsyncIterable<Buffer> {
+  return streamPack(archive.packs, pack, { start: offset, end: offset + lengthBytes }, lend);
 }
 
 /** Preamble, file meta and data set up to and including the pixel data element's header. */
@@ -121,5 +125,5 @@ export function readInstanceHead(archive: { readonly packs: PackFiles }, instanc
 /** The pixel data's value as stored, item tags of encapsulated ones included. */
 export function readInstanceBody(archive: { readonly packs: PackFiles }, instance: InstanceRow): AsyncIterable<Buffer> {
   const { pack, offset, headLengthBytes, lengthBytes } = instance;
-  return streamPack(archive.packs, pack, offset + headLengthBytes, offset + lengthBytes);
+  return streamPack(archive.packs, pack, { start: offset + headLengthBytes, end: offset + lengthBytes });
 }

@@ -20,7 +20,7 @@ export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
 export const SPOOL_SUFFIX = '.part';
 
 /** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
-const MOST_HELD_BYTES = 32 * 2 ** 20;
+const MOST_HELD_BYTES = 16 * 2 ** 20;
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;

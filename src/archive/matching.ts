@@ -155,6 +155,36 @@ export function listedModality(matches: readonly Match[], options: MatchOptions)
   return moments ? match.value.trim() : undefined;
 }
 
+const CLASS = '00080016';
+const NUMBER = '00200013';
+
+/** The classes of instances that are asked for, as a condition on `class_in_series`. @throws Refusal BadRequest */
+export function classesAsked(matches: readonly Match[], options: MatchOptions): Condition | undefined {
+  const match = matches.find(({ path }) => pathName(path) === CLASS);
+  if (match === undefined || isEmptyValue(match, options)) return undefined;
+  return valueCondition('uid', 'sop_class', match, { ...options, nameCondition });
+}
+
+/** Whether nothing else is asked for. */
+export function matchesClassOnly(matches: readonly Match[]): boolean {
+  return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === CLASS);
+}
+
+/** Whether an instance's number is asked for: an index of each series has them in order. */
+export function asksForNumber(matches: readonly Match[], options: MatchOptions): boolean {
+  return matches.some(
+    (match) => pathName(match.path) === NUMBER && !isUniversal(match.value) && !isEmptyValue(match, options),
+  );
+}
+
+/** Whether nothing is asked for that leads to few series or instances: then the way is from studies downwards. */
+export function leadsToManyOnly(matches: readonly Match[]): boolean {
+  return matches.every(({ path, value }) => {
+    const name = pathName(path);
+    return isUniversal(value) || name === CLASS || name === NUMBER || KEYS[name]?.level === 'study';
+  });
+}
+
 /** Whether dates of studies alone decide. */
 export function matchesDaysOnly(matches: readonly Match[]): boolean {
   return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === '00080020');

@@ -56,11 +56,11 @@ export interface SeriesVersion {
 /** By series number, then UID. */
 export function seriesIn({ database }: Indexed, scope: MetadataScope): SeriesVersion[] {
   const { studyInstanceUID, seriesInstanceUID } = scope;
-  const one = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = ?';
+  const one = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = (SELECT ?)';
   return database
     .all(
       `SELECT series.id AS id, series.version AS version FROM study JOIN series ON series.study = study.id
-       WHERE study.study_uid = ? ${one} ORDER BY series.number, series.series_uid`,
+       WHERE study.study_uid = (SELECT ?) ${one} ORDER BY series.number, series.series_uid`,
       studyInstanceUID,
       ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),
     )
@@ -83,8 +83,10 @@ export function deflateText(text: string): DeflatedText {
   return { deflated, crc: crc32(bytes), lengthBytes: bytes.length, bytes };
 }
 
-export function inflateText({ deflated, bytes }: DeflatedText): Buffer {
-  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH });
+export function inflateText({ deflated, lengthBytes, bytes }: DeflatedText): Buffer {
+  // One buffer that holds it all, and a byte more, by which zlib sees that there was room enough.
+  const chunkSize = Math.max(lengthBytes + 1, constants.Z_MIN_CHUNK);
+  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
 }
 
 const PIECE_CHARACTERS = 256 * 1024;

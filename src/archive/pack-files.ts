@@ -49,7 +49,7 @@ export async function syncFolder(path: string): Promise<void> {
 export async function readPack(files: PackFiles, path: string, start: number, end: number): Promise<Buffer> {
   const pack = enter(files, path);
   try {
-    return await readExactly(await pack.handle, start, end);
+    return await readInto(await pack.handle, Buffer.allocUnsafe(end - start), start);
   } catch (error) {
     throw goneWhenMissing(error);
   } finally {
@@ -57,13 +57,25 @@ export async function readPack(files: PackFiles, path: string, start: number, en
   }
 }
 
-/** The same as a stream of chunks. */
-export async function* streamPack(files: PackFiles, path: string, start: number, end: number): AsyncGenerator<Buffer> {
+/** Where the next bytes may be read into; whoever lends takes the buffer back when its bytes are used, and lends it again. */
+export type Lend = () => Promise<Buffer>;
+
+/** The same as a stream of chunks, in buffers of their own or in lent ones. */
+export async function* streamPack(
+  files: PackFiles,
+  path: string,
+  { start, end }: { start: number; end: number },
+  lend?: Lend,
+): AsyncGenerator<Buffer> {
   const pack = enter(files, path);
   try {
     const handle = await pack.handle;
-    for (let at = start; at < end; at += READ_BYTES)
-      yield await readExactly(handle, at, Math.min(at + READ_BYTES, end));
+    for (let at = start; at < end;) {
+      const into = (await lend?.()) ?? Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const chunk = await readInto(handle, into.subarray(0, end - at), at);
+      at += chunk.length;
+      yield chunk;
+    }
   } catch (error) {
     throw goneWhenMissing(error);
   } finally {
@@ -139,12 +151,13 @@ async function closeQuietly(pack: OpenPack): Promise<void> {
   await handle?.close();
 }
 
-async function readExactly(handle: FileHandle, start: number, end: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(end - start);
+/** Fills `bytes`. */
+async function readInto(handle: FileHandle, bytes: Buffer, start: number): Promise<Buffer> {
   let length = 0;
   while (length < bytes.length) {
     const { bytesRead } = await handle.read(bytes, length, bytes.length - length, start + length);
-    if (bytesRead === 0) throw new Error(`a pack ends at byte ${start + length}, ${end} were expected`);
+    if (bytesRead === 0)
+      throw new Error(`a pack ends at byte ${start + length}, ${start + bytes.length} were expected`);
     length += bytesRead;
   }
   return bytes;

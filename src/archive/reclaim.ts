@@ -160,7 +160,7 @@ async function copyRange(
   to: number,
 ): Promise<number> {
   let at = to;
-  for await (const chunk of streamPack(archive.packs, from, range.start, range.end)) {
+  for await (const chunk of streamPack(archive.packs, from, range)) {
     await writeAll(handle, [chunk], at);
     at += chunk.length;
   }

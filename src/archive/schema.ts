@@ -262,4 +262,20 @@ ALTER TABLE attribute_key_by_owner RENAME TO attribute_key;
 CREATE INDEX attribute_key_value ON attribute_key (path, value, owner);
 `,
   ...LISTS,
+  // Which series have instances of a class, and how many: what a search by class in the whole archive goes by.
+  `
+CREATE TABLE class_in_series (
+  sop_class TEXT NOT NULL,
+  series INTEGER NOT NULL,
+  instances INTEGER NOT NULL,
+  PRIMARY KEY (sop_class, series)
+) WITHOUT ROWID;
+CREATE TRIGGER class_with_instance AFTER INSERT ON instance BEGIN
+  INSERT INTO class_in_series (sop_class, series, instances) VALUES (new.sop_class, new.series, 1)
+    ON CONFLICT (sop_class, series) DO UPDATE SET instances = instances + 1; END;
+CREATE TRIGGER class_without_instance AFTER DELETE ON instance BEGIN
+  UPDATE class_in_series SET instances = instances - 1 WHERE sop_class = old.sop_class AND series = old.series;
+  DELETE FROM class_in_series WHERE sop_class = old.sop_class AND series = old.series AND instances = 0; END;
+INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GROUP BY sop_class, series;
+`,
 ];

@@ -8,8 +8,12 @@ import type { Archive } from './handle.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 import {
+  asksForNumber,
+  classesAsked,
   conditions,
+  leadsToManyOnly,
   listedModality,
+  matchesClassOnly,
   matchesDaysOnly,
   matchesStudiesOnly,
   timezoneOf,
@@ -54,7 +58,9 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const timezones = zoned ? timezonesIn(database) : undefined;
   const start = startOf(archive, query);
   if (start === 'behind the end') return { results: [], remaining: 0 };
-  const statement = searchStatement(query, timezones, start);
+  const classes = classesIn(archive, query);
+  if (classes?.instances === 0) return { results: [], remaining: 0 };
+  const statement = searchStatement(query, timezones, start, classes);
   const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
   const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
@@ -75,7 +81,10 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   }
   // Fewer than asked for: these were the last.
   if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
-  const total = Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
+  const total =
+    classes !== undefined && matchesClassOnly(query.matches)
+      ? classes.instances
+      : Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
   return { results, remaining: Math.max(0, total - query.offset - rows.length) };
 }
 
@@ -106,6 +115,11 @@ const FROM_STUDIES: Readonly<Record<Level, string>> = {
   series: 'study CROSS JOIN series ON series.study = study.id',
   instance: 'study CROSS JOIN series ON series.study = study.id CROSS JOIN instance ON instance.series = series.id',
 };
+/** The same by the index of each series: SQLite would rather make one of all instances for the one search. */
+const FROM_STUDIES_BY_SERIES = `study CROSS JOIN series INDEXED BY series_order ON series.study = study.id
+  CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id`;
+const FROM_FEW_SERIES = `series CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id
+  CROSS JOIN study ON study.id = series.study`;
 const COLUMNS: Readonly<Record<Level, string>> = {
   study: STUDY_COLUMNS,
   series: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}`,
@@ -120,7 +134,12 @@ const ORDER: Readonly<Record<Level, string>> = {
 };
 
 /** Exported so that a test can look at its query plan. */
-export function searchStatement(query: Query, timezones?: readonly string[], start?: PageStart): SearchStatement {
+export function searchStatement(
+  query: Query,
+  timezones?: readonly string[],
+  start?: PageStart,
+  classes?: Classes,
+): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
   const { studyInstanceUID, seriesInstanceUID } = scope;
@@ -129,6 +148,11 @@ export function searchStatement(query: Query, timezones?: readonly string[], sta
   const listed = studyInstanceUID === undefined ? listedModality(matches, query) : undefined;
   if (listed !== undefined) return listedStatement(query, listed);
   all.push(...conditions(level, matches, { ...query, timezones }));
+  if (classes !== undefined)
+    all.push({
+      sql: `series.id IN (SELECT series FROM class_in_series WHERE ${classes.asked.sql})`,
+      values: classes.asked.values,
+    });
   const where = whereOf(all);
   const values = all.flatMap((one) => one.values);
   // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
@@ -140,7 +164,7 @@ export function searchStatement(query: Query, timezones?: readonly string[], sta
         : level === 'series'
           ? SERIES_ORDER
           : STUDY_ORDER;
-  const from = (seriesInstanceUID === undefined && matchesStudiesOnly(matches) ? FROM_STUDIES : FROM)[level];
+  const from = fromOf(query, classes);
   const count = countOf(query, from, where);
   // What a list of keys gives has to be sorted: keys alone first, the rows of the page then.
   if (level === 'study' && where.includes('IN (SELECT'))
@@ -158,6 +182,14 @@ export function searchStatement(query: Query, timezones?: readonly string[], sta
     count,
     values,
   };
+}
+
+function fromOf({ level, scope, matches, ...options }: Query, classes: Classes | undefined): string {
+  if (scope.seriesInstanceUID !== undefined) return FROM[level];
+  if (matchesStudiesOnly(matches)) return FROM_STUDIES[level];
+  if (level !== 'instance' || scope.studyInstanceUID !== undefined || !leadsToManyOnly(matches)) return FROM[level];
+  if (classes !== undefined) return classes.instances > FEW ? FROM_STUDIES_BY_SERIES : FROM_FEW_SERIES;
+  return asksForNumber(matches, options) ? FROM_STUDIES_BY_SERIES : FROM[level];
 }
 
 function whereOf(all: readonly Condition[]): string {
@@ -223,6 +255,27 @@ function startOf(archive: Pick<Archive, 'database'>, query: Query): PageStart | 
 }
 
 const FAR = 500;
+
+interface Classes {
+  readonly asked: Condition;
+  readonly instances: number;
+}
+
+/** So many are sorted faster than they are met on a walk from studies downwards. */
+const FEW = 2000;
+
+/** Which classes are asked for in the whole archive, and how many instances there are of them. */
+function classesIn({ database }: Pick<Archive, 'database'>, query: Query): Classes | undefined {
+  const { level, scope, matches } = query;
+  if (level !== 'instance' || scope.studyInstanceUID !== undefined) return undefined;
+  const asked = classesAsked(matches, query);
+  if (asked === undefined) return undefined;
+  const row = database.get(
+    `SELECT coalesce(sum(instances), 0) AS instances FROM class_in_series WHERE ${asked.sql}`,
+    ...asked.values,
+  );
+  return { asked, instances: Number(row?.['instances']) };
+}
 
 /** Each offset that a study declares, one look into the index for each. */
 function timezonesIn(database: Archive['database']): string[] {

@@ -75,7 +75,7 @@ function studySummary(row: Row): StudySummary {
 export function seriesOf(archive: Indexed, studyInstanceUID: string): SeriesFacts[] {
   return archive.database
     .all(
-      `SELECT series.* FROM study JOIN series ON series.study = study.id WHERE study.study_uid = ?
+      `SELECT series.* FROM study JOIN series ON series.study = study.id WHERE study.study_uid = (SELECT ?)
        ORDER BY series.number, series.series_uid`,
       studyInstanceUID,
     )
@@ -132,7 +132,7 @@ export function versionOf(archive: Indexed, studyInstanceUID: string, seriesInst
       ? archive.database.get('SELECT version FROM study WHERE study_uid = ?', studyInstanceUID)
       : archive.database.get(
           `SELECT series.version AS version FROM study JOIN series ON series.study = study.id
-           WHERE study.study_uid = ? AND series.series_uid = ?`,
+           WHERE study.study_uid = (SELECT ?) AND series.series_uid = (SELECT ?)`,
           studyInstanceUID,
           seriesInstanceUID,
         );

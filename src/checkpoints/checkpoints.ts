@@ -31,7 +31,11 @@ export function startCheckpoints(database: Database, file: string, log: Log): Ch
     checkpoints.thread.postMessage('copy');
   });
   const startThread = (): Worker => {
-    const thread = new Worker(new URL('./worker.ts', import.meta.url), { workerData: file, name: 'checkpoints' });
+    const thread = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: file,
+      name: 'checkpoints',
+      resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 64 },
+    });
     thread.unref();
     thread.on('message', () => (copying = false));
     thread.on('error', (error) => {

@@ -82,13 +82,18 @@ async function* inTurns(pieces: Iterable<Buffer>): AsyncGenerator<Buffer, void, 
     bytes += piece.length;
     // The opening bracket waits for the first object.
     if (bytes < ENOUGH_BYTES && (sent > 0 || waiting.length < 2)) continue;
-    yield Buffer.concat(waiting);
+    yield together(waiting);
     sent += bytes;
     waiting = [];
     bytes = 0;
     await nextTurn();
   }
-  if (waiting.length > 0) yield Buffer.concat(waiting);
+  if (waiting.length > 0) yield together(waiting);
+}
+
+function together(pieces: readonly Buffer[]): Buffer {
+  const [only] = pieces;
+  return pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
 }
 
 function* xmlParts(objects: Iterable<string>, baseUrl: string): Generator<OutgoingPart> {

@@ -3,7 +3,9 @@
  * nothing large is held, and where a boundary falls across two reads makes no difference.
  */
 import type { ServerResponse } from 'node:http';
+import type { Lend } from '../archive/pack-files.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import { sendPieces } from './sink.ts';
 
 export interface Part {
   /** Names in lower case; of a repeated header the last. */
@@ -202,8 +204,11 @@ export interface OutgoingPart {
   readonly contentLocation: string;
   /** Undefined for what is made while it is sent: then the part has no Content-Length (PS3.18 8.6.1.2.1). */
   readonly lengthBytes: number | undefined;
-  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly body: Body;
 }
+
+/** In memory, made while it is sent, or read into buffers that are lent for it. */
+export type Body = Uint8Array | AsyncIterable<Uint8Array> | ((lend?: Lend) => AsyncIterable<Uint8Array>);
 
 /** No `;` and no blank: clients look for the boundary by plain search and do not unquote. */
 export function multipartType(type: string, boundary: string): string {
@@ -222,14 +227,7 @@ export async function writeMultipart(
 ): Promise<void> {
   const lengthBytes = Array.isArray(parts) ? multipartLength(boundary, parts as readonly OutgoingPart[]) : undefined;
   if (lengthBytes !== undefined) response.setHeader('Content-Length', lengthBytes);
-  const out = openSink(response);
-  try {
-    for await (const bytes of multipartBytes(boundary, parts)) await out.write(bytes);
-    await out.end();
-  } catch (error) {
-    response.destroy();
-    throw error;
-  }
+  await sendPieces(response, (sink) => multipartPieces(boundary, parts, sink.lend));
 }
 
 /** Undefined when a part is made while it is sent. */
@@ -240,49 +238,6 @@ function multipartLength(boundary: string, parts: readonly OutgoingPart[]): numb
     sum += opening(boundary, part, at === 0).length + part.lengthBytes;
   }
   return sum;
-}
-
-interface Sink {
-  /** Resolves when there is room for more, which is before the far side has it. */
-  write(bytes: Uint8Array): Promise<void>;
-  end(): Promise<void>;
-}
-
-/** So much is under way at a time: one piece is read from the disk while another goes out. */
-const MOST_UNDER_WAY_BYTES = 2 ** 20;
-
-function openSink(response: ServerResponse): Sink {
-  let underWay = 0;
-  let failure: Error | undefined;
-  let wake: () => void = () => undefined;
-  const fail = (error?: Error): void => {
-    failure ??= error ?? Object.assign(new Error('the far side went away'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
-    wake();
-  };
-  response.once('close', fail).once('error', fail);
-  const until = async (enough: () => boolean): Promise<void> => {
-    while (failure === undefined && !enough()) await new Promise<void>((resolve) => (wake = resolve));
-    if (failure !== undefined) throw failure;
-  };
-  return {
-    async write(bytes) {
-      underWay += bytes.length;
-      response.write(bytes, (error) => {
-        underWay -= bytes.length;
-        if (error) fail(error);
-        else wake();
-      });
-      await until(() => underWay < MOST_UNDER_WAY_BYTES);
-    },
-    async end() {
-      let ended = false;
-      response.end(() => {
-        ended = true;
-        wake();
-      });
-      await until(() => ended);
-    },
-  };
 }
 
 function opening(
@@ -306,17 +261,31 @@ export async function* multipartBytes(
   boundary: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const pieces of multipartPieces(boundary, parts)) yield* pieces;
+}
+
+/** The same, a part's headers together with the first bytes of its body. */
+async function* multipartPieces(
+  boundary: string,
+  parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
+  lend?: Lend,
+): AsyncGenerator<readonly Uint8Array[], void, undefined> {
   let first = true;
   for await (const part of parts) {
-    yield opening(boundary, part, first);
+    const headers = opening(boundary, part, first);
     let sent = 0;
-    for await (const chunk of part.body instanceof Uint8Array ? [part.body] : part.body) {
+    for await (const chunk of chunksOf(part.body, lend)) {
+      yield sent === 0 ? [headers, chunk] : [chunk];
       sent += chunk.length;
-      yield chunk;
     }
+    if (sent === 0) yield [headers];
     if (part.lengthBytes !== undefined && sent !== part.lengthBytes)
       throw new Error(`a part of ${part.lengthBytes} bytes came as ${sent}`);
     first = false;
   }
-  yield closing(boundary, first);
+  yield [closing(boundary, first)];
+}
+
+export function chunksOf(body: Body, lend?: Lend): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  return body instanceof Uint8Array ? [body] : typeof body === 'function' ? body(lend) : body;
 }

@@ -14,7 +14,7 @@ import { objectsOf, type MetadataForm } from './stow-metadata.ts';
 
 /** Objects whose bytes have been read and that are not yet durable, together: they share one synchronisation of the disk. */
 const MAX_UNFINISHED = 32;
-const MAX_UNFINISHED_BYTES = 64 * 2 ** 20;
+const MAX_UNFINISHED_BYTES = 16 * 2 ** 20;
 
 /** Media types of a request (PS3.18 table 10.5.4-1): of the parts, or of the whole body, and what is in them. */
 const FORMS: ReadonlyMap<string, 'dicom' | MetadataForm> = new Map([

@@ -3,7 +3,6 @@
  * but what is asked for in another transfer syntax than the stored one.
  */
 import { createHash } from 'node:crypto';
-import { pipeline } from 'node:stream/promises';
 import { readBulkData } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
 import { versionOf, wasDeleted } from '../archive/studies.ts';
@@ -12,7 +11,8 @@ import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syn
 import { frameIn, objectIn, type Served } from '../workflow/transcode.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
-import { multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
+import { chunksOf, multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
+import { sendPieces } from './sink.ts';
 import { frameOffers, objectSyntaxes } from './transcode.ts';
 
 export function retrieveStudy(exchange: Exchange): Promise<void> {
@@ -169,7 +169,7 @@ async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> 
     return;
   }
   response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${lengthBytes}`);
-  const bytes = slices(body instanceof Uint8Array ? [body] : body, range);
+  const bytes = slices(chunksOf(body), range);
   await sendSingle(exchange, { ...part, lengthBytes: range.end - range.start, body: bytes }, 206);
 }
 
@@ -290,16 +290,32 @@ async function sendInstances(exchange: Exchange, instances: readonly InstanceRow
   const choice = negotiate(exchange, [
     { multipart: true, type: 'application/dicom', syntaxes: allSyntaxes(instances) },
   ]);
-  const served = instances.filter((instance) => syntaxFor(choice, objectSyntaxes(instance)) !== undefined);
+  const kinds = new Map(instances.map((instance) => [kindOf(instance), instance]));
+  for (const [kind, one] of kinds) if (syntaxFor(choice, objectSyntaxes(one)) === undefined) kinds.delete(kind);
+  const served = instances.filter((instance) => kinds.has(kindOf(instance)));
   // 206: the rest is there, but not in a syntax that was asked for (PS3.18 table 10.4.3-1).
   return sendParts(exchange, choice, served, served.length === instances.length ? 200 : 206);
 }
 
+/** What each of the instances is sent in; those of one kind are the same. */
+function targetsOf(choice: Choice, instances: readonly InstanceRow[]): string[] {
+  const targets = new Map<string, string>();
+  return instances.map((instance) => {
+    const kind = kindOf(instance);
+    let target = targets.get(kind);
+    if (target === undefined) targets.set(kind, (target = targetOf(choice, instance)));
+    return target;
+  });
+}
+
+/** Decides together with the request what an instance can be had in. */
+function kindOf({ transferSyntaxUID, frameCount }: InstanceRow): string {
+  return `${transferSyntaxUID} ${frameCount === 0}`;
+}
+
 /** What any of the instances can be had in; what is stored of one goes before what has to be made of another. */
 function allSyntaxes(instances: readonly InstanceRow[]): Syntax[] {
-  const kinds = new Map(
-    instances.map((instance) => [`${instance.transferSyntaxUID} ${instance.frameCount === 0}`, instance]),
-  );
+  const kinds = new Map(instances.map((instance) => [kindOf(instance), instance]));
   const all = [...kinds.values()].flatMap(objectSyntaxes);
   return [...all.filter(({ converted }) => converted !== true), ...all.filter(({ converted }) => converted === true)];
 }
@@ -310,7 +326,7 @@ async function sendParts(
   instances: readonly InstanceRow[],
   status: number,
 ): Promise<void> {
-  const targets = instances.map((instance) => targetOf(choice, instance));
+  const targets = targetsOf(choice, instances);
   const tag = fingerprintOf(instances, `multipart ${[...new Set(targets)].join()} ${choice.transferSyntaxes.join()}`);
   if (status === 200 && isUnchanged(exchange, tag)) return;
   const [only] = instances;
@@ -366,6 +382,7 @@ async function instancePart(
   const { gateway } = exchange;
   try {
     const target = targetOf(choice, instance);
+    if (target === instance.transferSyntaxUID && sopInstanceUID === undefined) return storedPart(exchange, instance);
     const { transferSyntaxUID, lengthBytes, body } = await objectIn(gateway, instance, target, sopInstanceUID);
     return {
       contentType: dicomType(transferSyntaxUID),
@@ -385,7 +402,7 @@ function storedPart(exchange: Exchange, instance: InstanceRow): OutgoingPart {
     contentType: dicomType(instance.transferSyntaxUID),
     contentLocation: instanceUrl(exchange, instance),
     lengthBytes: instance.lengthBytes,
-    body: readInstance(exchange.gateway.archive, instance),
+    body: (lend) => readInstance(exchange.gateway.archive, instance, lend),
   };
 }
 
@@ -421,7 +438,12 @@ export async function sendSingle({ request, response }: Exchange, part: Outgoing
   if (part.lengthBytes !== undefined) response.setHeader('Content-Length', part.lengthBytes);
   if (request.method === 'HEAD') response.end();
   else if (part.body instanceof Uint8Array) response.end(part.body);
-  else await pipeline(part.body, response);
+  else {
+    const { body } = part;
+    await sendPieces(response, async function* ({ lend }) {
+      for await (const chunk of chunksOf(body, lend)) yield [chunk];
+    });
+  }
 }
 
 export function representation({ offer }: Choice): string {

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { forgetChangesOf } from '../archive/changes.ts';
+import { forgetPieces } from '../archive/pieces.ts';
 import {
   deleteStudy,
   forgetTombstones,
@@ -207,6 +208,7 @@ async function continueErasure(gateway: Gateway, id: string): Promise<boolean> {
     }
   }
   forgetPerson(gateway, id, subjects);
+  await forgetPieces(gateway.archive);
   gateway.database.truncateLog();
   gateway.log.info('erased', { erasure: id });
   return true;

@@ -43,6 +43,61 @@ const matchOf = (keyword: string, value: string) => ({ path: [tag(keyword)], vr:
 const uidsOf = (results: readonly string[], key: string): string[] =>
   results.map((text) => String((JSON.parse(text) as Record<string, { Value: string[] }>)[key]?.Value[0]));
 
+test('a search by class or number in the whole archive gives what a walk would, and goes by lists', () => {
+  const ct = '1.2.840.10008.5.1.4.1.1.2';
+  const all = search(one.archive, ask({ level: 'instance', includeFields: 'all' })).results.map(
+    (text) => JSON.parse(text) as Record<string, { Value: unknown[] }>,
+  );
+  for (const [keyword, key, value] of [
+    ['SOPClassUID', '00080016', ct],
+    ['SOPClassUID', '00080016', MR_IMAGE],
+    ['SOPClassUID', '00080016', `${ct}\\${MR_IMAGE}`],
+    ['SOPClassUID', '00080016', '1.2.3'],
+    ['InstanceNumber', '00200013', '7'],
+    ['InstanceNumber', '00200013', '100000'],
+  ] as const) {
+    const matches = [matchOf(keyword, value)];
+    const expected = all
+      .filter((object) => value.split('\\').includes(String(object[key]?.Value[0])))
+      .map((object) => String(object['00080018']?.Value[0]));
+    const whole = search(one.archive, ask({ level: 'instance', matches }));
+    assert.deepEqual(uidsOf(whole.results, '00080018'), expected, value);
+    const page = search(one.archive, ask({ level: 'instance', matches, limit: 3, offset: 2 }));
+    assert.deepEqual(uidsOf(page.results, '00080018'), expected.slice(2, 5), value);
+    assert.equal(page.remaining, Math.max(0, expected.length - 5), value);
+    const both = [...matches, matchOf('InstanceNumber', '7')];
+    if (keyword === 'SOPClassUID')
+      assert.equal(
+        search(one.archive, ask({ level: 'instance', matches: both, limit: 1 })).remaining,
+        Math.max(0, search(one.archive, ask({ level: 'instance', matches: both })).results.length - 1),
+        value,
+      );
+  }
+  const listed = one.database
+    .all('SELECT sop_class, series, instances FROM class_in_series ORDER BY sop_class, series')
+    .map((row) => JSON.stringify(row));
+  const walked = one.database
+    .all('SELECT sop_class, series, count(*) AS instances FROM instance GROUP BY 1, 2 ORDER BY 1, 2')
+    .map((row) => JSON.stringify(row));
+  assert.deepEqual(listed, walked);
+  const asked = { sql: 'sop_class = ?', values: [ct] };
+  for (const [matches, classes] of [
+    [[matchOf('InstanceNumber', '7')], undefined],
+    [[matchOf('SOPClassUID', ct)], { asked, instances: 1e6 }],
+    [[matchOf('SOPClassUID', ct)], { asked, instances: 10 }],
+  ] as const) {
+    const statement = searchStatement(ask({ level: 'instance', matches, limit: 25 }), undefined, undefined, classes);
+    for (const [sql, values] of [
+      [statement.page, [...statement.pageValues, 25, 0]],
+      [statement.count, statement.values],
+    ] as const) {
+      const plan = one.database.all(`EXPLAIN QUERY PLAN ${sql}`, ...values).map(({ detail }) => String(detail));
+      assert.match(plan.join('\n'), /instance USING (COVERING )?INDEX instance_order \(series=\?/);
+      assert.doesNotMatch(plan.join('\n'), /AUTOMATIC|SCAN (series|instance)/);
+    }
+  }
+});
+
 test('pages far into all instances and all series are those that a walk comes to, with the right number left', () => {
   for (const [level, key] of [
     ['instance', '00080018'],

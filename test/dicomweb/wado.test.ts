@@ -326,6 +326,34 @@ test('WADO-16: a reader that stops reading holds the answer up, not the memory',
   assert.ok(grown < 60 * 2 ** 20, `memory grew by ${Math.round(grown / 2 ** 20)} MiB`);
 });
 
+test('several slow readers at once get every byte of their own, though the buffers are shared', async () => {
+  const sent = [11, 12, 13].map((study) => {
+    // A pattern that is different at each place and in each study.
+    const chunk = Buffer.from(Uint32Array.from({ length: 2 ** 18 }, (_, n) => n * 2654435761 * study).buffer);
+    const uid = `2.25.8${study}`;
+    const names = { studyInstanceUID: uid, seriesInstanceUID: `${uid}.1`, sopInstanceUID: `${uid}.1.1` };
+    return {
+      uid,
+      chunk,
+      object: makeLargeObject({ ...names, rows: 1024, columns: 512, numberOfFrames: 12 }, chunk, 12),
+    };
+  });
+  for (const { object } of sent) await storeInstance(door.gateway.archive, object);
+  await Promise.all(
+    [...sent, ...sent].map(async ({ uid, chunk }) => {
+      const response = await get(`/studies/${uid}`);
+      const pieces: Uint8Array[] = [];
+      for await (const piece of response.body as unknown as AsyncIterable<Uint8Array>) {
+        pieces.push(piece);
+        if (pieces.length % 8 === 0) await delay(2);
+      }
+      const body = Buffer.concat(pieces);
+      const pixels = Buffer.concat(Array.from({ length: 12 }, () => chunk));
+      assert.ok(body.includes(pixels), uid);
+    }),
+  );
+});
+
 test('WADO-17: an answer that fails on the way is cut, so that it cannot look whole', async () => {
   const { object } = makeObject({
     studyInstanceUID: '2.25.9',

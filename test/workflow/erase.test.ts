@@ -116,6 +116,31 @@ test('studies, derived series, held objects, work, salt and rows of a person go;
   assert.notEqual(patientOf(opened, again), pseudonym);
 });
 
+test('the pieces of the pseudonym that searches look for are in no file any more', async (t) => {
+  const opened = await openInFolder(t);
+  const { gateway } = opened;
+  const leaving = await takeStudy(opened, ctStudy({ patient: LEAVES, slices: 1, size: 16 }).objects);
+  const staying = await takeStudy(opened, ctStudy({ patient: STAYS, slices: 1, size: 16 }).objects);
+  const nameOf = (study: string): string =>
+    String(gateway.database.get('SELECT patient_name FROM study WHERE study_uid = ?', study)?.['patient_name']);
+  // Words are indexed in hexadecimal; the beginning of one may be shared with the word before it.
+  const piece = (name: string): string =>
+    [...name.replaceAll(/[^\p{L}\p{N}]/gu, '')]
+      .slice(-6)
+      .map((character) => (character.codePointAt(0) ?? 0).toString(16).padStart(6, '0'))
+      .join('');
+  const [gone, kept] = [piece(nameOf(leaving)), piece(nameOf(staying))];
+  assert.notEqual(gone, kept);
+  gateway.database.truncateLog();
+  assert.equal(mentions(opened, [gone]).length, 1, 'the search finds what is there');
+
+  beginErasure(gateway, { record: { issuer: '', id: LEAVES.id } }, ASKED);
+  assert.equal(await continueErasures(gateway), 1);
+
+  assert.deepEqual(mentions(opened, [gone]), []);
+  assert.equal(mentions(opened, [kept]).length, 1);
+});
+
 test('while it runs the person is refused at the door, and their results do not go out', async (t) => {
   const opened = await openInFolder(t);
   const { gateway } = opened;
