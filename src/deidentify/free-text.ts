@@ -211,7 +211,16 @@ function placeSpans(text: string, words: readonly Word[], folded: readonly strin
     const run = folded.slice(from, to + 1);
     const telling = run.some((word) => !isClinicalWord(word) && !COMMON_PLACES.has(word));
     const whole = tokens.places.some((place) => place.length > 0 && place.join(' ') === run.join(' '));
-    if (telling || whole) spans.push({ start: words[from]?.start ?? 0, end: words[to]?.end ?? 0 });
+    if (telling || whole) {
+      // Its short words beside it, which mean nothing alone: "St.", the number of the house.
+      const isShort = (at: number): boolean => {
+        const word = folded[at] ?? '';
+        return word !== '' && word.length <= 3 && tokens.places.some((place) => place.includes(word) && place.includes(run[0] ?? ''));
+      };
+      const first = isShort(from - 1) ? from - 1 : from;
+      const last = isShort(to + 1) ? to + 1 : to;
+      spans.push({ start: words[first]?.start ?? 0, end: words[last]?.end ?? 0 });
+    }
     from = to;
   }
   return spans;

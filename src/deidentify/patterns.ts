@@ -74,7 +74,10 @@ const PATTERNS: readonly Pattern[] = [
   { expression: new RegExp(`(?<!\\p{L})${MONTH}\\.?[-/ ,]{1,2}${YEAR}(?!\\d)`, 'giu') },
   { expression: new RegExp(`(?<!\\d)(?:${MONTH_NUMBER}/${YEAR}|${YEAR}[-/](?:0[1-9]|1[0-2]))(?![\\d/])`, 'gu') },
   { expression: new RegExp(`(?:${YEAR})\\s?年\\s?\\d{1,2}\\s?月(?:\\s?\\d{1,2}\\s?日)?`, 'gu') },
-  { expression: /(?<!\d)(?:on|at|seit|vom|am|du|le) \d{1,2}[./]\d{1,2}\.?(?![\d%])/giu },
+  {
+    expression: /(?<![\p{L}\d])(?:on|at|seit|vom|am|du|le) (\d{1,2}[./]\d{1,2}\.?)(?!\.?\d|%)/giu,
+    group: 1,
+  },
   // A year of birth that makes somebody older than 89.
   {
     expression:
@@ -137,6 +140,7 @@ const PATTERNS: readonly Pattern[] = [
       /(?<!\d)\d{1,4}(?: ?bis)?,? (?:rue|avenue|boulevard|chemin|impasse|allée|place|quai|via|viale|piazza|calle|avenida|plaza) (?:[\p{L}'’.-]{1,24} ?){1,5}/giu,
   },
   { expression: /\bp\.? ?o\.? box \d{1,6}/giu },
+  { expression: new RegExp(`(?<!\\p{L})${NAME}(?: ${NAME}){0,2},? [A-Z]{2},? \\d{5}(?:-\\d{4})?(?!\\d)`, 'gu') },
   { expression: /\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)/gu },
   { expression: /(?<![\d.])\d{5}-\d{4}(?!\d)/gu },
   { expression: /\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b/gu },
@@ -152,7 +156,7 @@ const PATTERNS: readonly Pattern[] = [
   },
   {
     expression: new RegExp(
-      `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|PROF|Professor|Doctor|Herr|Frau|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|Sister)\\.? {1,2}(?:(?:Dr|med|von|van|de)\\.? )?(${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
+      `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|PROF|Professor|Doctor|Herr|Frau|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|Sister)\\.? {1,2}(?:(?:Dr|med|von|van|de)\\.? ){0,3}((?:\\p{Lu}\\.? ){0,2}${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
       'gu',
     ),
     group: 1,
