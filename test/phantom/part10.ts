@@ -134,7 +134,9 @@ export function encodeIn(set: CharacterSetName, text: string): Buffer {
 
 function singleBytes(label: string, text: string): Buffer {
   const codes = codesOf(label, 1);
-  return Buffer.concat([...text].map((letter) => (letter < '\x80' ? Buffer.from(letter) : codes.get(letter) ?? Buffer.from('?'))));
+  return Buffer.concat(
+    [...text].map((letter) => (letter < '\x80' ? Buffer.from(letter) : (codes.get(letter) ?? Buffer.from('?')))),
+  );
 }
 
 /** Runs of letters of two bytes, each handed to `wrap`. */
@@ -180,7 +182,8 @@ export function encodeElement(element: Planted, layout: Layout): Buffer {
     return Buffer.concat([header(element, turned.length, layout), turned]);
   }
   // PS3.5 6.2.2: inside UN everything is Implicit VR Little Endian.
-  const inside: Layout = element.unknown === true && layout.syntax !== 'implicit-le' ? { ...layout, syntax: 'implicit-le' } : layout;
+  const inside: Layout =
+    element.unknown === true && layout.syntax !== 'implicit-le' ? { ...layout, syntax: 'implicit-le' } : layout;
   const items = (value as readonly Item[]).map((item) => wholeItem(item, inside));
   const isOpen = layout.undefinedLength();
   const content = Buffer.concat([...items, isOpen ? mark(0xe0dd, 0, inside) : Buffer.alloc(0)]);
@@ -221,7 +224,11 @@ function header({ tag, vr, unknown }: Planted, length: number, { syntax }: Layou
   if (syntax === 'implicit-le') return Buffer.concat([...name, number(4, length)]);
   const written = unknown === true ? 'UN' : vr;
   const long = VR_TRAITS[written].longForm;
-  return Buffer.concat([...name, Buffer.from(written), ...(long ? [Buffer.alloc(2), number(4, length)] : [number(2, length)])]);
+  return Buffer.concat([
+    ...name,
+    Buffer.from(written),
+    ...(long ? [Buffer.alloc(2), number(4, length)] : [number(2, length)]),
+  ]);
 }
 
 function mark(element: number, length: number, { syntax }: Layout): Buffer {

@@ -70,6 +70,24 @@ export const SHORT: readonly string[] = [
   'Thorax de face et profil {who}',
   'Columna lumbar sagital T1 {who}',
   'Foie sans injection {date}',
+  '{who}/{id}/HRCT 0.625mm B60',
+  'T1 mprage sag 1x1x1 {acc}',
+  'DWI b=1000 TR/TE 4000/100 {who}',
+  'CT abd/pelvis w/wo {date} delayed 10 min',
+  '[{who}] spine T11/12 to L4-L5',
+  'PET/CT SUV 12.3 {id} 3.0T comparison',
+  '{acc} DX hand 3 views',
+  'BI-RADS 4 left 10-12 o clock {who}',
+  '{who}: OP planning 512x512',
+  'Hepatic phase 35 s {doc} 64-slice',
+  'pre and post op {who} cervical',
+  'Knie links 2 Ebenen, {who}',
+  'Abdomen sin contraste {id}',
+  'Genou gauche {date} 2 incidences',
+  'stress/rest 1-day protocol {acc}',
+  'Head first supine, {stranger}',
+  'scout, {who}, 120kV 80mAs',
+  'MRCP 3D {phone}',
 ];
 
 /** Longer notes. */
@@ -104,6 +122,32 @@ export const LONG: readonly string[] = [
   'Zuweiser {stranger}, Telefon {phone}. Beginnende Arthrose im rechten Kniegelenk.',
   'Compte rendu de {who}: pas de lésion osseuse, comparaison avec le scanner du {date}.',
   'Paciente {who}, dolor abdominal desde {date}, sin signos de apendicitis.',
+  'Blood pressure 120/80 mmHg, heart rate 72, creatinine 0.9 mg/dl. DOB {date}.',
+  'Mass 8 x 6 x 11 mm in segment 4b; grade 2/3. Name: {who}',
+  '{who}\r\n{id}\r\nSUV max 12.3, liver background 2.1, glucose 98 mg/dl.',
+  'FOV 350 mm, matrix 512x512, TR/TE 4000/100, b=0/500/1000. Operator {doc}.',
+  'Called {stranger} on {date} from the reading room; read back confirmed.',
+  'Fax: {phone}. Please send the discs to {site}.',
+  'Seen in clinic {date}; next visit {date}. Weight 72 kg, height 174 cm.',
+  'Images of ({who}) were pushed from {ip} after a network failure.',
+  'Disc 3/4 at the lower cervical level, T11/12 and L5/S1 are narrowed; cf. {date}.',
+  'MRN {id}, accession no. {acc}: duplicate order cancelled, 1 of 2 series kept.',
+  'E-mail {mail}; consent for research signed {date}. Ejection fraction 55-60 %.',
+  'Contrast 1.5 ml/kg at 3 ml/s, total 90 ml, bolus tracking at 150 HU. Tech: {doc}',
+  "{who}'s previous CT showed a 12 mm node at station 4R; today 9 mm.",
+  'Dear {stranger}, thank you for referring this 54-year-old man with hematuria.',
+  'History: 45-year-old, smoker, 20 pack-years. Pt: {who}.',
+  'Residence: {address}. Discharged home in stable condition.',
+  'Portal opened at {url}; dose 25 x 2 Gy, BED 80.',
+  'Social security number {ssn}; insurance verified. Calcium score 112.',
+  'Herr {who} klagt seit 3 Tagen über Thoraxschmerzen; EKG unauffällig, Troponin negativ.',
+  'Überweisung durch {doc}, {site}. Raumforderung 3 x 2 cm im Segment 6.',
+  'Antécédents: {who}, fracture du poignet en {date}; ostéosynthèse en place.',
+  'El paciente vive en {address}. Se observa derrame pleural leve.',
+  'Position: HFS. kVp 120, mAs 80, CTDIvol 4.1 mGy, DLP 152 mGy cm. ID={id}',
+  'Images reviewed with {doc} and {stranger} in the tumor board of {date}.',
+  'no complaints; {who} ambulatory; knee flexion 0-10-120 degrees',
+  'Previous exams: {acc} ({date}), one more at {site} ({date}).',
 ];
 
 export interface Person {
@@ -124,21 +168,29 @@ interface Country {
   readonly natives?: readonly (readonly [family: string, given: string])[];
 }
 
-/** Names in use, some of them words of another meaning: Long, Young, Stone, Rose, Hip, Lunge. */
+/** Names in use, some of them words of another meaning, which nobody can always tell apart: Long, Young, Stone, Rose, Lunge. */
 export const COUNTRIES: readonly Country[] = [
   {
     characterSet: 'utf-8',
-    families: 'Okonkwo Fitzgerald Abernathy Stone Young Blackwood Hathaway Penhaligon Whitlock Castellano Long Ravenscroft Rose'.split(' '),
+    families: (
+      'Okonkwo Fitzgerald Abernathy Stone Young Blackwood Hathaway Penhaligon Whitlock Castellano Long Ravenscroft Rose Vanderbilt Kaczmarek Delacroix ' +
+      'Oyelaran Featherstone Montague Sinclair Whitfield Chowdhury Srinivasan Abubakar Lundqvist Petrosyan Fairweather Osbourne Hollingsworth Wetherby ' +
+      'Mukherjee Kruszewski Tremblay Nakashima Applegate Carmichael Goldschmidt Huffington Ingersoll Jarrow Kensington Lockhart Merriweather Nightingale'
+    ).split(' '),
     givens: 'Cornelius Philippa Montgomery Beatrix Thaddeus Rosalind Barnaby Winifred Leopold Gwendolyn'.split(' '),
   },
   {
     characterSet: 'latin-1',
-    families: 'Müller-Lüdenscheidt Schäfer Großkopf Öztürk Weißenböck Hövelmann Lunge Jäger Krüger-Thiel Bäumer'.split(' '),
+    families: 'Müller-Lüdenscheidt Schäfer Großkopf Öztürk Weißenböck Hövelmann Lunge Jäger Krüger-Thiel Bäumer'.split(
+      ' ',
+    ),
     givens: 'Jürgen Käthe Björn Änne Gisela Götz Wolfhard Hannelore Sören Ottilie'.split(' '),
   },
   {
     characterSet: 'latin-1',
-    families: 'Lefèvre Béranger Châtillon Dubois-Gagné Ibáñez Peñaranda Muñoz Echeverría Françoys Rousselière'.split(' '),
+    families: 'Lefèvre Béranger Châtillon Dubois-Gagné Ibáñez Peñaranda Muñoz Echeverría Françoys Rousselière'.split(
+      ' ',
+    ),
     givens: 'Éloïse Théophile Hélène José Íñigo Begoña Geneviève Aurélien Concepción Ramón'.split(' '),
   },
   {
@@ -221,7 +273,12 @@ export function written(random: Random, { family, given, native }: Person): { te
     { text: `${family}_${given}`, gone: both },
     { text: plain(family), gone: plain(family).split('-') },
     { text: `Mrs ${given} ${family}`, gone: both },
-    ...(native === undefined ? [] : [{ text: native, gone: [native] }, { text: `${native}様`, gone: [native] }]),
+    ...(native === undefined
+      ? []
+      : [
+          { text: native, gone: [native] },
+          { text: `${native}様`, gone: [native] },
+        ]),
   ];
   return pick(random, forms);
 }
@@ -233,7 +290,9 @@ function swapCase(text: string): string {
 /** As it is typed on a keyboard that has no such letters. */
 function plain(text: string): string {
   const german: Readonly<Record<string, string>> = { ä: 'ae', ö: 'oe', ü: 'ue', Ä: 'Ae', Ö: 'Oe', Ü: 'Ue', ß: 'ss' };
-  return [...text].map((letter) => german[letter] ?? letter.normalize('NFD').replaceAll(/[\u0300-\u036f]/g, '')).join('');
+  return [...text]
+    .map((letter) => german[letter] ?? letter.normalize('NFD').replaceAll(/[\u0300-\u036f]/g, ''))
+    .join('');
 }
 
 export const STRANGERS: readonly string[] = [
@@ -249,7 +308,16 @@ export const STRANGERS: readonly string[] = [
   'Dr. Nguyen',
 ];
 
-const CITIES = ['Springfield', 'Kirchheim', 'Clermont', 'Aberystwyth', 'Guadalajara', 'Thunder Bay', 'Wuppertal', 'Oshkosh'];
+const CITIES = [
+  'Springfield',
+  'Kirchheim',
+  'Clermont',
+  'Aberystwyth',
+  'Guadalajara',
+  'Thunder Bay',
+  'Wuppertal',
+  'Oshkosh',
+];
 const STREETS = ['Leawood', 'Magnolia', 'Wisteria', 'Pemberton', 'Old Mill', 'Rockefeller', 'Sunnyvale'];
 
 export function address(random: Random): string {
@@ -283,7 +351,20 @@ export function phone(random: Random): string {
   ]);
 }
 
-const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
+const MONTHS = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+];
 
 /** A day of YYYYMMDD as people write it, and the parts of it that must be gone. */
 export function writtenDate(random: Random, day: string): { text: string; gone: string[] } {

@@ -73,7 +73,11 @@ export function insideOf(path: string, index: number): string {
   return `${path}[<${String(index).padStart(4, '0')}>]`;
 }
 
-const STOP_WORDS = new Set('a an and are as at be by for from has he in is it its of on or that the to was were will with she her his no not'.split(' '));
+const STOP_WORDS = new Set(
+  'a an and are as at be by for from has he in is it its of on or that the to was were will with she her his no not'.split(
+    ' ',
+  ),
+);
 
 /** Words as the script compares them. */
 export function tokensOf(text: string): string[] {

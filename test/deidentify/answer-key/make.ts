@@ -31,7 +31,16 @@ import {
   type Person,
   type Slot,
 } from './bank.ts';
-import { insideOf, pathOf, tokensOf, type Action, type AnswerKey, type Category, type KeyObject, type KeyRow } from './key.ts';
+import {
+  insideOf,
+  pathOf,
+  tokensOf,
+  type Action,
+  type AnswerKey,
+  type Category,
+  type KeyObject,
+  type KeyRow,
+} from './key.ts';
 
 const CLASS = '1.2.840.10008.5.1.4.1.1';
 /** Name, SOP Class, modality, bits of a pixel (0: none). */
@@ -108,7 +117,12 @@ interface Patient {
   readonly priorDate: string;
   readonly study: string;
   readonly frame: string;
-  readonly names: readonly { readonly name: string; readonly sopClassUID: string; readonly series: string; readonly instance: string }[];
+  readonly names: readonly {
+    readonly name: string;
+    readonly sopClassUID: string;
+    readonly series: string;
+    readonly instance: string;
+  }[];
 }
 
 /** Collects what an object says and what has to become of it. */
@@ -131,7 +145,11 @@ export function makeAnswerKey(seed: number, patients: number): AnswerKey {
     const random = seeded(seed * 7919 + index * 104_729);
     const patient = makePatient(random, index);
     for (const [number, [name, , modality, bits]] of CLASSES.entries()) {
-      const made = makeObject(patient, number, { name: `${String(index).padStart(4, '0')}-${name}.dcm`, modality, bits });
+      const made = makeObject(patient, number, {
+        name: `${String(index).padStart(4, '0')}-${name}.dcm`,
+        modality,
+        bits,
+      });
       objects.push(made.object);
       for (const row of made.rows) rows.push({ ...row, object: made.object });
     }
@@ -142,7 +160,12 @@ export function makeAnswerKey(seed: number, patients: number): AnswerKey {
 function makePatient(random: Random, index: number): Patient {
   const country = COUNTRIES[index % COUNTRIES.length] ?? pick(random, COUNTRIES);
   const english = COUNTRIES[0] ?? country;
-  const root = pick(random, ['1.2.276.0.7230010.3.1.4.', '1.3.12.2.1107.5.1.4.', '1.2.840.113619.2.55.3.', '1.3.6.1.4.1.14519.5.2.1.']);
+  const root = pick(random, [
+    '1.2.276.0.7230010.3.1.4.',
+    '1.3.12.2.1107.5.1.4.',
+    '1.2.840.113619.2.55.3.',
+    '1.3.6.1.4.1.14519.5.2.1.',
+  ]);
   const uid = (): string => `${root}${digits(random, 6)}.${digits(random, 9)}.${digits(random, 5)}`;
   const day = (from: number, to: number): string =>
     `${whole(random, from, to)}${String(whole(random, 1, 12)).padStart(2, '0')}${String(whole(random, 13, 28)).padStart(2, '0')}`;
@@ -153,7 +176,12 @@ function makePatient(random: Random, index: number): Patient {
     who: person(random, country),
     mother: person(random, country),
     doctors: [doctorOf(), doctorOf(), doctorOf()],
-    id: pick(random, [digits(random, 8), `PID-${digits(random, 6)}`, `K${digits(random, 7)}`, `MR${digits(random, 6)}X`]),
+    id: pick(random, [
+      digits(random, 8),
+      `PID-${digits(random, 6)}`,
+      `K${digits(random, 7)}`,
+      `MR${digits(random, 6)}X`,
+    ]),
     issuer: `ISSUER${digits(random, 4)}`,
     acc: pick(random, [`ACC${digits(random, 7)}`, digits(random, 9), `A-${digits(random, 3)}-${digits(random, 5)}`]),
     ssn: `${digits(random, 3)}-${digits(random, 2)}-${digits(random, 4)}`,
@@ -166,7 +194,12 @@ function makePatient(random: Random, index: number): Patient {
     priorDate: day(2001, 2010),
     study: uid(),
     frame: uid(),
-    names: CLASSES.map(([name, suffix]) => ({ name, sopClassUID: `${CLASS}.${suffix}`, series: uid(), instance: uid() })),
+    names: CLASSES.map(([name, suffix]) => ({
+      name,
+      sopClassUID: `${CLASS}.${suffix}`,
+      series: uid(),
+      instance: uid(),
+    })),
   };
 }
 
@@ -175,7 +208,11 @@ interface Made {
   readonly rows: readonly Omit<KeyRow, 'object'>[];
 }
 
-function makeObject(patient: Patient, number: number, { name, modality, bits }: { name: string; modality: string; bits: 0 | 8 | 16 }): Made {
+function makeObject(
+  patient: Patient,
+  number: number,
+  { name, modality, bits }: { name: string; modality: string; bits: 0 | 8 | 16 },
+): Made {
   const self = patient.names[number];
   if (self === undefined) throw new Error('no such class');
   const draft: Draft = { patient, rows: [] };
@@ -203,19 +240,33 @@ function makeObject(patient: Patient, number: number, { name, modality, bits }: 
     modality,
   };
   // A document cannot be cleaned and is held back: nothing of it may come out, nothing of it can be kept.
-  const rows = isHeld ? draft.rows.filter(({ action }) => ['text_removed', 'date_shifted', 'uid_changed'].includes(action)) : draft.rows;
+  const rows = isHeld
+    ? draft.rows.filter(({ action }) => ['text_removed', 'date_shifted', 'uid_changed'].includes(action))
+    : draft.rows;
   return { object, rows };
 }
 
 /** Writes the element and, with it, what has to become of it. */
-function add(place: Place, keyword: string, value: Planted['value'], expected: readonly (readonly [Action, Category, string?])[] = []): void {
+function add(
+  place: Place,
+  keyword: string,
+  value: Planted['value'],
+  expected: readonly (readonly [Action, Category, string?])[] = [],
+): void {
   const tag = tagOf(keyword);
   const vr = vrOf(tag) ?? 'UN';
   const isUnknown = typeof value === 'string' && vr !== 'UI' && place.draft.patient.random.next() < 0.03;
   place.elements.push({ tag, vr, value, unknown: isUnknown });
   const shown = typeof value === 'string' ? value : '';
   for (const [action, category, text] of expected)
-    place.draft.rows.push({ path: pathOf(place.prefix, tag), keyword, action, value: shown, text: text ?? shown, category });
+    place.draft.rows.push({
+      path: pathOf(place.prefix, tag),
+      keyword,
+      action,
+      value: shown,
+      text: text ?? shown,
+      category,
+    });
 }
 
 /** Items, each filled in by a function. */
@@ -246,24 +297,45 @@ function addReference(place: Place, number: number): void {
   addUid(place, 'ReferencedSOPInstanceUID', target.instance);
 }
 
-function addHeader(top: Place, self: { series: string; instance: string; sopClassUID: string }, modality: string): void {
+function addHeader(
+  top: Place,
+  self: { series: string; instance: string; sopClassUID: string },
+  modality: string,
+): void {
   const { patient } = top.draft;
   const { random } = patient;
   const [referring, performing, operator] = patient.doctors;
-  const required = (level: '1' | '2'): readonly [Action, Category] => [level === '1' ? 'text_notnull' : 'tag_retained', `DICOM-IOD-${level}`];
+  const required = (level: '1' | '2'): readonly [Action, Category] => [
+    level === '1' ? 'text_notnull' : 'tag_retained',
+    `DICOM-IOD-${level}`,
+  ];
   const nameOf = (who: Person | undefined): string => who?.name ?? '';
   add(top, 'SpecificCharacterSet', CHARACTER_SETS[patient.characterSet]);
   add(top, 'SOPClassUID', self.sopClassUID, [required('1'), ['text_retained', 'TCIA-P15-BASIC']]);
-  add(top, 'SOPInstanceUID', self.instance, [required('1'), ['uid_changed', 'HIPAA-R'], ['uid_consistent', 'DICOM-P15-BASIC-U']]);
-  add(top, 'StudyInstanceUID', patient.study, [required('1'), ['uid_changed', 'HIPAA-R'], ['uid_consistent', 'DICOM-P15-BASIC-U']]);
-  add(top, 'SeriesInstanceUID', self.series, [required('1'), ['uid_changed', 'HIPAA-R'], ['uid_consistent', 'DICOM-P15-BASIC-U']]);
+  add(top, 'SOPInstanceUID', self.instance, [
+    required('1'),
+    ['uid_changed', 'HIPAA-R'],
+    ['uid_consistent', 'DICOM-P15-BASIC-U'],
+  ]);
+  add(top, 'StudyInstanceUID', patient.study, [
+    required('1'),
+    ['uid_changed', 'HIPAA-R'],
+    ['uid_consistent', 'DICOM-P15-BASIC-U'],
+  ]);
+  add(top, 'SeriesInstanceUID', self.series, [
+    required('1'),
+    ['uid_changed', 'HIPAA-R'],
+    ['uid_consistent', 'DICOM-P15-BASIC-U'],
+  ]);
   addUid(top, 'FrameOfReferenceUID', patient.frame);
   add(top, 'Modality', modality, [required('1'), ['text_retained', 'TCIA-P15-BASIC']]);
   add(top, 'StudyDate', patient.studyDate, [required('2'), ...shifted]);
   add(top, 'SeriesDate', patient.studyDate, shifted);
   add(top, 'AcquisitionDate', patient.studyDate, shifted);
   add(top, 'ContentDate', patient.studyDate, shifted);
-  add(top, 'AcquisitionDateTime', `${patient.studyDate}${pick(random, ['101112.123456', '1011', ''])}`, [['date_shifted', 'HIPAA-C', patient.studyDate]]);
+  add(top, 'AcquisitionDateTime', `${patient.studyDate}${pick(random, ['101112.123456', '1011', ''])}`, [
+    ['date_shifted', 'HIPAA-C', patient.studyDate],
+  ]);
   add(top, 'StudyTime', `${whole(random, 10, 23)}${whole(random, 10, 59)}${whole(random, 10, 59)}`, [required('2')]);
   add(top, 'AccessionNumber', patient.acc, [required('2'), ['text_removed', 'HIPAA-R']]);
   add(top, 'StudyID', `S${digits(random, 6)}`, [required('2'), ['text_removed', 'HIPAA-R']]);
@@ -273,7 +345,11 @@ function addHeader(top: Place, self: { series: string; instance: string; sopClas
   add(top, 'ManufacturerModelName', 'Sphere 7', [['text_retained', 'TCIA-P15-DEV-K']]);
   add(top, 'SoftwareVersions', 'VB41', [['text_retained', 'TCIA-P15-DEV-K']]);
   add(top, 'PatientName', patient.who.name, [required('2'), ['text_removed', 'HIPAA-A', partsOf(patient.who)]]);
-  add(top, 'PatientID', patient.id, [required('1'), ['text_removed', 'HIPAA-H'], ['patid_consistent', 'DICOM-P15-BASIC-C']]);
+  add(top, 'PatientID', patient.id, [
+    required('1'),
+    ['text_removed', 'HIPAA-H'],
+    ['patid_consistent', 'DICOM-P15-BASIC-C'],
+  ]);
   add(top, 'PatientBirthDate', patient.birthDate, [required('2'), ...shifted]);
   add(top, 'PatientSex', pick(random, ['M', 'F']), [required('2'), ['text_retained', 'TCIA-P15-PAT-K']]);
   add(top, 'PatientAge', `${String(whole(random, 18, 88)).padStart(3, '0')}Y`, [['text_retained', 'TCIA-P15-PAT-K']]);
@@ -291,8 +367,13 @@ function addHeader(top: Place, self: { series: string; instance: string; sopClas
   add(top, 'MedicalRecordLocator', `LOC${digits(random, 8)}`, gone('HIPAA-H'));
   if (fits(patient, patient.site)) add(top, 'InstitutionName', patient.site, gone('TCIA-P15-BASIC'));
   if (fits(patient, patient.siteAddress)) add(top, 'InstitutionAddress', patient.siteAddress, gone('HIPAA-B'));
-  add(top, 'ReferringPhysicianName', nameOf(referring), [required('2'), ['text_removed', 'HIPAA-A', partsOf(referring)]]);
-  add(top, 'PerformingPhysicianName', `${nameOf(performing)}\\${nameOf(referring)}`, [['text_removed', 'HIPAA-A', partsOf(performing)]]);
+  add(top, 'ReferringPhysicianName', nameOf(referring), [
+    required('2'),
+    ['text_removed', 'HIPAA-A', partsOf(referring)],
+  ]);
+  add(top, 'PerformingPhysicianName', `${nameOf(performing)}\\${nameOf(referring)}`, [
+    ['text_removed', 'HIPAA-A', partsOf(performing)],
+  ]);
   add(top, 'NameOfPhysiciansReadingStudy', nameOf(performing), [['text_removed', 'HIPAA-A', partsOf(performing)]]);
   add(top, 'OperatorsName', nameOf(operator), [['text_removed', 'HIPAA-A', partsOf(operator)]]);
   add(top, 'RequestingPhysician', nameOf(referring), [['text_removed', 'HIPAA-A', partsOf(referring)]]);
@@ -329,7 +410,11 @@ const DESCRIPTION_CATEGORY: Category = 'TCIA-P15-DESC-C';
 /** A sentence with identifiers in it. */
 function addText(place: Place, keyword: string): void {
   const vr = vrOf(tagOf(keyword)) ?? 'LO';
-  const { value, identifiers, rest } = sentence(place.draft.patient, LONG_VRS.has(vr) ? LONG : SHORT, LONG_VRS.has(vr) ? 400 : 64);
+  const { value, identifiers, rest } = sentence(
+    place.draft.patient,
+    LONG_VRS.has(vr) ? LONG : SHORT,
+    LONG_VRS.has(vr) ? 400 : 64,
+  );
   add(place, keyword, value, [
     ...identifiers.map(({ category, text }) => ['text_removed', category, text] as const),
     ['text_retained', DESCRIPTION_CATEGORY, rest],
@@ -346,13 +431,18 @@ interface Sentence {
 /** Tries until it fits the attribute and the character set, and no part of an identifier is a part of what has to stay. */
 function sentence(patient: Patient, bank: readonly string[], maxLength: number): Sentence {
   for (let attempt = 0; attempt < 1000; attempt++) {
+    const shouted = patient.random.next() < 0.06;
     const phrase = pick(patient.random, bank);
     const identifiers: { category: Category; text: string }[] = [];
-    const value = phrase.replaceAll(/\{(\w+)\}/g, (_, slot: string) => {
+    const filled = phrase.replaceAll(/\{(\w+)\}/g, (_, slot: string) => {
       const { text, gone: parts } = fillSlot(patient, slot as Slot);
-      identifiers.push({ category: HIPAA[slot as Slot], text: parts.join(' ') });
+      const shown = shouted ? text.toUpperCase().toLowerCase() : text.toLowerCase();
+      // Weißenböck in capitals is another word.
+      const asShown = parts.map((part) => (shown.includes(part.toLowerCase()) ? part : part.toUpperCase()));
+      identifiers.push({ category: HIPAA[slot as Slot], text: asShown.join(' ') });
       return text;
     });
+    const value = shouted ? filled.toUpperCase() : filled;
     const rest = tokensOf(phrase.replaceAll(/\{\w+\}/g, ' ')).join(' ');
     const parts = identifiers.flatMap(({ text }) => tokensOf(text));
     if (value.length <= maxLength && fits(patient, value) && !parts.some((part) => rest.includes(part)))
@@ -404,15 +494,16 @@ function addNested(top: Place, number: number): void {
   const { patient } = top.draft;
   const { random } = patient;
   const other = (): number => whole(random, 0, 14);
+  addItems(top, 'ReferencedStudySequence', (item) => {
+    add(item, 'ReferencedSOPClassUID', '1.2.840.10008.3.1.2.3.1');
+    addUid(item, 'ReferencedSOPInstanceUID', patient.study);
+  });
   addItems(
     top,
-    'ReferencedStudySequence',
-    (item) => {
-      add(item, 'ReferencedSOPClassUID', '1.2.840.10008.3.1.2.3.1');
-      addUid(item, 'ReferencedSOPInstanceUID', patient.study);
-    },
+    'ReferencedImageSequence',
+    (item) => addReference(item, other()),
+    (item) => addReference(item, number),
   );
-  addItems(top, 'ReferencedImageSequence', (item) => addReference(item, other()), (item) => addReference(item, number));
   addItems(top, 'SourceImageSequence', (item) => {
     addReference(item, other());
     addItems(item, 'PurposeOfReferenceCodeSequence', (code) => {
@@ -435,7 +526,9 @@ function addNested(top: Place, number: number): void {
   });
   addItems(top, 'ContributingEquipmentSequence', (item) => {
     add(item, 'Manufacturer', 'ACME Archive', [['text_retained', 'TCIA-P15-DEV-K']]);
-    add(item, 'OperatorsName', patient.doctors[2]?.name ?? '', [['text_removed', 'HIPAA-A', partsOf(patient.doctors[2])]]);
+    add(item, 'OperatorsName', patient.doctors[2]?.name ?? '', [
+      ['text_removed', 'HIPAA-A', partsOf(patient.doctors[2])],
+    ]);
     add(item, 'ContributionDateTime', `${patient.studyDate}120000`, [['date_shifted', 'HIPAA-C', patient.studyDate]]);
   });
 }
@@ -455,7 +548,8 @@ function private_(
   const block = 0x10 + (creator.length % 0x20);
   const creatorTag = ((group << 16) | block) >>> 0;
   const tag = ((group << 16) | (block << 8) | byte) >>> 0;
-  if (!place.elements.some((element) => element.tag === creatorTag)) place.elements.push({ tag: creatorTag, vr: 'LO', value: creator });
+  if (!place.elements.some((element) => element.tag === creatorTag))
+    place.elements.push({ tag: creatorTag, vr: 'LO', value: creator });
   place.elements.push({ tag, vr, value });
   place.draft.rows.push({
     path: pathOf(place.prefix, tag, creator),
@@ -476,7 +570,16 @@ function addPrivate(top: Place): void {
   private_(top, 0x0019, 'GEMS_ACQU_01', 0x05, 'LO', patient.who.name, 'text_removed', partsOf(patient.who));
   private_(top, 0x7053, 'Philips PET Private Group', 0x00, 'DS', `0.${digits(random, 6)}`, 'tag_retained', '');
   private_(top, 0x7053, 'Philips PET Private Group', 0xf0, 'LO', patient.id, 'text_removed', patient.id);
-  private_(top, 0x0029, 'ACME CSA HEADER', 0x10, 'LT', `Name ${patient.who.family} id ${patient.id}`, 'text_removed', `${partsOf(patient.who)} ${patient.id}`);
+  private_(
+    top,
+    0x0029,
+    'ACME CSA HEADER',
+    0x10,
+    'LT',
+    `Name ${patient.who.family} id ${patient.id}`,
+    'text_removed',
+    `${partsOf(patient.who)} ${patient.id}`,
+  );
   private_(top, 0x0029, 'ACME CSA HEADER', 0x20, 'PN', patient.mother.name, 'text_removed', partsOf(patient.mother));
   private_(top, 0x0031, 'ACME DATES', 0x30, 'DA', patient.studyDate, 'date_shifted', patient.studyDate);
   // A safe creator in a group that is not its own is not safe.
@@ -538,13 +641,20 @@ function addByClass(top: Place, number: number): void {
         addUid(study, 'StudyInstanceUID', patient.study);
         addItems(study, 'ReferencedSeriesSequence', (series) => {
           addUid(series, 'SeriesInstanceUID', patient.names[at('mr')]?.series ?? '');
-          addItems(series, 'ReferencedSOPSequence', (item) => addReference(item, at('mr')), (item) => addReference(item, at('ct')));
+          addItems(
+            series,
+            'ReferencedSOPSequence',
+            (item) => addReference(item, at('mr')),
+            (item) => addReference(item, at('ct')),
+          );
         });
       });
       addItems(top, 'ContentSequence', finding, finding, container, observer, image(at('mr')), image(at('dx')), when);
       return;
     case 'pr':
-      add(top, 'ContentCreatorName', patient.doctors[1]?.name ?? '', [['text_removed', 'HIPAA-A', partsOf(patient.doctors[1])]]);
+      add(top, 'ContentCreatorName', patient.doctors[1]?.name ?? '', [
+        ['text_removed', 'HIPAA-A', partsOf(patient.doctors[1])],
+      ]);
       add(top, 'PresentationCreationDate', patient.studyDate, shifted);
       addItems(top, 'ReferencedSeriesSequence', (series) => {
         addUid(series, 'SeriesInstanceUID', patient.names[at('dx')]?.series ?? '');
@@ -556,16 +666,22 @@ function addByClass(top: Place, number: number): void {
       });
       return;
     case 'reg':
-      addItems(top, 'RegistrationSequence', ...['ct', 'mr'].map((name) => (item: Place) => {
-        addUid(item, 'FrameOfReferenceUID', patient.frame);
-        addItems(item, 'ReferencedImageSequence', (reference) => addReference(reference, at(name)));
-      }));
+      addItems(
+        top,
+        'RegistrationSequence',
+        ...['ct', 'mr'].map((name) => (item: Place) => {
+          addUid(item, 'FrameOfReferenceUID', patient.frame);
+          addItems(item, 'ReferencedImageSequence', (reference) => addReference(reference, at(name)));
+        }),
+      );
       return;
     case 'pdf':
       add(top, 'EncapsulatedDocument', Buffer.from(`%PDF-1.4 ${patient.id} `.padEnd(40)));
       return;
     default:
-      add(top, 'ImageType', 'ORIGINAL\\PRIMARY\\AXIAL', [['text_retained', 'TCIA-P15-BASIC', 'ORIGINAL PRIMARY AXIAL']]);
+      add(top, 'ImageType', 'ORIGINAL\\PRIMARY\\AXIAL', [
+        ['text_retained', 'TCIA-P15-BASIC', 'ORIGINAL PRIMARY AXIAL'],
+      ]);
       add(top, 'KVP', '120', [['text_retained', 'TCIA-P15-BASIC']]);
       add(top, 'SliceThickness', `1.${digits(random, 2)}`, [['text_retained', 'TCIA-P15-BASIC']]);
       add(top, 'StationName', `STN${digits(random, 4)}`, [['tag_retained', 'TCIA-P15-DEV-K']]);

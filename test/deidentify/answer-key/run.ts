@@ -29,7 +29,9 @@ const line = (name: string, tally: Tally): void =>
 
 const key = makeAnswerKey(Number(values.seed), Number(values.patients));
 const { score, files, held } = await take(key, values.profile);
-say(`seed ${values.seed}, profile ${values.profile}: ${key.objects.length} objects of ${new Set(key.objects.map((object) => object.sopClassUID)).size} SOP classes, ${held} held back`);
+say(
+  `seed ${values.seed}, profile ${values.profile}: ${key.objects.length} objects of ${new Set(key.objects.map((object) => object.sopClassUID)).size} SOP classes, ${held} held back`,
+);
 say(`${'action'.padEnd(22)}${'passed'.padStart(8)}${'of'.padStart(8)}`);
 for (const [name, tally] of [...score.byAction].sort()) line(name, tally);
 say('');
@@ -37,7 +39,9 @@ for (const [name, tally] of [...score.byCategory].sort()) line(name, tally);
 say('');
 line('all', score.overall);
 for (const { row, found } of score.failed.slice(0, Number(values.failures)))
-  say(`\n${row.object.name} ${row.path} ${row.keyword} ${row.action} ${row.category}\n  planted ${row.value}\n  asked   ${row.text}\n  found   ${found ?? '(nothing)'}`);
+  say(
+    `\n${row.object.name} ${row.path} ${row.keyword} ${row.action} ${row.category}\n  planted ${row.value}\n  asked   ${row.text}\n  found   ${found ?? '(nothing)'}`,
+  );
 if (values.out !== undefined) {
   for (const [folder, list] of [
     ['before', key.objects.map(({ name, bytes }) => [name, bytes] as const)],

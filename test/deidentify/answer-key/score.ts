@@ -61,7 +61,9 @@ function tallyOf(tallies: Map<string, Tally>, name: string): Tally {
 
 /** An object that did not come out shows nothing, and keeps nothing. */
 function passesMissing(action: Action): boolean {
-  return action === 'text_removed' || action === 'date_shifted' || action === 'uid_changed' || action === 'pixels_hidden';
+  return (
+    action === 'text_removed' || action === 'date_shifted' || action === 'uid_changed' || action === 'pixels_hidden'
+  );
 }
 
 function passes(row: KeyRow, found: string | undefined, output: Output, mappings: Mappings): boolean {
@@ -103,7 +105,12 @@ function removes(found: string, text: string): boolean {
 }
 
 /** Every attribute's value as text by the script's path. */
-export function valuesOf(dataSet: DataSet, prefix = '', inherited?: CharacterSet, into = new Map<string, string>()): Map<string, string> {
+export function valuesOf(
+  dataSet: DataSet,
+  prefix = '',
+  inherited?: CharacterSet,
+  into = new Map<string, string>(),
+): Map<string, string> {
   const set = characterSetOf(dataSet, inherited);
   const creators = new Map<number, string>();
   for (const element of dataSet.elements) {
@@ -114,7 +121,13 @@ export function valuesOf(dataSet: DataSet, prefix = '', inherited?: CharacterSet
     const path = pathOf(prefix, tag, creator);
     if (text !== undefined) into.set(path, withoutPadding(text));
     else if (vr === 'SQ' || items !== undefined) into.set(path, '');
-    else into.set(path, vr === 'OB' || vr === 'OW' || vr === 'UN' ? valueBytes(dataSet, element).toString('latin1') : numbersOf(dataSet, element).join('\\'));
+    else
+      into.set(
+        path,
+        vr === 'OB' || vr === 'OW' || vr === 'UN'
+          ? valueBytes(dataSet, element).toString('latin1')
+          : numbersOf(dataSet, element).join('\\'),
+      );
     items?.forEach((item, index) => valuesOf(item, insideOf(path, index), set, into));
   }
   return into;

@@ -42,7 +42,11 @@ export const THRESHOLDS: readonly { readonly name: string; readonly holds: (scor
   { name: 'overall >= 99.95 %', holds: ({ overall }) => share(overall) >= 0.9995 },
   {
     name: 'HIPAA 100 %',
-    holds: ({ byCategory }) => [...byCategory].every(([name, tally]) => !name.startsWith('HIPAA') || share(tally) === 1),
+    holds: ({ byCategory }) =>
+      [...byCategory].every(([name, tally]) => !name.startsWith('HIPAA') || share(tally) === 1),
   },
-  { name: 'text retained >= 99.8 %', holds: ({ byAction }) => share(byAction.get('text_retained') ?? { passed: 0, total: 0 }) >= 0.998 },
+  {
+    name: 'text retained >= 99.8 %',
+    holds: ({ byAction }) => share(byAction.get('text_retained') ?? { passed: 0, total: 0 }) >= 0.998,
+  },
 ];
