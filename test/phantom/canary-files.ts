@@ -23,6 +23,8 @@ export interface CanaryFile {
   readonly bytes: Buffer;
   readonly sopClassUID: string;
   readonly syntax: Syntax;
+  /** An element stands twice in it. */
+  readonly repeats: boolean;
   readonly patientID: string;
   /** Texts that must be nowhere, whatever the case. */
   readonly needles: readonly string[];
@@ -140,6 +142,7 @@ export function canaryFile(seed: number, index: number): CanaryFile {
     sopClassUID,
     syntax,
     patientID,
+    repeats: maker.repeats,
     needles: maker.needles,
     prose: maker.prose,
     encoded: maker.encoded,
@@ -287,6 +290,8 @@ function everywhere(maker: Maker): Planted[] {
     planted.push({ tag: (group * 0x10000 + 0x0022) >>> 0, vr: 'LO', value: word(maker) });
     planted.push({ tag: (group * 0x10000 + 0x1500) >>> 0, vr: 'LO', value: word(maker) });
   }
+  // The same element a second time, which no writer should write.
+  if (maker.repeats) for (const _ of [1, 2]) planted.push({ tag: 0x00081041, vr: 'LO', value: word(maker) });
   // Tags that nobody has registered.
   planted.push({ tag: 0x00087777, vr: 'LO', value: word(maker) }, { tag: 0x40087776, vr: 'UT', value: word(maker) });
   return planted;
@@ -304,11 +309,6 @@ function leaf(maker: Maker, planted: Planted[], used: Set<number>): void {
   if (value === undefined) return;
   const unknown = random.next() < 0.08;
   planted.push({ tag, vr, value, unknown });
-  // The same element a second time, which no writer should write.
-  if (maker.repeats && random.next() < 0.03) {
-    const second = valueOf(maker, vr);
-    if (second !== undefined) planted.push({ tag, vr, value: second });
-  }
 }
 
 function sequence(maker: Maker, planted: Planted[], { used, depth }: { used: Set<number>; depth: number }): void {
