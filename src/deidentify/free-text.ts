@@ -151,8 +151,11 @@ function isNameOrId(word: string, written: string, tokens: Tokens): boolean {
   if (word.length >= 4 && tokens.skeletons.has(skeleton(word))) return true;
   if (word.length < 4) return false;
   for (const name of tokens.names) {
-    // MeierHans, scan2Meier: a short name only at an end that case or a digit marks.
-    if (name.length >= 4 ? word.includes(name) : isAffix(written, name)) return true;
+    // MeierHans, scan2Meier: a short name only at an end that case or a digit marks. A name that is a word of the trade (Stone, Rose)
+    // stands in others (gallstones, Arthrose): there only beside an initial or two, as in the names of accounts.
+    if (name.length >= 4 && word.includes(name) && (word.length <= name.length + 3 || !isClinicalWord(name)))
+      return true;
+    if (isAffix(written, name)) return true;
   }
   for (const id of tokens.ids) if (id.length >= 4 && word.includes(id)) return true;
   for (const id of tokens.idParts) if (id.length >= 5 && word.includes(id)) return true;
@@ -211,7 +214,20 @@ function placeSpans(text: string, words: readonly Word[], folded: readonly strin
     const run = folded.slice(from, to + 1);
     const telling = run.some((word) => !isClinicalWord(word) && !COMMON_PLACES.has(word));
     const whole = tokens.places.some((place) => place.length > 0 && place.join(' ') === run.join(' '));
-    if (telling || whole) spans.push({ start: words[from]?.start ?? 0, end: words[to]?.end ?? 0 });
+    if (telling || whole) {
+      // Its short words beside it, which mean nothing alone: "St.", the number of the house.
+      const isShort = (at: number): boolean => {
+        const word = folded[at] ?? '';
+        return (
+          word !== '' &&
+          word.length <= 3 &&
+          tokens.places.some((place) => place.includes(word) && place.includes(run[0] ?? ''))
+        );
+      };
+      const first = isShort(from - 1) ? from - 1 : from;
+      const last = isShort(to + 1) ? to + 1 : to;
+      spans.push({ start: words[first]?.start ?? 0, end: words[last]?.end ?? 0 });
+    }
     from = to;
   }
   return spans;

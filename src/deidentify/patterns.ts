@@ -15,6 +15,8 @@ interface Pattern {
   readonly unless?: (match: RegExpExecArray) => boolean;
   /** Clinical words at both ends stay. */
   readonly trims?: boolean;
+  /** Ends before the first word of the trade: "MR. MEIER REVIEWED THE IMAGES". */
+  readonly isName?: boolean;
 }
 
 const MONTH =
@@ -74,7 +76,10 @@ const PATTERNS: readonly Pattern[] = [
   { expression: new RegExp(`(?<!\\p{L})${MONTH}\\.?[-/ ,]{1,2}${YEAR}(?!\\d)`, 'giu') },
   { expression: new RegExp(`(?<!\\d)(?:${MONTH_NUMBER}/${YEAR}|${YEAR}[-/](?:0[1-9]|1[0-2]))(?![\\d/])`, 'gu') },
   { expression: new RegExp(`(?:${YEAR})\\s?年\\s?\\d{1,2}\\s?月(?:\\s?\\d{1,2}\\s?日)?`, 'gu') },
-  { expression: /(?<!\d)(?:on|at|seit|vom|am|du|le) \d{1,2}[./]\d{1,2}\.?(?![\d%])/giu },
+  {
+    expression: /(?<![\p{L}\d])(?:on|at|seit|vom|am|du|le) (\d{1,2}[./]\d{1,2}\.?)(?!\.?\d|%)/giu,
+    group: 1,
+  },
   // A year of birth that makes somebody older than 89.
   {
     expression:
@@ -99,7 +104,8 @@ const PATTERNS: readonly Pattern[] = [
   { expression: /(?<![\d.])0\d{2,5}[-/ ]{1,3}\d{3,9}(?!\d)/gu },
   {
     expression:
-      /\b(?:tel|phone|ph|fax|mobile|cell|pager|handy|telefon|fon|ext)\b[.:# ]{1,3}[+(]?\d[\d ()/.-]{2,20}\d/giu,
+      /\b(?:tel|phone|ph|fax|mobile|cell|pager|handy|telefon|fon|ext)\b[.:# ]{1,3}([+(]?\d[\d ()/.-]{2,20}\d)/giu,
+    group: 1,
   },
   // Numbers of records: after a word that announces one, or too long to count anything.
   {
@@ -137,12 +143,13 @@ const PATTERNS: readonly Pattern[] = [
       /(?<!\d)\d{1,4}(?: ?bis)?,? (?:rue|avenue|boulevard|chemin|impasse|allée|place|quai|via|viale|piazza|calle|avenida|plaza) (?:[\p{L}'’.-]{1,24} ?){1,5}/giu,
   },
   { expression: /\bp\.? ?o\.? box \d{1,6}/giu },
+  { expression: new RegExp(`(?<!\\p{L})${NAME}(?: ${NAME}){0,2},? [A-Z]{2},? \\d{5}(?:-\\d{4})?(?!\\d)`, 'gu') },
   { expression: /\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)/gu },
   { expression: /(?<![\d.])\d{5}-\d{4}(?!\d)/gu },
   { expression: /\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b/gu },
   {
-    expression: new RegExp(`(?<![\\d.])\\d{5} (?=\\p{Lu})${NAME}`, 'gu'),
-    unless: (match) => allClinical(match[0].slice(6)),
+    expression: new RegExp(`(?<![\\d.])\\d{5} ((?=\\p{Lu})${NAME}(?: ${NAME})?)`, 'gu'),
+    unless: (match) => allClinical(match[1] ?? ''),
   },
   // Names that the text itself announces.
   {
@@ -152,11 +159,12 @@ const PATTERNS: readonly Pattern[] = [
   },
   {
     expression: new RegExp(
-      `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|PROF|Professor|Doctor|Herr|Frau|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|Sister)\\.? {1,2}(?:(?:Dr|med|von|van|de)\\.? )?(${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
+      `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|MISS|Prof|PROF|Professor|PROFESSOR|Doctor|DOCTOR|Herr|HERR|Frau|FRAU|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|NURSE|Sister)\\.? {1,2}(?:(?:Dr|DR|med|MED|von|VON|van|VAN|de|DE)\\.? ){0,3}((?:\\p{Lu}\\.? ){0,2}${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
       'gu',
     ),
     group: 1,
-    unless: (match) => allClinical(match[1] ?? ''),
+    unless: (match) => allClinical(match[1] ?? '') && !SURE_TITLE.test(match[0]),
+    isName: true,
   },
   {
     expression: new RegExp(
@@ -167,6 +175,22 @@ const PATTERNS: readonly Pattern[] = [
     unless: (match) => anyClinical(match[1] ?? ''),
   },
 ];
+
+/** Who is called so is a person, whatever the name means otherwise: Dr. Young, Mrs. Stone. MR and DR alone are modalities. */
+const SURE_TITLE =
+  /^(?:(?:Drs?|DR|Mr|MR|Mrs|MRS|Ms)\.|Drs?|Mrs|MRS|Miss|MISS|Prof|PROF|Doctor|DOCTOR|Herr|HERR|Frau|FRAU)/;
+
+/** Of the words after a title, those up to the first that is no name's. */
+function nameLength(words: string): number {
+  let length = words.length;
+  for (const word of wordsOf(words)) {
+    if (word.start > 0 && word.text.length > 1 && isClinicalWord(fold(word.text)) && words[word.start - 1] === ' ') {
+      length = words.slice(0, word.start).trimEnd().length;
+      break;
+    }
+  }
+  return length;
+}
 
 function allClinical(words: string): boolean {
   return words.split(/[^\p{L}\p{M}]+/u).every((word) => word === '' || isClinicalWord(fold(word)));
@@ -179,7 +203,7 @@ function anyClinical(words: string): boolean {
 /** A match that is half a name, half a word of the trade loses its name alone. */
 export function patternSpans(text: string): Span[] {
   const spans: Span[] = [];
-  for (const { expression, group, unless, trims } of PATTERNS) {
+  for (const { expression, group, unless, trims, isName } of PATTERNS) {
     for (const match of text.matchAll(expression)) {
       if (unless?.(match as RegExpExecArray) === true) continue;
       const part = group === undefined ? match[0] : (match[group] ?? '');
@@ -189,7 +213,7 @@ export function patternSpans(text: string): Span[] {
         continue;
       }
       const start = match.index + (group === undefined ? 0 : match[0].lastIndexOf(part));
-      spans.push({ start, end: start + part.length });
+      spans.push({ start, end: start + (isName === true ? nameLength(part) : part.length) });
     }
   }
   return spans;

@@ -54,6 +54,7 @@ import { keptBlocks, vetoesOf, type Vetoes } from './private-list.ts';
 import type { CompiledProfile } from './profile.ts';
 import type { BasicAction, Rule } from './rule.ts';
 import { planOf, type Plan } from './unlisted.ts';
+import { isClinicalWord } from './vocabulary.ts';
 
 /** How many attributes met which fate; never a value. */
 export interface Counts {
@@ -687,10 +688,19 @@ function keepCodeString(run: Rewriting, at: Place, element: DataElement, plan: P
   if (values.every(isBad)) return invalid(run, at, element);
   const code = values.map((value) => (isBad(value) ? 'REMOVED' : value)).join('\\');
   if (values.some(isBad)) run.counts.invalidRemoved++;
-  if (hasIdentifyingWord(run, code) && !isRequired(typeOf(run, at.path, element.tag))) return invalid(run, at, element);
+  if (hasIdentifyingWord(run, code)) {
+    const required = isRequired(typeOf(run, at.path, element.tag));
+    if (!required || isName(run, element.tag, code)) return invalid(run, at, element);
+  }
   if (code === text) return keep(run, at, element, plan);
   writeText(run.sink, element.tag, 'CS', code);
   run.counts.kept++;
+}
+
+/** In an attribute that the IOD requires, a code is the patient's name only as a whole word that no examination has; never in group 0028. */
+function isName(run: Rewriting, attribute: number, code: string): boolean {
+  if (attribute >>> 16 === 0x0028) return false;
+  return code.split(/[\\_ ]+/).some((word) => run.identifyingWords.has(word) && !isClinicalWord(word.toLowerCase()));
 }
 
 function isRequired(type: AttributeType | undefined): boolean {

@@ -52,7 +52,7 @@ const OWN = `
   wrist x xr xp xray yd neg pos negative positive abnormality appearance appears consistent effusion evidence finding findings impression indication
   technique evaluation evaluate assess assessment rule ruled status month months week weeks day days year years old hour hours minute minutes yo ya
   male female man woman boy girl kopf thorax schaedel abdomen becken hals wirbelsaeule lunge leber niere herz knie hand fuss schulter huefte links rechts mit ohne
-  kontrastmittel km nativ verlauf befund kontrolle untersuchung tete crane poumon foie rein genou avec sans cabeza torax pulmon higado rodilla con sin
+  vom telefon telephone kontrastmittel km nativ verlauf befund kontrolle untersuchung tete crane poumon foie rein genou avec sans cabeza torax pulmon higado rodilla con sin
   cm mm mg kg kv kvp ms sec min hz khz mhz ghz deg cc mmol gy cgy mgy msv msec mins ml dl pct percent
 `;
 

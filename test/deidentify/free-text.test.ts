@@ -42,6 +42,13 @@ const CASES: readonly (readonly [text: string, gone: readonly string[], kept: re
   ['MRN: A1234567, case no 778899, SSN 123-45-6789, pelvis', ['A1234567', '778899', '6789'], ['pelvis']],
   ['Outside CT from Sankt Marien Hospital', ['Sankt', 'Marien'], ['Outside', 'CT']],
   ['Smith^John^^^ abdomen', ['Smith', 'John'], ['abdomen']],
+  ['workstation 10.92.60.166, spine', ['10.92'], ['workstation', 'spine']],
+  ['Befund vom 17.10. Leber', ['17.10'], ['vom', 'Leber']],
+  ['lives at 8262 Leawood Blvd, Springfield, AR 17650; knee', ['Leawood', 'Springfield', '17650'], ['lives', 'knee']],
+  ['ref Dr. M. Kowalczyk, liver', ['Kowalczyk'], ['ref', 'liver']],
+  ['DICTATED BY PROF. DR. VILLENEUVE-TREMBLAY, HEART', ['VILLENEUVE', 'TREMBLAY'], ['HEART']],
+  ['MRS. OKAFOR REVIEWED THE IMAGES', ['OKAFOR'], ['REVIEWED', 'IMAGES']],
+  ['Telefon 0484/252883, Knie', ['252883'], ['Telefon', 'Knie']],
 ];
 
 /** What describes an examination and looks a little like something else. */

@@ -8,23 +8,40 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { openDatabase } from '../../src/database.ts';
-import { asciiValue } from '../../src/dicom/data-set.ts';
-import { readObject } from '../../src/dicom/part10.ts';
+import { constants, gunzipSync, inflateRawSync, inflateSync } from 'node:zlib';
+import { openDatabase, type Database } from '../../src/database.ts';
 import { openAssociation, release, store } from '../../src/dimse/scu.ts';
 import { assertNoLeak, leakedCanaries } from '../peers/canary-check.ts';
 import { startGateway, type GatewayProcess } from '../peers/gateway.ts';
 import { until } from '../peers/ports.ts';
+import { findCanaries } from '../peers/canary-search.ts';
+import { canaryFile } from '../phantom/canary-files.ts';
 import { canaryObject } from '../phantom/canaries.ts';
 import { ctStudy } from '../phantom/studies.ts';
 import { retrieveParts, searchAll, stow, type DicomJson } from './clients.ts';
 
 const PROFILES = ['basic', 'hipaa-safe-harbor'] as const;
-type ProfileName = (typeof PROFILES)[number];
+/** `expert-in-force`: hipaa-expert as shipped, and a determination that holds. */
+const ALL_PROFILES = [
+  ...PROFILES,
+  'gdpr-anonymise',
+  'gdpr-pseudonymise',
+  'research-longitudinal',
+  'expert-in-force',
+] as const;
+type ProfileName = (typeof ALL_PROFILES)[number];
 
 async function open(t: TestContext, profile: ProfileName): Promise<{ folder: string; gateway: GatewayProcess }> {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-canaries-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const profiles = join(folder, 'gateway', 'config', 'profiles');
+  mkdirSync(profiles, { recursive: true });
+  const shipped = readFileSync(new URL('../../config/profiles/hipaa-expert.yaml', import.meta.url), 'utf8');
+  const inForce = shipped
+    .replace('profile: hipaa-expert', 'profile: expert-in-force')
+    .replace(/expires: .*/, "expires: '2999-12-31'")
+    .replace('recipients: []', 'recipients: [trial]');
+  writeFileSync(join(profiles, 'expert-in-force.yaml'), inForce);
   const gateway = await startGateway({
     folder: join(folder, 'gateway'),
     log: 'file',
@@ -60,9 +77,8 @@ async function send(gateway: GatewayProcess, objects: readonly Buffer[]): Promis
 }
 
 async function sendByCStore(gateway: GatewayProcess, bytes: Buffer): Promise<number> {
-  const { head, body } = await readObject(bytes);
-  for await (const _chunk of body);
-  const text = (tag: number): string => asciiValue(head.fileMeta ?? head.dataSet, tag) ?? '';
+  const metaEnd = 144 + bytes.readUInt32LE(140);
+  const text = (tag: number): string => metaText(bytes.subarray(144, metaEnd), tag);
   const sopClassUID = text(0x00020002);
   const transferSyntaxUID = text(0x00020010);
   const association = await openAssociation({
@@ -76,10 +92,23 @@ async function sendByCStore(gateway: GatewayProcess, bytes: Buffer): Promise<num
     sopClassUID,
     sopInstanceUID: text(0x00020003),
     transferSyntaxUID,
-    dataSet: bytes.subarray(144 + bytes.readUInt32LE(140)),
+    dataSet: bytes.subarray(metaEnd),
   });
   await release(association);
   return status;
+}
+
+/** A UID of the file meta, whatever follows it. */
+function metaText(meta: Buffer, tag: number): string {
+  for (let at = 0; at + 8 <= meta.length;) {
+    const isLong = meta.toString('latin1', at + 4, at + 6) === 'OB';
+    const start = at + (isLong ? 12 : 8);
+    const end = start + (isLong ? meta.readUInt32LE(at + 8) : meta.readUInt16LE(at + 6));
+    if (meta.readUInt16LE(at) * 0x10000 + meta.readUInt16LE(at + 2) === tag)
+      return meta.toString('latin1', start, end).replace(/\0$/, '');
+    at = end;
+  }
+  return '';
 }
 
 /** A CT study that the pipeline runs on, named with these words. */
@@ -122,6 +151,13 @@ async function collect(folder: string, gateway: GatewayProcess, words: readonly 
     for (const part of await retrieveParts(gateway.base, `studies/${uid}`)) keep(part, 'dcm');
     await ask(`/api/ledger/${uid}`);
   }
+  for (const instance of await searchAll(gateway.base, 'instances')) {
+    const [study, series, sop] = ['0020000D', '0020000E', '00080018'].map((key) => String(instance[key]?.Value?.[0]));
+    await ask(`/dicom-web/studies/${study}/series/${series}/instances/${sop}/rendered`, {
+      headers: { Accept: 'image/png, image/jpeg, text/html, */*;q=0.1' },
+    });
+  }
+  await ask('/api/erasures');
   for (const path of ['/api/status', '/api/work-items', '/api/quarantine', '/metrics', '/healthz', '/readyz'])
     await ask(path);
   // The gateway's log must not hold what a caller types either; its answers are not searched for the caller's own words.
@@ -147,8 +183,34 @@ async function collect(folder: string, gateway: GatewayProcess, words: readonly 
   cpSync(gateway.logFile, join(out, 'log.txt'));
   const database = openDatabase(join(gateway.dataFolder, 'isthmus.sqlite'));
   database.run(`VACUUM INTO '${join(out, 'vacuumed.sqlite')}'`);
+  inflateAll(database, join(out, 'inflated'));
   database.close();
   return out;
+}
+
+/** What lies compressed in the database: a search of its file would not see into it. */
+function inflateAll(database: Database, folder: string): void {
+  mkdirSync(folder);
+  let count = 0;
+  for (const { name } of database.all(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'",
+  )) {
+    for (const row of database.iterate(`SELECT * FROM "${String(name)}"`)) {
+      for (const value of Object.values(row)) {
+        if (!Buffer.isBuffer(value) || value.length < 8) continue;
+        for (const inflate of [inflateRawSync, gunzipSync, inflateSync]) {
+          try {
+            const bytes = inflate(value, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 2 ** 27 });
+            if (bytes.length > 0) writeFileSync(join(folder, String(count++)), bytes);
+          } catch (error) {
+            // Not compressed in this way.
+            assert.ok((error as NodeJS.ErrnoException).code?.startsWith('Z_') === true || error instanceof RangeError);
+          }
+        }
+      }
+    }
+  }
+  assert.ok(count > 0, 'series metadata lies compressed');
 }
 
 /** While it runs the database's newest pages lie in its write-ahead log. */
@@ -200,6 +262,59 @@ for (const profile of PROFILES) {
     writeFileSync(join(out, 'planted'), Buffer.from(`..${words[3] ?? ''}`, 'utf16le'));
     assert.equal(findWords(out, words).length, 1);
   });
+}
+
+/** Objects for each profile; ISTHMUS_CANARIES=180 makes 1,080 of them. */
+const COUNT = Number(process.env['ISTHMUS_CANARIES'] ?? 12);
+/** They keep text that nothing says is anybody's. */
+const SCRUBBING: ReadonlySet<ProfileName> = new Set(['gdpr-pseudonymise', 'research-longitudinal', 'expert-in-force']);
+
+for (const [number, profile] of ALL_PROFILES.entries()) {
+  test(
+    `nothing of ${COUNT} objects of every class, syntax and script is found: ${profile}`,
+    { timeout: 1_800_000 },
+    async (t) => {
+      const { folder, gateway } = await open(t, profile);
+      // Other classes and syntaxes for every profile.
+      const files = Array.from({ length: COUNT + 1 }, (_, n) => canaryFile(4711, number * COUNT + n));
+      const { stored, held } = await send(
+        gateway,
+        files.map(({ bytes }) => bytes),
+      );
+      // An object with an element that stands twice is refused by name; nothing else is.
+      assert.equal(stored + held, files.filter(({ repeats }) => !repeats).length);
+      assert.ok(stored > 0);
+      t.diagnostic(
+        `${stored} stored, ${held} held, ${files.reduce((sum, { needles }) => sum + needles.length, 0)} values`,
+      );
+      await eraseOne(gateway, files[COUNT]?.patientID ?? '');
+      copyLive(folder, gateway);
+      const sought = files.map((file) =>
+        SCRUBBING.has(profile) ? file : { ...file, needles: [...file.needles, ...file.prose] },
+      );
+      const out = await collect(folder, gateway, sought.flatMap(({ needles }) => needles).slice(0, 3));
+      assert.deepEqual(findCanaries(out, sought).slice(0, 20), []);
+      assert.deepEqual(findCanaries(join(folder, 'live'), sought).slice(0, 20), []);
+      // The search itself finds what is there: a word, one in wide letters, and one of another script.
+      const [first] = sought;
+      const foreign = sought.find(({ encoded }) => encoded.length > 0);
+      const word = first?.needles.find((needle) => needle.startsWith('XQJZ')) ?? '';
+      writeFileSync(join(out, 'planted'), Buffer.concat([Buffer.from(word), Buffer.from(`.${word}`, 'utf16le')]));
+      writeFileSync(join(out, 'planted too'), foreign?.encoded[0] ?? Buffer.from(word));
+      assert.equal(findCanaries(out, sought).length, 2);
+    },
+  );
+}
+
+/** Its certificate and its line in the audit trail are searched too. */
+async function eraseOne(gateway: GatewayProcess, id: string): Promise<void> {
+  const reply = await fetch(`${gateway.base}/api/erasures`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ record: { id }, reason: 'data-subject-request', reference: 'DSR 2026/1' }),
+  });
+  // A profile without a crosswalk knows nobody.
+  assert.ok([200, 201, 404].includes(reply.status), `${reply.status}: ${await reply.text()}`);
 }
 
 const shared = process.env['ISTHMUS_SHARED'] ?? '';
