@@ -1,7 +1,7 @@
 /** What siblings of an object say of its patient: looked for in its texts too, and gone from memory and vault with the patient. */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { inspect } from 'node:util';
 import { textValue } from '../../src/dicom/data-set.ts';
 import { forgetPatient, openWall, type Wall } from '../../src/deidentify/crosswalk.ts';
@@ -31,7 +31,7 @@ const through = (wall: Wall, attributes: Readonly<Record<string, Value | undefin
   pass(makeFile(attributes), { wall, profile: SCRUB });
 
 describe('the patient’s other objects', () => {
-  it('lend their names, places and numbers to an object that names nobody', async () => {
+  test('DEID-KIN: lend their names, places and numbers to an object that names nobody', async () => {
     const wall = memoryWall();
     await through(wall, NAMED);
     const passed = await through(wall, NAMELESS);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { openWall } from '../../src/deidentify/crosswalk.ts';
 import { compileProfile } from '../../src/deidentify/profile.ts';
 import {
@@ -285,7 +285,7 @@ const ENGINE: readonly (readonly [what: string, test: () => Promise<void> | void
     },
   ],
   [
-    '11: documents and speech are held under every profile; the text of a report is cleaned or gone',
+    '11 (DEID-DOCUMENT): documents and speech are held under every profile; the text of a report is cleaned or gone',
     async () => {
       for (const name of PROFILES) {
         const profile = compileProfile({ ...fileOf(name), faces: 'allow', pixels: 'allow' });
@@ -699,7 +699,7 @@ describe('Clean Graphics', () => {
     ],
   });
 
-  it('takes names out of text objects and compound graphics and leaves the rest', async () => {
+  test('DEID-GRAPHICS: takes names out of text objects and compound graphics and leaves the rest', async () => {
     const { dataSet } = await gone(state('Liver lesion of Meier 4 mm'), ['Meier'], { profile: SAFE }, { pixels: null });
     const [annotation] = itemsOf(dataSet, 0x00700001);
     assert.ok(annotation !== undefined);
