@@ -14,12 +14,17 @@ import { migrate, type Database, type MigrationStep, type Row } from '../databas
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { uuidUid } from '../dicom/uid.ts';
+import type { Cleaner } from './free-text.ts';
+import type { Kin } from './kin.ts';
 import { hkdf, newestGeneration, openSecrets, VAULT_STEPS, type KeySource, type Secrets } from './vault.ts';
 
 /** The wall between the two worlds: the database that holds the crosswalk, and the keys. */
 export interface Wall extends Secrets {
   readonly database: Database;
   readonly domains: Map<string, Domain>;
+  /** In memory, what is known of the last patients and how their texts are cleaned; empty again when somebody is erased. */
+  readonly kin: Map<string, Kin>;
+  readonly cleaners: Map<string, Cleaner>;
 }
 
 /** The scope of keys is the scope of linkability: two projects share no pseudonym. */
@@ -90,12 +95,18 @@ const MIGRATIONS: readonly MigrationStep[] = [
      project TEXT NOT NULL, pseudonym TEXT NOT NULL, patient TEXT NOT NULL, sealed BLOB NOT NULL,
      generation INTEGER NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
    CREATE INDEX crosswalk_note_patient ON crosswalk_note (project, patient)`,
+  // Names, numbers and places that a patient's objects were seen to hold (kin.ts).
+  `CREATE TABLE crosswalk_kin (
+     project TEXT NOT NULL, pseudonym TEXT NOT NULL, patient TEXT NOT NULL, study TEXT NOT NULL, sealed BLOB NOT NULL,
+     generation INTEGER NOT NULL, PRIMARY KEY (project, pseudonym)) WITHOUT ROWID;
+   CREATE INDEX crosswalk_kin_patient ON crosswalk_kin (project, patient);
+   CREATE INDEX crosswalk_kin_study ON crosswalk_kin (project, study)`,
 ];
 
 /** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
 export function openWall(database: Database, source: KeySource): Wall {
   migrate(database, 'deidentify', MIGRATIONS);
-  return { database, ...openSecrets(database, source), domains: new Map() };
+  return { database, ...openSecrets(database, source), domains: new Map(), kin: new Map(), cleaners: new Map() };
 }
 
 export function domainOf(wall: Wall, project: string): Domain {
@@ -266,6 +277,7 @@ export function refuseGone(wall: Wall, project: string, pseudonym: string): void
 export function markLeaving(wall: Wall, project: string, pseudonym: string): void {
   wall.database.run('INSERT OR IGNORE INTO crosswalk_leaving (project, pseudonym) VALUES (?, ?)', project, pseudonym);
   domainOf(wall, project).patients.clear();
+  forgetInMemory(wall);
 }
 
 /** Whom an object is about, for what is kept without being let in; the same for every project. Leads to nobody without the master secret. */
@@ -527,6 +539,12 @@ export function uidsOfPatient(wall: Wall, project: string, patient: string): str
     .map((row) => row['uid'] as string);
 }
 
+/** Names and words of the last patients that are kept at hand. */
+export function forgetInMemory(wall: Wall): void {
+  wall.kin.clear();
+  wall.cleaners.clear();
+}
+
 /** Destroys salt and rows of a patient: nothing here leads back any more. Returns how many rows went. */
 export function forgetPatient(wall: Wall, project: string, patient: string): number {
   const domain = domainOf(wall, project);
@@ -538,7 +556,7 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
       project,
       patient,
     ).changes;
-    for (const table of ['crosswalk_uid', 'crosswalk_study', 'crosswalk_note']) {
+    for (const table of ['crosswalk_uid', 'crosswalk_study', 'crosswalk_note', 'crosswalk_kin']) {
       rows += wall.database.run(`DELETE FROM ${table} WHERE project = ? AND patient = ?`, project, patient).changes;
     }
     wall.database.run(
@@ -557,6 +575,7 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
   domain.patients.clear();
   domain.stored.clear();
   domain.written.clear();
+  forgetInMemory(wall);
   return forgotten;
 }
 

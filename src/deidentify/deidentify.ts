@@ -25,7 +25,8 @@ import {
 } from './crosswalk.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner, type Cleaner } from './free-text.ts';
-import { identityOf, rawIdentityOf } from './identity.ts';
+import { rawIdentityOf, retained, type RawIdentity } from './identity.ts';
+import { learnKin, saveKin, settleKin, wholeIdentity, type KinOfObject } from './kin.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -102,6 +103,10 @@ export async function deidentify(
       ? oneTimeDomain(settings.oneTimeKeys ?? ONE_TIME_KEYS, project, now())
       : domainOf(wall, project);
   const patient = patientOf(wall, domain, dataSet, names.study);
+  const study = pseudonymFor(profile, domain, names.study);
+  const raw = rawIdentityOf(dataSet, profile.options);
+  const whose = { patient: patient.pseudonym, study };
+  const kin = learnKin(wall, domain, whose, raw);
   const { dates } = profile.file;
   const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
   const sink = openSink(dataSet.end - dataSet.start + 2048);
@@ -114,8 +119,8 @@ export async function deidentify(
     originalPatientId: patientIdOf(dataSet),
     offsetDays,
     birthYear: birthYear(dataSet),
-    identifyingWords: identifyingWords(dataSet),
-    cleaner: cleanerOf(dataSet, profile),
+    identifyingWords: withKin(identifyingWords(dataSet), kin),
+    cleaner: cleanerOf(wall, profile, raw, kin),
     root: dataSet,
     conditions: new Map(),
     vetoes: undefined,
@@ -126,13 +131,15 @@ export async function deidentify(
     counts: noCounts(),
     uids: new Map(),
   };
-  const study = pseudonymFor(profile, domain, names.study);
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
   writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
 
-  if (domain.lasting) settleWritten(wall, domain, study, run.uids.keys());
+  if (domain.lasting) {
+    settleWritten(wall, domain, study, run.uids.keys());
+    settleKin(wall, domain, kin);
+  }
   const studyRow = (): StudyRow => ({
     originalStudyInstanceUID: names.study,
     patient: patient.pseudonym,
@@ -154,7 +161,9 @@ export async function deidentify(
       project,
     } as Deidentified,
     remember: () => {
-      if (domain.lasting) rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
+      if (!domain.lasting) return;
+      rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
+      saveKin(wall, domain, whose, kin);
     },
     counts: run.counts,
     ...(pixelPlan.kind === 'clean' ? { pixels: { boxes: pixels.boxes, changed: pixels.changed } } : {}),
@@ -185,23 +194,24 @@ export function assertInForce(profile: CompiledProfile, recipient: string, now: 
 }
 
 /** Made at the first text; the last few are kept in memory, since instances of a series say the same of their patient. */
-function cleanerOf(dataSet: DataSet, profile: CompiledProfile): () => Cleaner {
+function cleanerOf(wall: Wall, profile: CompiledProfile, raw: RawIdentity, kin: KinOfObject): () => Cleaner {
   let cleaner: Cleaner | undefined;
-  return () => (cleaner ??= rememberedCleaner(dataSet, profile));
+  return () => (cleaner ??= rememberedCleaner(wall, profile, raw, kin));
 }
 
-function rememberedCleaner(dataSet: DataSet, profile: CompiledProfile): Cleaner {
-  const identity = rawIdentityOf(dataSet, profile.options);
-  const key = `${profile.hash} ${identity.key}`;
-  const cleaner = CLEANERS.get(key) ?? openCleaner(identityOf(identity), profile.file.freeText ?? 'words');
-  CLEANERS.delete(key);
-  CLEANERS.set(key, cleaner);
-  const [oldest] = CLEANERS.keys();
-  if (CLEANERS.size > MAX_CLEANERS && oldest !== undefined) CLEANERS.delete(oldest);
+function rememberedCleaner(wall: Wall, profile: CompiledProfile, raw: RawIdentity, kin: KinOfObject): Cleaner {
+  const { cleaners } = wall;
+  const key = `${profile.hash} ${kin.patient.name} ${kin.patient.said.size} ${kin.study.name} ${kin.study.said.size} ${raw.key}`;
+  const cleaner =
+    cleaners.get(key) ??
+    openCleaner(wholeIdentity(raw, kin, retained(profile.options)), profile.file.freeText ?? 'words');
+  cleaners.delete(key);
+  cleaners.set(key, cleaner);
+  const [oldest] = cleaners.keys();
+  if (cleaners.size > MAX_CLEANERS && oldest !== undefined) cleaners.delete(oldest);
   return cleaner;
 }
 
-const CLEANERS = new Map<string, Cleaner>();
 const MAX_CLEANERS = 8;
 
 /** What the profile lets pass, and what is done to its pixels. @throws Refusal Quarantined */
@@ -324,6 +334,12 @@ function identifyingWords(dataSet: DataSet): Set<string> {
       if (word.length >= 3 || (word.length === 2 && /[^\u0000-\u02ff]/.test(word))) words.add(word);
     }
   }
+  return words;
+}
+
+function withKin(words: Set<string>, kin: KinOfObject): Set<string> {
+  for (const word of kin.patient.words) words.add(word);
+  for (const word of kin.study.words) words.add(word);
   return words;
 }
 

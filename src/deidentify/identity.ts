@@ -1,7 +1,7 @@
 /** What in an object names people, places and machines, at any depth: what free text is searched for. */
 import { characterSetOf, valueBytes, withoutTrailingPadding, type DataSet } from '../dicom/data-set.ts';
 import { decodeText, type CharacterSet } from '../dicom/character-set.ts';
-import { tag } from '../dicom/dictionary.ts';
+import { tag, vrOf } from '../dicom/dictionary.ts';
 import type { Vr } from '../dicom/vr.ts';
 import type { Option } from './profile.ts';
 
@@ -57,7 +57,7 @@ export function isIdentifier(attribute: number, vr: Vr): boolean {
 
 /** One value that names somebody or something, as it lies in the bytes. */
 interface Piece {
-  readonly kind: Kind;
+  readonly attribute: number;
   readonly set: CharacterSet;
   readonly vr: Vr;
   readonly bytes: Buffer;
@@ -71,13 +71,17 @@ export interface RawIdentity {
 }
 
 export function rawIdentityOf(dataSet: DataSet, options: ReadonlySet<Option>): RawIdentity {
-  const skips = (attribute: number): boolean =>
-    (options.has('retain-device-identity') && DEVICE_TAGS.has(attribute)) ||
-    (options.has('retain-institution-identity') && INSTITUTIONS.has(attribute));
   const pieces: Piece[] = [];
   const key: string[] = [];
-  gather(dataSet, undefined, { pieces, key, skips });
+  gather(dataSet, undefined, { pieces, key, skips: retained(options) });
   return { key: key.join('\u0000'), pieces };
+}
+
+/** Whether an option retains an attribute that names a machine or an institution. */
+export function retained(options: ReadonlySet<Option>): (attribute: number) => boolean {
+  const devices = options.has('retain-device-identity');
+  const institutions = options.has('retain-institution-identity');
+  return (attribute) => (devices && DEVICE_TAGS.has(attribute)) || (institutions && INSTITUTIONS.has(attribute));
 }
 
 interface Gathering {
@@ -96,7 +100,12 @@ function gather(dataSet: DataSet, inherited: CharacterSet | undefined, to: Gathe
     if (kind === undefined || element.items !== undefined || valueEnd === valueStart) continue;
     if (valueEnd - valueStart > MAX_VALUE_BYTES || to.skips(attribute)) continue;
     to.key.push(kind, dataSet.bytes.toString('latin1', valueStart, valueEnd));
-    to.pieces.push({ kind, set, vr: element.vr === 'UN' ? 'LO' : element.vr, bytes: valueBytes(dataSet, element) });
+    to.pieces.push({
+      attribute,
+      set,
+      vr: element.vr === 'UN' ? 'LO' : element.vr,
+      bytes: valueBytes(dataSet, element),
+    });
   }
 }
 
@@ -104,18 +113,26 @@ const SPECIFIC_CHARACTER_SET = 0x00080005;
 /** Longer than any name, id or address. */
 const MAX_VALUE_BYTES = 4096;
 
-export function identityOf({ pieces }: RawIdentity): Identity {
-  const identity = {
-    names: new Set<string>(),
-    ids: new Set<string>(),
-    numbers: new Set<string>(),
-    places: new Set<string>(),
-  };
-  for (const { kind, set, vr, bytes } of pieces) {
-    for (const value of decodeText(set, bytes, vr).split('\\')) {
-      const text = withoutTrailingPadding(value).trim();
-      if (text !== '') identity[kind].add(text);
-    }
-  }
-  return identity;
+export function noIdentity(): Record<Kind, Set<string>> {
+  return { names: new Set(), ids: new Set(), numbers: new Set(), places: new Set() };
+}
+
+export function addPiece(identity: Record<Kind, Set<string>>, [attribute, text]: readonly [number, string]): void {
+  identity[KINDS.get(attribute) ?? 'names'].add(text);
+}
+
+/** Attribute and text, value by value. */
+export function decodePieces({ pieces }: RawIdentity): (readonly [attribute: number, text: string])[] {
+  return pieces.flatMap(({ attribute, set, vr, bytes }) =>
+    decodeText(set, bytes, vr)
+      .split('\\')
+      .map((value) => withoutTrailingPadding(value).trim())
+      .filter((text) => text !== '')
+      .map((text) => [attribute, text] as const),
+  );
+}
+
+/** Whether an attribute tells who or where somebody is. */
+export function isTelling(attribute: number): boolean {
+  return KINDS.has(attribute) || vrOf(attribute) === 'PN';
 }

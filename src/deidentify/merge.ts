@@ -6,6 +6,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import {
   domainOf,
   findStudy,
+  forgetInMemory,
   knownPseudonym,
   patientPseudonym,
   rewriteStudy,
@@ -44,6 +45,7 @@ export function mergePatients(wall: Wall, project: string, from: PatientRecord, 
       survivor,
     );
     domain.patients.clear();
+    forgetInMemory(wall);
     const earlierStudies = studiesUnder(wall, project, pseudonym);
     // The PACS files them under the surviving record now: a result under the old one would hang with nobody.
     for (const study of earlierStudies) renameRecord(wall, project, study, into);
@@ -70,6 +72,7 @@ export function partPatients(wall: Wall, project: string, from: PatientRecord): 
     if (pseudonym === undefined || changes === 0)
       throw new Refusal('NotFound', 'the record was not merged into another');
     domainOf(wall, project).patients.clear();
+    forgetInMemory(wall);
     for (const study of studiesUnder(wall, project, pseudonym)) renameRecord(wall, project, study, from);
     return { pseudonym };
   });

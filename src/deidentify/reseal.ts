@@ -11,6 +11,7 @@ const TABLES = [
   { table: 'crosswalk_study', kind: 'study' },
   { table: 'crosswalk_uid', kind: 'uid' },
   { table: 'crosswalk_note', kind: 'note' },
+  { table: 'crosswalk_kin', kind: 'kin' },
 ] as const;
 
 export interface Resealed {

@@ -307,10 +307,10 @@ function overrideOf(run: Rewriting, at: Place, attribute: number): Override | un
   });
 }
 
-/** Command, file meta and directory groups; curves (50xx) and overlays (60xx), every element; signatures and padding. */
+/** Command, file meta and directory groups; MAC parameters (4FFE); curves (50xx) and overlays (60xx), every element, which no search for text can pass; signatures and padding. */
 function isRemovedGroup(group: number): boolean {
   const block = group & 0xff00;
-  return group < 8 || block === 0x5000 || block === 0x6000 || group >= 0x7fe0;
+  return group < 8 || group === 0x4ffe || block === 0x5000 || block === 0x6000 || group >= 0x7fe0;
 }
 
 function act(run: Rewriting, at: Place, element: DataElement, rule: Rule): void {

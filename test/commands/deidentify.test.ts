@@ -77,7 +77,7 @@ test('a dry run shows each attribute before and after, and writes neither files 
   assert.ok(documents[0]?.changes.some(({ path, action }) => path === '(0012,0062)' && action === 'added'));
   assert.equal(existsSync(join(folder, 'out')), false);
   const database = openDatabase(join(folder, 'data', 'isthmus.sqlite'));
-  for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid'])
+  for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid', 'crosswalk_kin'])
     assert.equal(database.all(`SELECT 1 FROM ${table}`).length, 0, table);
   database.close();
 });

@@ -2,14 +2,14 @@
  * The conformance statement (PS3.2), made of the tables that the code uses. Run it to write conformance/statement.md; a test checks
  * that the file is what the tables say.
  */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readYamlFile } from '../../src/config.ts';
-import type { Option, PrivateCreators } from '../../src/deidentify/profile.ts';
+import { compileProfile, type Option, type PrivateCreators, type ProfileFile } from '../../src/deidentify/profile.ts';
 import { OPTION_CODES } from '../../src/deidentify/stamps.ts';
 import { formatTag } from '../../src/dicom/data-set.ts';
-import { keywordOf } from '../../src/dicom/dictionary.ts';
+import { keywordOf, tag } from '../../src/dicom/dictionary.ts';
 import { REFUSALS } from '../../src/dicom/refusal.ts';
 import { storageSopClasses } from '../../src/dicom/sop-class.ts';
 import { transferSyntaxes } from '../../src/dicom/transfer-syntax.ts';
@@ -106,6 +106,92 @@ function deidentification(): string {
 that may be kept, ${edition}:
 
 ${table(['Private creator', 'Tag', 'VR', 'Meaning'], rows)}`;
+}
+
+/** What a person who chooses a profile asks of it, answered from its file. */
+function profiles(): string {
+  const files = readdirSync(join(CONFIG, 'profiles'))
+    .filter((name) => name.endsWith('.yaml'))
+    .sort()
+    .map((name) => readYamlFile(join(CONFIG, 'profiles', name), 'profile') as ProfileFile);
+  const questions: readonly (readonly [string, (file: ProfileFile) => string])[] = [
+    ['Names and numbers of people', () => 'patient: pseudonym; all others: removed, emptied or a dummy'],
+    ['Dates and times', datesOf],
+    ['Ages', agesOf],
+    [
+      'Sex, size, weight and other characteristics',
+      (file) => byOption(file, 'retain-patient-characteristics', 'kept, text cleaned', 'removed or emptied'),
+    ],
+    ['Geography: addresses, regions, countries', (file) => ruleOf(file, GEOGRAPHY)],
+    ['Institution', (file) => byOption(file, 'retain-institution-identity', 'kept')],
+    ['Device: serial numbers, stations', (file) => byOption(file, 'retain-device-identity', 'kept')],
+    ['Descriptions', (file) => byOption(file, 'clean-descriptors', freeTextOf(file))],
+    ['Text of reports', (file) => byOption(file, 'clean-structured-content', freeTextOf(file), 'a dummy')],
+    ['Text objects of presentation states', (file) => byOption(file, 'clean-graphics', freeTextOf(file), 'a dummy')],
+    ['Text that Table E.1-1 does not name', ({ unknown }) => UNKNOWN[unknown]],
+    ['Overlays, curves, icons, signatures', () => 'removed'],
+    ['Documents (PDF, CDA, STL, OBJ, MTL), speech', () => 'held'],
+    ['Private attributes', (file) => (file.private?.mode === 'safe-list' ? 'those of the list below' : 'removed')],
+    ['Pixels that may hold text', ({ pixels }) => HELD[typeof pixels === 'string' ? pixels : 'clean'] ?? ''],
+    ['Faces in CT and MR of the head', ({ faces }) => HELD[faces] ?? ''],
+    ['UIDs', (file) => byOption(file, 'retain-uids', 'kept', 'pseudonyms')],
+    [
+      'Keys',
+      ({ keys }) =>
+        keys === 'once' ? 'made once and forgotten; no way back' : 'of the project; the way back is in the vault',
+    ],
+    [
+      'In force',
+      ({ determination }) =>
+        determination === undefined ? 'always' : 'for those and as long as its determination says',
+    ],
+  ];
+  return table(
+    ['', ...files.map(({ profile }) => `\`${profile}\``)],
+    questions.map(([what, answer]) => [what, ...files.map(answer)]),
+  );
+}
+
+const GEOGRAPHY = ['PatientAddress', 'RegionOfResidence', 'CountryOfResidence', 'ReferringPhysicianAddress'];
+
+/** By the rules that the file compiles to. */
+function ruleOf(file: ProfileFile, keywords: readonly string[]): string {
+  const { rules } = compileProfile(file);
+  const actions = new Set(keywords.map((keyword) => rules.get(tag(keyword))?.action ?? 'by what it is'));
+  return [...actions].map((action) => (action === 'X' ? 'removed' : action)).join(', ');
+}
+
+const HELD: Readonly<Record<string, string>> = {
+  quarantine: 'held',
+  allow: 'pass, and the object says so',
+  clean: 'text blanked, held where that fails',
+  deface: 'face removed, held where that fails',
+};
+const UNKNOWN = { remove: 'removed', clean: 'cleaned', quarantine: 'held' } as const;
+
+function byOption(file: ProfileFile, option: Option, then: string, otherwise = 'removed'): string {
+  return file.options?.includes(option) === true ? then : otherwise;
+}
+
+function freeTextOf({ freeText }: ProfileFile): string {
+  return freeText === 'scrub' ? 'names and identifiers taken out' : 'only clinical words stay';
+}
+
+function datesOf({ dates }: ProfileFile): string {
+  switch (dates.mode) {
+    case 'shift':
+      return `moved by ${-dates.windowDays[1]} to ${-dates.windowDays[0]} days into the past, one offset a patient; times ${dates.times === 'keep' ? 'kept' : 'removed'}`;
+    case 'year-only':
+      return 'only the year stays; times removed';
+    case 'remove':
+      return 'removed';
+    case 'keep':
+      return 'kept';
+  }
+}
+
+function agesOf({ ages }: ProfileFile): string {
+  return { remove: 'removed', keep: 'kept', 'cap-89': 'kept to 89, above that `090Y`' }[ages];
 }
 
 /** The whole file. */
@@ -231,6 +317,17 @@ Every Specific Character Set of PS3.3 C.12.1.1.2 is read. DICOM JSON and queries
 Bearer tokens (RFC 6750) with the roles named above; TLS 1.2 or later. Without tokens only callers on this machine are served. Rows of the audit trail bear the event names of PS3.15 A.5.3.
 
 ## 6. De-identification
+
+### 6.1 What each profile does
+
+${profiles()}
+
+"Held": sealed in quarantine for a person to decide. Encapsulated documents are held under every profile, CDA too: names stand in its narrative, in
+its coded entries and in what it embeds (scans, PDF), and nothing proves a cleaned document free of them. Overlays are removed under Clean Graphics
+too (PS3.15 E.3.3): whether a bitmap holds handwriting no search of it can prove. Texts are searched for what the object says of its people, places and
+numbers, and for what the objects that came before it said of the same study or patient.
+
+### 6.2 Profile, options, private attributes
 
 ${deidentification()}
 

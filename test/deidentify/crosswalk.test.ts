@@ -64,6 +64,8 @@ describe('the key', () => {
       master: Buffer.from(KEY.replaceAll('0', '9'), 'hex'),
       seals: new Map(),
       domains: new Map(),
+      kin: new Map(),
+      cleaners: new Map(),
     };
     const study = asciiValue(dataSet, 0x0020000d) ?? '';
     assert.notEqual(pseudonymOfUid(domainOf(other, 'trial'), UIDS.study), study);
@@ -185,7 +187,7 @@ describe('patients', () => {
     const patient = asciiValue(dataSet, 0x00100020) ?? '';
     assert.deepEqual(studiesOfPatient(wall, 'trial', patient), [result.object.studyInstanceUID]);
     assert.ok(forgetPatient(wall, 'trial', patient) >= 6);
-    for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid'])
+    for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid', 'crosswalk_kin'])
       assert.equal(wall.database.get(`SELECT count(*) AS n FROM ${table}`)?.['n'], 0);
     const again = await pass(makeFile(), { wall });
     assert.notEqual(asciiValue(again.dataSet, 0x00100020), patient);

@@ -67,7 +67,7 @@ describe('gdpr-anonymise', () => {
   it('writes nothing to the crosswalk', async () => {
     const wall = memoryWall();
     await pass(makeFile(), { wall, profile });
-    for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid'])
+    for (const table of ['crosswalk_patient', 'crosswalk_study', 'crosswalk_uid', 'crosswalk_kin'])
       assert.equal(wall.database.all(`SELECT 1 FROM ${table}`).length, 0, table);
   });
 
