@@ -41,6 +41,7 @@ import {
   type Rewriting,
   type Trace,
 } from './rewrite.ts';
+import { findResidue, needlesOf, type Needles } from './residue.ts';
 import { faceRisk, uncleanable } from './risk.ts';
 import { stampInserts, type Verdict } from './stamps.ts';
 
@@ -105,6 +106,7 @@ export async function deidentify(
   const { dates } = profile.file;
   const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
   const sink = openSink(dataSet.end - dataSet.start + 2048);
+  const known = knownOf(dataSet, profile);
   const run: Rewriting = {
     sink,
     profile,
@@ -115,7 +117,7 @@ export async function deidentify(
     offsetDays,
     birthYear: birthYear(dataSet),
     identifyingWords: identifyingWords(dataSet),
-    cleaner: cleanerOf(dataSet, profile),
+    cleaner: () => known.cleaner,
     root: dataSet,
     conditions: new Map(),
     vetoes: undefined,
@@ -131,6 +133,8 @@ export async function deidentify(
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
   writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
+  const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
+  refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
 
   if (domain.lasting) settleWritten(wall, domain, study, run.uids.keys());
   const studyRow = (): StudyRow => ({
@@ -161,6 +165,11 @@ export async function deidentify(
   };
 }
 
+/** Originals that something else stands for now. */
+function mapped(uids: ReadonlyMap<string, string>): string[] {
+  return [...uids].filter(([pseudonym, original]) => pseudonym !== original).map(([, original]) => original);
+}
+
 /** Of a gateway: one process, one set. */
 const ONE_TIME_KEYS = openOneTimeKeys();
 
@@ -184,25 +193,38 @@ export function assertInForce(profile: CompiledProfile, recipient: string, now: 
     );
 }
 
-/** Made at the first text; the last few are kept in memory, since instances of a series say the same of their patient. */
-function cleanerOf(dataSet: DataSet, profile: CompiledProfile): () => Cleaner {
-  let cleaner: Cleaner | undefined;
-  return () => (cleaner ??= rememberedCleaner(dataSet, profile));
+/** What is known of the people in an object: how texts are cleaned of them, and what is searched for when all is done. */
+interface Known {
+  readonly cleaner: Cleaner;
+  readonly needles: Needles;
 }
 
-function rememberedCleaner(dataSet: DataSet, profile: CompiledProfile): Cleaner {
-  const identity = rawIdentityOf(dataSet, profile.options);
-  const key = `${profile.hash} ${identity.key}`;
-  const cleaner = CLEANERS.get(key) ?? openCleaner(identityOf(identity), profile.file.freeText ?? 'words');
-  CLEANERS.delete(key);
-  CLEANERS.set(key, cleaner);
-  const [oldest] = CLEANERS.keys();
-  if (CLEANERS.size > MAX_CLEANERS && oldest !== undefined) CLEANERS.delete(oldest);
-  return cleaner;
+/** The last few are kept in memory, since instances of a series say the same of their patient. */
+function knownOf(dataSet: DataSet, profile: CompiledProfile): Known {
+  const raw = rawIdentityOf(dataSet, profile.options);
+  const key = `${profile.hash} ${raw.key}`;
+  let known = KNOWN.get(key);
+  if (known === undefined) {
+    const identity = identityOf(raw);
+    known = {
+      cleaner: openCleaner(identity, profile.file.freeText ?? 'words'),
+      needles: needlesOf(
+        identity,
+        raw,
+        MAKERS.map((maker) => textValue(dataSet, maker) ?? ''),
+      ),
+    };
+  }
+  KNOWN.delete(key);
+  KNOWN.set(key, known);
+  const [oldest] = KNOWN.keys();
+  if (KNOWN.size > MAX_KNOWN && oldest !== undefined) KNOWN.delete(oldest);
+  return known;
 }
 
-const CLEANERS = new Map<string, Cleaner>();
-const MAX_CLEANERS = 8;
+const MAKERS = ['Manufacturer', 'ManufacturerModelName'].map(tag);
+const KNOWN = new Map<string, Known>();
+const MAX_KNOWN = 8;
 
 /** What the profile lets pass, and what is done to its pixels. @throws Refusal Quarantined */
 function admit(
