@@ -52,6 +52,8 @@ export const MIGRATE_QUARANTINE = {
      CREATE INDEX quarantine_held_at ON quarantine (held_at)`,
     `ALTER TABLE quarantine ADD COLUMN subject BLOB;
      CREATE INDEX quarantine_subject ON quarantine (subject) WHERE subject IS NOT NULL`,
+    `ALTER TABLE quarantine ADD COLUMN study BLOB;
+     CREATE INDEX quarantine_study ON quarantine (study) WHERE study IS NOT NULL`,
   ],
 } as const;
 
@@ -63,6 +65,8 @@ export interface HoldFacts {
   readonly transferSyntaxUID: string;
   /** A keyed mark of the patient, by which an erasure finds what is held of them; undefined when the object names nobody. */
   readonly subject?: Buffer | undefined;
+  /** The same of the study. */
+  readonly study?: Buffer | undefined;
 }
 
 const NONCE_BYTES = 12;
@@ -96,8 +100,8 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
   }
   await syncFolder(quarantine.folder);
   const row = quarantine.database.get(
-    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject, study)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (fingerprint) DO UPDATE SET arrivals = arrivals + 1, reason = excluded.reason, sentence = excluded.sentence
      RETURNING *`,
     id,
@@ -110,6 +114,7 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
     sealed.bytes,
     facts.transferSyntaxUID,
     facts.subject ?? null,
+    facts.study ?? null,
   );
   if (row === undefined) throw new Error('the quarantine row was not written');
   if (row['id'] !== id) await rm(file, { force: true });
@@ -251,6 +256,13 @@ export function heldOfSubject(quarantine: Quarantine, subject: Buffer): string[]
   return quarantine.database
     .all('SELECT id FROM quarantine WHERE subject = ? ORDER BY id', subject)
     .map((row) => String(row['id']));
+}
+
+/** How many objects are held of the study with this mark. */
+export function countHeldOfStudy(quarantine: Quarantine, study: Buffer): number {
+  return Number(
+    quarantine.database.get('SELECT count(*) AS held FROM quarantine WHERE study = ?', study)?.['held'] ?? 0,
+  );
 }
 
 /** How many held objects name no patient that could be read. */

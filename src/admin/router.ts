@@ -9,7 +9,9 @@ import { discardHeld, releaseHeld, retryCanceled } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
 import { listHeld } from '../quarantine.ts';
 import { listWork, type WorkItemState } from '../workitems.ts';
-import { addVaultRoutes, type AddRoute } from './vault.ts';
+import { addReportRoutes } from './reports.ts';
+import { parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+import { addVaultRoutes } from './vault.ts';
 
 const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
 const MOST_ROWS = 1000;
@@ -24,7 +26,9 @@ export function adminRouter(gateway: Gateway): Router {
         if (caller === undefined) return;
         requireRole(caller, ...roles);
         refuseOtherSites(request);
-        sendJson(response, 200, (await answer(request, caller)) ?? {});
+        const content = (await answer(request, caller)) ?? {};
+        if (content instanceof Shown) sendShown(response, content);
+        else sendJson(response, 200, content);
       } catch (error) {
         next(error);
       }
@@ -53,6 +57,7 @@ export function adminRouter(gateway: Gateway): Router {
   route('delete', '/quarantine/:id', ['privacy-officer'], (request, caller) =>
     discardHeld(gateway, parameter(request, 'id'), caller.name),
   );
+  addReportRoutes(route, gateway);
   addVaultRoutes(route, gateway, { json: readJson, id: (request) => parameter(request, 'id') });
   router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent || !(error instanceof Refusal)) return next(error);
@@ -84,13 +89,8 @@ function refuseOtherSites({ method, headers }: Request): void {
     throw new Refusal('NotAuthorized', 'a page of another site may change nothing here');
 }
 
-function parameter(request: Request, name: string): string {
-  const value = request.params[name];
-  return typeof value === 'string' ? value : '';
-}
-
 function pageOf(request: Request): { state: WorkItemState | undefined; limit: number } {
-  const query = new URLSearchParams(request.originalUrl.split('?')[1] ?? '');
+  const query = queryOf(request);
   const given = query.get('state');
   const state = STATES.find((one) => one === given);
   if (given !== null && state === undefined)
@@ -124,6 +124,13 @@ async function readJson(request: Request): Promise<unknown> {
   } catch {
     throw new Refusal('BadRequest', 'the body is no JSON');
   }
+}
+
+function sendShown(response: Response, { contentType, content }: Shown): void {
+  response.statusCode = 200;
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(content);
 }
 
 function sendJson(response: Response, status: number, body: unknown): void {

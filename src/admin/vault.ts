@@ -1,18 +1,11 @@
 /** What a privacy officer does: looks behind pseudonyms with a second person, joins records, erases people. */
 import type { Request } from 'express';
-import type { Caller, Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { mergeRecords, partRecords } from '../workflow/records.ts';
 import { askDisclosure, decideDisclosure, discloseOriginals, listDisclosures } from '../workflow/disclose.ts';
+import type { AddRoute } from './routes.ts';
 import { beginErasure, continueErasures, listErasures, readErasure, type ErasureSubject } from '../workflow/erase.ts';
-
-export type AddRoute = (
-  method: 'get' | 'post' | 'delete',
-  path: string,
-  roles: readonly Role[],
-  answer: (request: Request, caller: Caller) => unknown,
-) => void;
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -10,6 +10,7 @@ import {
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { migrate, type Database, type MigrationStep, type Row } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
@@ -273,6 +274,11 @@ export function subjectMark(wall: Wall, issuer: string, patientId: string): Buff
   return hmac(createSecretKey(hkdf(wall.master, 'subject')), issuer, patientId);
 }
 
+/** The same of a study as the hospital names it, for what is sealed of it. */
+export function studyMark(wall: Wall, studyInstanceUID: string): Buffer {
+  return hmac(createSecretKey(hkdf(wall.master, 'study')), studyInstanceUID);
+}
+
 function addPatient(wall: Wall, domain: Domain, lookup: Buffer, issuer: string, patientId: string): PatientPseudonym {
   const salt = randomBytes(16);
   for (let attempt = 0; ; attempt++) {
@@ -433,6 +439,33 @@ export function originalUid(wall: Wall, project: string, pseudonym: string): str
   );
   if (row === undefined) return undefined;
   return unseal(wall, domainOf(wall, project), `uid:${pseudonym}`, row).toString('latin1');
+}
+
+/** UIDs opened at a time: what else is to be done gets its turn between. */
+const OPENED_AT_ONCE = 500;
+
+/** Every UID of a patient: pseudonym and original. */
+export async function* originalsOf(
+  wall: Wall,
+  project: string,
+  patient: string,
+): AsyncGenerator<readonly [pseudonym: string, original: string], void, undefined> {
+  const domain = domainOf(wall, project);
+  for (let last = ''; ;) {
+    const rows = wall.database.all(
+      'SELECT pseudonym, sealed, generation FROM crosswalk_uid WHERE project = ? AND patient = ? AND pseudonym > ? ORDER BY pseudonym LIMIT ?',
+      project,
+      patient,
+      last,
+      OPENED_AT_ONCE,
+    );
+    for (const row of rows) {
+      last = row['pseudonym'] as string;
+      yield [last, unseal(wall, domain, `uid:${last}`, row).toString('latin1')];
+    }
+    if (rows.length < OPENED_AT_ONCE) return;
+    await setImmediate();
+  }
 }
 
 /** Words of a person about a patient, which may name them: sealed, and gone when the patient is. */

@@ -55,7 +55,11 @@ export function needlesOf(identity: Identity, { pieces }: RawIdentity, makers: r
         addText(text);
     }
   }
-  for (const [values, shortest] of [[identity.ids, SHORTEST_ID] as const, [identity.places, SHORTEST_PLACE] as const]) {
+  for (const [values, shortest] of [
+    [identity.ids, SHORTEST_ID] as const,
+    [identity.numbers, SHORTEST_ID] as const,
+    [identity.places, SHORTEST_PLACE] as const,
+  ]) {
     for (const value of values) {
       if (value.length >= shortest && !/^0*$/.test(value) && !known.has(value.toLowerCase())) addText(value);
     }
@@ -75,6 +79,9 @@ function lower(bytes: Buffer): string {
   return bytes.toString('latin1').toLowerCase();
 }
 
+/** What a profile may say of values that stay. */
+export type Exceptions = Pick<CompiledProfile, 'rules' | 'overrides'>;
+
 /**
  * Where something was found: the attribute's path. `head` is the object as it leaves, up to its pixel data.
  * @param uids originals that were mapped: none may stand anywhere
@@ -82,7 +89,7 @@ function lower(bytes: Buffer): string {
 export function findResidue(
   head: Buffer,
   needles: Needles,
-  options: { readonly uids: Iterable<string>; readonly profile: CompiledProfile },
+  options: { readonly uids: Iterable<string>; readonly profile: Exceptions },
 ): string | undefined {
   const text = lower(head);
   const hits: Hit[] = [];
@@ -106,6 +113,16 @@ export function findResidue(
     }
   }
   return undefined;
+}
+
+/** Of many originals those that could stand in these bytes: runs of digits and dots, without the digit that a next tag may begin with. */
+export function candidatesIn(head: Buffer, originals: ReadonlySet<string>): string[] {
+  if (originals.size === 0) return [];
+  const candidates = new Set<string>();
+  for (const [run] of head.toString('latin1').matchAll(/[0-9](?:[0-9]*\.[0-9]+)+/g)) {
+    for (const uid of [run, run.slice(0, -1)]) if (originals.has(uid)) candidates.add(uid);
+  }
+  return [...candidates];
 }
 
 interface Hit {
@@ -164,7 +181,7 @@ const TERMS: ReadonlySet<number> = new Set(
 const STAMPS: ReadonlySet<number> = new Set(STAMP_TAGS);
 
 /** What stands there by right: our own stamps, published codes, terms of the standard, and what the profile says to keep. */
-function isExpected(root: DataSet, { dataSet, element, path }: Place, hit: Hit, profile: CompiledProfile): boolean {
+function isExpected(root: DataSet, { dataSet, element, path }: Place, hit: Hit, profile: Exceptions): boolean {
   if (STAMPS.has(path[0] ?? element.tag)) return true;
   if (hit.isUid) return profile.rules.get(element.tag)?.action === 'keep' || isKept(root, element, path, profile);
   if (NO_TEXT.has(element.vr) || element.vr === 'UI') return true;
@@ -176,7 +193,7 @@ function isExpected(root: DataSet, { dataSet, element, path }: Place, hit: Hit, 
   return isKept(root, element, path, profile);
 }
 
-function isKept(root: DataSet, element: DataElement, path: readonly number[], profile: CompiledProfile): boolean {
+function isKept(root: DataSet, element: DataElement, path: readonly number[], profile: Exceptions): boolean {
   const override = findOverride(profile.overrides.get(element.tag) ?? [], [...path, element.tag], (one) =>
     conditionHolds(one, root),
   );

@@ -1,13 +1,11 @@
 /** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
-import { storeInstance } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
-import { deidentify } from '../deidentify/deidentify.ts';
 import { receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { profileOf, type Gateway } from '../gateway.ts';
 import { discard, heldById, unseal } from '../quarantine.ts';
 import { retryWork } from '../workitems.ts';
-import { beginArrival, endArrival, touchStudy } from './complete.ts';
+import { letIn } from './let-in.ts';
 
 export interface Release {
   readonly project: string;
@@ -27,23 +25,7 @@ export async function releaseHeld(
     await unseal(gateway.quarantine, id),
     held.transferSyntaxUID === '' ? {} : { transferSyntaxUID: held.transferSyntaxUID },
   );
-  const { object: clean, remember } = await deidentify(gateway.wall, object, {
-    project,
-    profile: profileOf(gateway, profile),
-    pixels: gateway.pixelTools,
-  });
-  const { studyInstanceUID } = clean;
-  beginArrival(gateway, studyInstanceUID);
-  try {
-    await storeInstance(gateway.archive, clean, {
-      alongside: () => {
-        remember();
-        touchStudy(gateway, project, studyInstanceUID);
-      },
-    });
-  } finally {
-    endArrival(gateway, studyInstanceUID);
-  }
+  const { studyInstanceUID } = await letIn(gateway, object, { project, profile: profileOf(gateway, profile) });
   // Also when the archive had it already: what is written down is that the seal was broken, by whom and for what.
   await discard(gateway.quarantine, id, {
     alongside: () =>

@@ -1,0 +1,24 @@
+/** Verification reports, as JSON or as text for people. */
+import { Refusal } from '../dicom/refusal.ts';
+import { isUid } from '../dicom/uid.ts';
+import type { Gateway } from '../gateway.ts';
+import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
+import { parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+
+export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
+  add('get', '/studies/:study/verification', ['radiology-it', 'privacy-officer'], async (request, caller) => {
+    const study = parameter(request, 'study');
+    if (!isUid(study)) throw new Refusal('BadRequest', 'the study in the path is no UID');
+    const asText = wantsText(queryOf(request).get('format'), request.headers.accept ?? '');
+    const report = shownTo(await verifyStudy(gateway, study), { mayReadText: caller.roles.has('privacy-officer') });
+    return asText ? new Shown('text/plain; charset=utf-8', formatVerification(report)) : report;
+  });
+}
+
+/** `format` decides; without it text where the request asks for text and not for JSON. */
+function wantsText(format: string | null, accept: string): boolean {
+  if (format !== null && format !== 'text' && format !== 'json')
+    throw new Refusal('BadRequest', 'format must be json or text');
+  if (format !== null) return format === 'text';
+  return /\btext\/plain\b/i.test(accept) && !/\bjson\b/i.test(accept);
+}
