@@ -165,9 +165,51 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Which of the held are asked for; what is undefined is no condition. */
+export interface HeldFilter {
+  readonly reason?: string | undefined;
+  readonly sentence?: string | undefined;
+  readonly callingAE?: string | undefined;
+  readonly door?: string | undefined;
+}
+
 /** Newest first. */
-export function listHeld(quarantine: Quarantine, limit: number): Held[] {
-  return quarantine.database.all('SELECT * FROM quarantine ORDER BY held_at DESC, id LIMIT ?', limit).map(held);
+export function listHeld(quarantine: Quarantine, limit: number, filter: HeldFilter = {}): Held[] {
+  const conditions = [
+    ['reason', filter.reason],
+    ['sentence', filter.sentence],
+    ['calling_ae', filter.callingAE],
+    ['door', filter.door],
+  ].flatMap(([column, value]) => (value === undefined ? [] : [{ sql: `${column} = ?`, value }]));
+  const where = conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
+  return quarantine.database
+    .all(
+      `SELECT * FROM quarantine ${where} ORDER BY held_at DESC, id LIMIT ?`,
+      ...conditions.map(({ value }) => value),
+      limit,
+    )
+    .map(held);
+}
+
+/** What is held for one and the same reason. */
+export interface HeldGroup {
+  readonly reason: string;
+  readonly sentence: string;
+}
+
+/** The largest first. */
+export function groupHeld({ database }: Quarantine): (HeldGroup & { objects: number; bytes: number })[] {
+  return database
+    .all(
+      `SELECT reason, sentence, count(*) AS objects, sum(bytes) AS bytes FROM quarantine
+       GROUP BY reason, sentence ORDER BY objects DESC, sentence LIMIT 1000`,
+    )
+    .map((row) => ({
+      reason: String(row['reason']),
+      sentence: String(row['sentence']),
+      objects: Number(row['objects']),
+      bytes: Number(row['bytes']),
+    }));
 }
 
 export function countHeld(quarantine: Quarantine): number {

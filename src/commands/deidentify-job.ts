@@ -1,5 +1,4 @@
 /** One file after another through the wall: what a thread of `isthmus deidentify` does, and the command itself where one thread is enough. */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   createReadStream,
@@ -16,12 +15,12 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
 import { readConfig, type Config } from '../config.ts';
-import { openDatabase, type Database } from '../database.ts';
-import { openWall, type Wall } from '../deidentify/crosswalk.ts';
+import type { Wall } from '../deidentify/crosswalk.ts';
 import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
+import { openShadow } from '../deidentify/shadow.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -78,7 +77,7 @@ export async function openJob(job: JobSettings): Promise<Job> {
     const output = { wall, to, settings, folders: new Set<string>(), buffers: [], parts: 0 };
     return { run: (files) => writeAll(output, files), close: () => close().finally(() => database.close()) };
   }
-  const shadow = shadowOf(wall, job.project);
+  const shadow = openShadow(wall, job.project);
   database.close();
   return {
     run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
@@ -99,22 +98,6 @@ async function openPixels(
       await closePool(detector);
     },
   };
-}
-
-/** The same secrets and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
-function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database } {
-  const database = openDatabase(':memory:');
-  openWall(database, { keyFile: '', keyHex: randomBytes(32).toString('hex') });
-  for (const table of ['crosswalk_patient', 'crosswalk_merged', 'crosswalk_leaving']) {
-    for (const row of wall.database.all(`SELECT * FROM ${table} WHERE project = ?`, project)) {
-      const columns = Object.keys(row);
-      database.run(
-        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
-        ...(Object.values(row) as (string | number | Buffer)[]),
-      );
-    }
-  }
-  return { wall: { ...wall, database, domains: new Map() }, database };
 }
 
 const READ_CHUNK_BYTES = 2 ** 20;
