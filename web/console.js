@@ -89,6 +89,20 @@ function describeResult(item) {
 
 const first = (study, key) => study[key]?.Value?.map((value) => value?.Alphabetic ?? value).join(', ') ?? '';
 
+/** As a viewer sees them. */
+async function searchStudies() {
+  const found = await read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208');
+  return found?.map((study) => ({
+    patientID: first(study, '00100020'),
+    studyDate: first(study, '00080020'),
+    modalities: [first(study, '00080061')],
+    seriesCount: first(study, '00201206'),
+    instanceCount: first(study, '00201208'),
+    studyInstanceUID: first(study, '0020000D'),
+    isViewers: true,
+  }));
+}
+
 /** Undefined where the caller's role may not look: the other tables are shown all the same. */
 function read(path) {
   return get(path).catch(() => undefined);
@@ -100,7 +114,7 @@ export async function refresh() {
     read('/api/work-items?limit=100'),
     read('/api/quarantine/groups'),
     read(`/api/quarantine?${heldQuery()}`),
-    read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208'),
+    read('/api/studies?limit=100').then((found) => found ?? searchStudies()),
   ]);
   form.hidden = [status, work, held, studies].some((answer) => answer !== undefined);
   showSummary(status);
@@ -145,10 +159,16 @@ function showStudies(studies) {
   const rows = fill('studies', studies ?? [], studies === undefined ? NOT_YOURS : 'nothing yet');
   if (rows === undefined) return;
   for (const study of studies ?? []) {
-    const cells = ['00100020', '00080020', '00080061', '00201206', '00201208', '0020000D'].map((key) =>
-      first(study, key),
-    );
-    row(rows, [...cells, button('Verify', () => showReport(first(study, '0020000D')))]);
+    const { patientID, studyDate, modalities, seriesCount, instanceCount, studyInstanceUID, isViewers } = study;
+    row(rows, [
+      patientID,
+      studyDate,
+      modalities.join(', '),
+      seriesCount,
+      instanceCount,
+      studyInstanceUID,
+      isViewers ? '' : button('Verify', () => showReport(studyInstanceUID)),
+    ]);
   }
 }
 

@@ -33,12 +33,14 @@ function choose(select, choices) {
 
 export function showChoices(status) {
   if (status === undefined) return;
-  const profiles = status.profiles.map((name) => [name, name]);
+  // What the rules say first stands first.
+  const usual = status.admission.map(({ profile }) => profile);
+  const profiles = [...new Set([...usual, ...status.profiles])].map((name) => [name, name]);
   for (const select of document.querySelectorAll('select[name=profile]')) choose(select, profiles);
-  const projects = document.querySelector('#projects');
-  projects.replaceChildren(...status.projects.map((name) => new Option(name, name)));
+  const projects = [...new Set(status.admission.map(({ project }) => project))];
+  document.querySelector('#projects').replaceChildren(...projects.map((name) => new Option(name, name)));
   for (const input of document.querySelectorAll('input[name=project]'))
-    if (input.defaultValue === '') input.defaultValue = status.projects[0] ?? '';
+    if (input.defaultValue === '') input.defaultValue = projects[0] ?? '';
 }
 
 export function showGroups(groups) {

@@ -1,11 +1,15 @@
 /** Verification reports, as JSON or as text for people. */
+import { studiesOf } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
 import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
-import { parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
 
 export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
+  add('get', '/studies', ['radiology-it', 'privacy-officer'], (request) =>
+    studiesOf(gateway.archive, { limit: limitOf(queryOf(request)), offset: 0 }).map(({ key: _key, ...study }) => study),
+  );
   add('get', '/studies/:study/verification', ['radiology-it', 'privacy-officer'], async (request, caller) => {
     const study = parameter(request, 'study');
     if (!isUid(study)) throw new Refusal('BadRequest', 'the study in the path is no UID');

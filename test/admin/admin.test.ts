@@ -72,6 +72,7 @@ const ROUTES: readonly (readonly [string, string, readonly string[], number])[] 
   ['POST', `/api/quarantine/${UNKNOWN}/preview`, OFFICER, 400],
   ['POST', '/api/quarantine/release', OFFICER, 400],
   ['POST', '/api/quarantine/discard', OFFICER, 400],
+  ['GET', '/api/studies', BOTH, 200],
   ['GET', '/api/studies/2.25.1/verification', BOTH, 404],
   ['POST', '/api/disclosures', BOTH, 400],
   ['GET', '/api/disclosures', OFFICER, 200],
