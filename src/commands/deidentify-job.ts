@@ -19,10 +19,11 @@ import type { Wall } from '../deidentify/crosswalk.ts';
 import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
+import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
 import { openShadow } from '../deidentify/shadow.ts';
 import type { Identified } from '../dicom/object.ts';
-import { readObject, receiveObject } from '../dicom/part10.ts';
+import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource, openCrosswalk, openDetector, openPixelTools } from '../gateway.ts';
 import { closePool } from '../pipelines/pool.ts';
@@ -46,6 +47,8 @@ export interface FileOutcome {
   readonly counts?: Counts;
   /** Of pixels that were looked at: boxes blanked for text, and whether anything changed. */
   readonly pixels?: { readonly boxes: number; readonly changed: boolean };
+  /** Required attributes that it cost the first instance of a series. */
+  readonly lost?: readonly Lost[];
   /** Of a dry run. */
   readonly changes?: readonly Change[];
 }
@@ -156,15 +159,21 @@ async function writePart(output: Output, name: string, place: number): Promise<P
   const source = openSource(output, name, place);
   let part: string | undefined;
   try {
-    const { object, remember, counts, pixels } = await deidentify(wall, await source.object(), settings);
+    const original = await source.object();
+    const { object, remember, counts, pixels } = await deidentify(wall, original, settings);
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
-    if (!output.folders.has(folder)) mkdirSync(join(to, folder), { recursive: true });
+    const isFirst = !output.folders.has(folder);
+    if (isFirst) mkdirSync(join(to, folder), { recursive: true });
     output.folders.add(folder);
+    const lost = isFirst
+      ? lostRequired(object.sopClassUID, original.head.dataSet, readHead(object.head).head.dataSet)
+      : [];
     // Two files of one folder may hold one and the same instance.
     part = join(to, `${written}.${threadId}-${++output.parts}.part`);
     await writeObject(part, object.head, object.body);
-    return { outcome: { written, counts, ...(pixels === undefined ? {} : { pixels }) }, remember, part };
+    const told = { ...(pixels === undefined ? {} : { pixels }), ...(lost.length === 0 ? {} : { lost }) };
+    return { outcome: { written, counts, ...told }, remember, part };
   } catch (error) {
     if (part !== undefined) rmSync(part, { force: true });
     if (!(error instanceof Refusal)) throw error;
