@@ -131,6 +131,13 @@ const MIGRATE_WORKFLOW = {
        path TEXT NOT NULL,
        type TEXT NOT NULL,
        PRIMARY KEY (study_uid, sop_class, path)
+     ) WITHOUT ROWID;
+     CREATE TABLE study_unverified (study_uid TEXT PRIMARY KEY) WITHOUT ROWID;
+     CREATE TABLE study_withheld (
+       study_uid TEXT PRIMARY KEY,
+       reasons TEXT NOT NULL,
+       since INTEGER NOT NULL,
+       accepted TEXT
      ) WITHOUT ROWID`,
   ],
 } as const;

@@ -167,9 +167,25 @@ function showStudies(studies) {
       seriesCount,
       instanceCount,
       studyInstanceUID,
-      isViewers ? '' : button('Verify', () => showReport(studyInstanceUID)),
+      isViewers ? '' : verification(study),
     ]);
   }
+}
+
+function verification({ studyInstanceUID, withheldBecause }) {
+  const cell = document.createElement('span');
+  cell.append(button('Verify', () => showReport(studyInstanceUID)));
+  if (withheldBecause === undefined) return cell;
+  const told = document.createElement('p');
+  told.className = 'refused';
+  told.textContent = `Withheld from viewers: ${withheldBecause.join('; ')}`;
+  const release = button('Release to viewers', async () => {
+    if (!confirm('Show this study to viewers all the same?')) return;
+    await get(`/api/studies/${studyInstanceUID}/release`, { method: 'POST' });
+    await refresh();
+  });
+  cell.append(told, release);
+  return cell;
 }
 
 refresh();

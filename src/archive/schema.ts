@@ -2,6 +2,7 @@
 import { migrate, type Database } from '../database.ts';
 import { CHANGE_TABLES, fillChanges } from './changes.ts';
 import { enterAllKeys } from './index-rows.ts';
+import { WITHHELD_TABLE } from './withheld.ts';
 
 export function migrateArchive(database: Database): void {
   migrate(database, 'archive', STEPS);
@@ -262,4 +263,5 @@ ALTER TABLE attribute_key_by_owner RENAME TO attribute_key;
 CREATE INDEX attribute_key_value ON attribute_key (path, value, owner);
 `,
   ...LISTS,
+  WITHHELD_TABLE,
 ];

@@ -6,6 +6,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { workItemsOf } from '../workitems.ts';
 import { forgetTalliesOf } from './tally.ts';
+import { forgetVerificationOf } from './withhold.ts';
 
 export interface DeleteScope {
   readonly studyInstanceUID: string;
@@ -25,6 +26,7 @@ export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, ac
     if (studyOf(archive, studyInstanceUID) === undefined) {
       gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', studyInstanceUID);
       forgetTalliesOf(gateway, studyInstanceUID);
+      forgetVerificationOf(gateway, studyInstanceUID);
     }
     recordAudit(gateway.audit, 'DICOM Study Deleted', actor, {
       study: studyInstanceUID,

@@ -35,6 +35,7 @@ import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
 import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
 import { forgetTalliesOf } from './tally.ts';
+import { forgetVerificationOf } from './withhold.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -245,6 +246,7 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     forgetTransactionsOf(gateway.database, study);
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
     forgetTalliesOf(gateway, study);
+    forgetVerificationOf(gateway, study);
     forgetTombstones(gateway.archive, instances);
     forgetChangesOf(gateway.archive, study);
   };

@@ -74,6 +74,7 @@ const ROUTES: readonly (readonly [string, string, readonly string[], number])[] 
   ['POST', '/api/quarantine/discard', OFFICER, 400],
   ['GET', '/api/studies', BOTH, 200],
   ['GET', '/api/studies/2.25.1/verification', BOTH, 404],
+  ['POST', '/api/studies/2.25.1/release', OFFICER, 409],
   ['POST', '/api/disclosures', BOTH, 400],
   ['GET', '/api/disclosures', OFFICER, 200],
   ['POST', `/api/disclosures/${UNKNOWN}/approve`, OFFICER, 404],
