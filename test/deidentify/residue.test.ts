@@ -22,7 +22,7 @@ const PEOPLE = {
   '00080005': 'ISO_IR 192',
 };
 
-describe('what is left is found and named by its place', () => {
+describe('DEID-RESIDUE: what is left is found and named by its place', () => {
   const shapes: readonly (readonly [string, string | Buffer])[] = [
     ['as it stood', 'for Änne today'],
     ['in capitals', 'MEIER'],
