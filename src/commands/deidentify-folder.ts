@@ -149,7 +149,8 @@ async function writeReport(
     withheld: withheld.map(({ studyInstanceUID }) => studyInstanceUID),
     totals: sumCounts(written.map(({ counts }) => counts)),
     studies,
-    files,
+    // What was lost stands with the studies: which file of a series told of it is a matter of threads.
+    files: files.map(({ lost: _lost, ...file }) => file),
   };
   await mkdir(to, { recursive: true });
   await writeFile(join(to, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
