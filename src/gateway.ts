@@ -123,6 +123,8 @@ const MIGRATE_WORKFLOW = {
        private_removed INTEGER NOT NULL,
        unknown_removed INTEGER NOT NULL,
        invalid_removed INTEGER NOT NULL,
+       looked INTEGER NOT NULL,
+       boxes INTEGER NOT NULL,
        PRIMARY KEY (study_uid, rules)
      ) WITHOUT ROWID;
      CREATE TABLE study_lost (

@@ -135,8 +135,8 @@ async function writeReport(
   asked: { readonly profile: string; readonly project: string },
   files: readonly FileReport[],
 ): Promise<number> {
-  const written = files.flatMap(({ written: path, counts, lost = [] }) =>
-    path === undefined || counts === undefined ? [] : [{ written: path, counts, lost }],
+  const written = files.flatMap(({ written: path, counts, lost = [], pixels }) =>
+    path === undefined || counts === undefined ? [] : [{ written: path, counts, lost, pixels }],
   );
   const studies = await verifyFiles(to, written, { project: asked.project, profile: compiledProfile(asked.profile) });
   const withheld = studies.filter(({ verdict }) => verdict === 'QUARANTINE');

@@ -16,6 +16,7 @@ export interface Written {
   readonly written: string;
   readonly counts: Counts;
   readonly lost: readonly Lost[];
+  readonly pixels: { readonly boxes: number } | undefined;
 }
 
 /** @param to the output folder. One report a study, in the order of their first files. */
@@ -70,6 +71,10 @@ function doorFacts(files: readonly Written[], { name, hash, file: { edition } }:
     ruleSets: [{ profile: name, hash, edition, instances: files.length }],
     counts: sumCounts(files.map(({ counts }) => counts)),
     lost: [...lost.values()],
+    pixels: {
+      looked: files.filter(({ pixels }) => pixels !== undefined).length,
+      boxes: files.reduce((sum, { pixels }) => sum + (pixels?.boxes ?? 0), 0),
+    },
     sealed: 0,
   };
 }

@@ -35,6 +35,8 @@ export function formatVerification(report: Verification): string {
     ...section('Pixels', [
       ...columns([
         ['images', pixels.images],
+        ['searched for text', pixels.looked],
+        ['places blanked', pixels.boxes],
         ['text cleaned (113101)', pixels.textCleaned],
         ['faces cleaned (113102)', pixels.facesCleaned],
         ...Object.entries(pixels.burnedIn).map(([say, count]) => [`burned-in annotation: ${say}`, count] as const),

@@ -33,11 +33,20 @@ export interface RuleSet {
   readonly instances: number;
 }
 
+/** What the door saw in pixels: after a second look that found nothing more, or the object is not here. */
+export interface DoorPixels {
+  /** Objects whose pixels were searched for text. */
+  readonly looked: number;
+  /** Places that were blanked. */
+  readonly boxes: number;
+}
+
 /** What the door knows of a study and nobody can read from its result. */
 export interface DoorFacts {
   readonly ruleSets: readonly RuleSet[];
   readonly counts: Counts;
   readonly lost: readonly Lost[];
+  readonly pixels: DoorPixels;
   /** Objects of the study that wait for a person. */
   readonly sealed: number;
 }
@@ -92,7 +101,7 @@ export interface Verification {
   };
   /** Types 1 and 2 that the source had, of the first instance of each series. */
   readonly iodDelta: readonly Lost[];
-  readonly pixels: {
+  readonly pixels: DoorPixels & {
     readonly images: number;
     /** Clean Pixel Data Option, code 113101 of CID 7050. */
     readonly textCleaned: number;
@@ -168,7 +177,16 @@ export async function openVerification(wall: Wall, around: Surroundings): Promis
     uids: new Map(),
     found: [],
     unknownAt: [],
-    pixels: { images: 0, textCleaned: 0, facesCleaned: 0, burnedIn: {}, recognizable: {}, identityNotRemoved: 0 },
+    pixels: {
+      looked: 0,
+      boxes: 0,
+      images: 0,
+      textCleaned: 0,
+      facesCleaned: 0,
+      burnedIn: {},
+      recognizable: {},
+      identityNotRemoved: 0,
+    },
     stamps: new Set(),
     instances: 0,
     derived: 0,
@@ -317,7 +335,7 @@ function conclude(look: Look, door: DoorFacts): Verification {
     },
     uids: { ...uids, unknownAt },
     iodDelta: door.lost,
-    pixels,
+    pixels: { ...pixels, ...door.pixels },
     sealed: door.sealed,
   };
 }

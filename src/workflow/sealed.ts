@@ -96,6 +96,7 @@ async function tryOut(
   try {
     const { object: clean } = await deidentify(shadow.wall, object, {
       ...treatment,
+      pixels: gateway.pixelTools,
       trace: (traced) => {
         const change = describeChange(traced);
         if (change !== undefined) attributes.push(change);

@@ -4,7 +4,7 @@ import type { Deidentification } from '../deidentify/deidentify.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
 import { noCounts, type Counts } from '../deidentify/rewrite.ts';
-import type { RuleSet } from '../deidentify/verify.ts';
+import type { DoorPixels, RuleSet } from '../deidentify/verify.ts';
 import type { Row } from '../database.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
@@ -13,9 +13,10 @@ import type { Gateway } from '../gateway.ts';
 /** In the order of the table's columns. */
 const COUNTS = Object.keys(noCounts()) as (keyof Counts)[];
 const COLUMNS = COUNTS.map((name) => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
-const ADD = `INSERT INTO study_tally (study_uid, rules, profile, edition, instances, ${COLUMNS.join(', ')})
-   VALUES (?, ?, ?, ?, 1, ${COLUMNS.map(() => '?').join(', ')})
-   ON CONFLICT (study_uid, rules) DO UPDATE SET instances = instances + 1, ${COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`;
+const SUMS = [...COLUMNS, 'looked', 'boxes'];
+const ADD = `INSERT INTO study_tally (study_uid, rules, profile, edition, instances, ${SUMS.join(', ')})
+   VALUES (?, ?, ?, ?, 1, ${SUMS.map(() => '?').join(', ')})
+   ON CONFLICT (study_uid, rules) DO UPDATE SET instances = instances + 1, ${SUMS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`;
 
 /** Looked at for the first instance of a series: the others are made alike. */
 export function lostOf(gateway: Gateway, source: Identified, { object }: Deidentification): readonly Lost[] {
@@ -27,7 +28,7 @@ export function lostOf(gateway: Gateway, source: Identified, { object }: Deident
 /** Part of the transaction that stores the instance. */
 export function tally(
   gateway: Gateway,
-  { object, counts }: Deidentification,
+  { object, counts, pixels }: Deidentification,
   profile: CompiledProfile,
   lost: readonly Lost[],
 ): void {
@@ -39,6 +40,8 @@ export function tally(
     profile.name,
     profile.file.edition,
     ...COUNTS.map((name) => counts[name]),
+    pixels === undefined ? 0 : 1,
+    pixels?.boxes ?? 0,
   );
   for (const { sopClassUID, path, type } of lost) {
     database.run(
@@ -55,6 +58,7 @@ export interface Tallied {
   readonly ruleSets: readonly RuleSet[];
   readonly counts: Counts;
   readonly lost: readonly Lost[];
+  readonly pixels: DoorPixels;
 }
 
 export function talliesOf({ database }: Gateway, studyInstanceUID: string): Tallied {
@@ -64,6 +68,10 @@ export function talliesOf({ database }: Gateway, studyInstanceUID: string): Tall
   return {
     ruleSets: rows.map(ruleSet),
     counts,
+    pixels: {
+      looked: rows.reduce((sum, row) => sum + Number(row['looked']), 0),
+      boxes: rows.reduce((sum, row) => sum + Number(row['boxes']), 0),
+    },
     lost: database
       .all(
         'SELECT sop_class, path, type FROM study_lost WHERE study_uid = ? ORDER BY sop_class, path',
