@@ -34,7 +34,7 @@ import { startTimetable } from './workflow/timetable.ts';
 
 const USAGE = `usage:
   isthmus serve                                                  the gateway: DIMSE, DICOMweb, pipelines
-  isthmus deidentify IN OUT --profile NAME [--project NAME]      de-identified copies of every object in IN, and report.json
+  isthmus deidentify IN OUT --profile NAME [--project NAME]      de-identified copies of every object in IN, report.json and report.txt
                      [--recipient NAME] [--threads N]
   isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)

@@ -578,6 +578,12 @@ export function formatYaml(value: unknown): string {
   return stringify(value, { lineWidth: 0 });
 }
 
+/** What a profile made by a person at the door says, against the schema of profiles. @throws Refusal BadRequest */
+export function checkProfile(value: unknown): void {
+  const validate = validator('profile');
+  if (!validate(value)) throw new Refusal('BadRequest', describe(validate.errors ?? []).sentence);
+}
+
 function readLocatedYaml(file: string, schema: string): LocatedYaml {
   const lines = new LineCounter();
   const document = parseDocument(readText(file), { lineCounter: lines, uniqueKeys: true });

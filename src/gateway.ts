@@ -105,6 +105,42 @@ const MIGRATE_WORKFLOW = {
        mark BLOB NOT NULL,
        PRIMARY KEY (erasure, mark)
      ) WITHOUT ROWID`,
+    // What the door did to a study, by rule set (workflow/tally).
+    `CREATE TABLE study_tally (
+       study_uid TEXT NOT NULL,
+       rules TEXT NOT NULL,
+       profile TEXT NOT NULL,
+       edition TEXT NOT NULL,
+       instances INTEGER NOT NULL,
+       kept INTEGER NOT NULL,
+       removed INTEGER NOT NULL,
+       emptied INTEGER NOT NULL,
+       dummies INTEGER NOT NULL,
+       uids_mapped INTEGER NOT NULL,
+       dates_changed INTEGER NOT NULL,
+       cleaned INTEGER NOT NULL,
+       private_kept INTEGER NOT NULL,
+       private_removed INTEGER NOT NULL,
+       unknown_removed INTEGER NOT NULL,
+       invalid_removed INTEGER NOT NULL,
+       looked INTEGER NOT NULL,
+       boxes INTEGER NOT NULL,
+       PRIMARY KEY (study_uid, rules)
+     ) WITHOUT ROWID;
+     CREATE TABLE study_lost (
+       study_uid TEXT NOT NULL,
+       sop_class TEXT NOT NULL,
+       path TEXT NOT NULL,
+       type TEXT NOT NULL,
+       PRIMARY KEY (study_uid, sop_class, path)
+     ) WITHOUT ROWID;
+     CREATE TABLE study_unverified (study_uid TEXT PRIMARY KEY) WITHOUT ROWID;
+     CREATE TABLE study_withheld (
+       study_uid TEXT PRIMARY KEY,
+       reasons TEXT NOT NULL,
+       since INTEGER NOT NULL,
+       accepted TEXT
+     ) WITHOUT ROWID`,
   ],
 } as const;
 

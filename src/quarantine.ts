@@ -52,6 +52,8 @@ export const MIGRATE_QUARANTINE = {
      CREATE INDEX quarantine_held_at ON quarantine (held_at)`,
     `ALTER TABLE quarantine ADD COLUMN subject BLOB;
      CREATE INDEX quarantine_subject ON quarantine (subject) WHERE subject IS NOT NULL`,
+    `ALTER TABLE quarantine ADD COLUMN study BLOB;
+     CREATE INDEX quarantine_study ON quarantine (study) WHERE study IS NOT NULL`,
   ],
 } as const;
 
@@ -63,6 +65,8 @@ export interface HoldFacts {
   readonly transferSyntaxUID: string;
   /** A keyed mark of the patient, by which an erasure finds what is held of them; undefined when the object names nobody. */
   readonly subject?: Buffer | undefined;
+  /** The same of the study. */
+  readonly study?: Buffer | undefined;
 }
 
 const NONCE_BYTES = 12;
@@ -96,8 +100,8 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
   }
   await syncFolder(quarantine.folder);
   const row = quarantine.database.get(
-    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject, study)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (fingerprint) DO UPDATE SET arrivals = arrivals + 1, reason = excluded.reason, sentence = excluded.sentence
      RETURNING *`,
     id,
@@ -110,6 +114,7 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
     sealed.bytes,
     facts.transferSyntaxUID,
     facts.subject ?? null,
+    facts.study ?? null,
   );
   if (row === undefined) throw new Error('the quarantine row was not written');
   if (row['id'] !== id) await rm(file, { force: true });
@@ -160,9 +165,51 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Which of the held are asked for; what is undefined is no condition. */
+export interface HeldFilter {
+  readonly reason?: string | undefined;
+  readonly sentence?: string | undefined;
+  readonly callingAE?: string | undefined;
+  readonly door?: string | undefined;
+}
+
 /** Newest first. */
-export function listHeld(quarantine: Quarantine, limit: number): Held[] {
-  return quarantine.database.all('SELECT * FROM quarantine ORDER BY held_at DESC, id LIMIT ?', limit).map(held);
+export function listHeld(quarantine: Quarantine, limit: number, filter: HeldFilter = {}): Held[] {
+  const conditions = [
+    ['reason', filter.reason],
+    ['sentence', filter.sentence],
+    ['calling_ae', filter.callingAE],
+    ['door', filter.door],
+  ].flatMap(([column, value]) => (value === undefined ? [] : [{ sql: `${column} = ?`, value }]));
+  const where = conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
+  return quarantine.database
+    .all(
+      `SELECT * FROM quarantine ${where} ORDER BY held_at DESC, id LIMIT ?`,
+      ...conditions.map(({ value }) => value),
+      limit,
+    )
+    .map(held);
+}
+
+/** What is held for one and the same reason. */
+export interface HeldGroup {
+  readonly reason: string;
+  readonly sentence: string;
+}
+
+/** The largest first. */
+export function groupHeld({ database }: Quarantine): (HeldGroup & { objects: number; bytes: number })[] {
+  return database
+    .all(
+      `SELECT reason, sentence, count(*) AS objects, sum(bytes) AS bytes FROM quarantine
+       GROUP BY reason, sentence ORDER BY objects DESC, sentence LIMIT 1000`,
+    )
+    .map((row) => ({
+      reason: String(row['reason']),
+      sentence: String(row['sentence']),
+      objects: Number(row['objects']),
+      bytes: Number(row['bytes']),
+    }));
 }
 
 export function countHeld(quarantine: Quarantine): number {
@@ -251,6 +298,13 @@ export function heldOfSubject(quarantine: Quarantine, subject: Buffer): string[]
   return quarantine.database
     .all('SELECT id FROM quarantine WHERE subject = ? ORDER BY id', subject)
     .map((row) => String(row['id']));
+}
+
+/** How many objects are held of the study with this mark. */
+export function countHeldOfStudy(quarantine: Quarantine, study: Buffer): number {
+  return Number(
+    quarantine.database.get('SELECT count(*) AS held FROM quarantine WHERE study = ?', study)?.['held'] ?? 0,
+  );
 }
 
 /** How many held objects name no patient that could be read. */

@@ -1,4 +1,6 @@
 // The console's first page: what waits, what failed, what is sealed, what is there. Reads /api and /dicom-web; text only, never markup.
+import { heldQuery, showChoices, showGroups, showHeld, showReport } from './review.js';
+
 const TOKEN = 'isthmus-token';
 const form = document.querySelector('#access');
 const summary = document.querySelector('#summary');
@@ -9,16 +11,41 @@ form.addEventListener('submit', (event) => {
   refresh();
 });
 
-async function get(path, options = {}) {
+/** The answer, or what the gateway says of why there is none. */
+export async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
-  const reply = await fetch(path, { ...options, headers });
-  if (reply.status === 204) return [];
-  if (!reply.ok) throw new Error(`${path.split('?')[0]}: ${reply.status}`);
-  return reply.json();
+  const reply = await fetch(path, { ...options, headers: { ...headers, ...options.headers }, cache: 'no-store' });
+  if (reply.ok) return reply;
+  const told = await reply.json().catch(() => ({}));
+  throw new Error(told.message ?? `${path.split('?')[0]}: ${reply.status}`);
 }
 
-function row(table, cells) {
+export async function get(path, options = {}) {
+  const reply = await ask(path, options);
+  return reply.status === 204 ? [] : reply.json();
+}
+
+/** What a person asked for and did not get. */
+export async function attempt(work) {
+  const message = document.querySelector('#message');
+  message.textContent = '';
+  try {
+    await work();
+  } catch (error) {
+    message.textContent = error.message;
+  }
+}
+
+export function button(label, work) {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.textContent = label;
+  made.addEventListener('click', () => attempt(work));
+  return made;
+}
+
+export function row(table, cells) {
   const line = document.createElement('tr');
   for (const cell of cells) {
     const place = document.createElement('td');
@@ -30,7 +57,13 @@ function row(table, cells) {
   return line;
 }
 
-function fill(id, rows, nothing) {
+const shown = new Map();
+
+/** The emptied table; undefined when it shows these rows already, so that whoever is at one of its buttons stays there. */
+export function fill(id, rows, nothing) {
+  const content = JSON.stringify([rows, nothing]);
+  if (shown.get(id) === content) return undefined;
+  shown.set(id, content);
   const body = document.querySelector(`#${id} tbody`);
   body.replaceChildren();
   if (rows.length === 0) row(body, [nothing]).firstChild.colSpan = 8;
@@ -38,14 +71,11 @@ function fill(id, rows, nothing) {
 }
 
 function retryButton(item) {
-  if (item.state !== 'CANCELED') return '';
-  const button = document.createElement('button');
-  button.textContent = 'Try again';
-  button.addEventListener('click', async () => {
+  if (!item.worthRetrying) return '';
+  return button('Try again', async () => {
     await get(`/api/work-items/${item.uid}/retry`, { method: 'POST' });
-    refresh();
+    await refresh();
   });
-  return button;
 }
 
 function describeResult(item) {
@@ -59,26 +89,43 @@ function describeResult(item) {
 
 const first = (study, key) => study[key]?.Value?.map((value) => value?.Alphabetic ?? value).join(', ') ?? '';
 
+/** As a viewer sees them. */
+async function searchStudies() {
+  const found = await read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208');
+  return found?.map((study) => ({
+    patientID: first(study, '00100020'),
+    studyDate: first(study, '00080020'),
+    modalities: [first(study, '00080061')],
+    seriesCount: first(study, '00201206'),
+    instanceCount: first(study, '00201208'),
+    studyInstanceUID: first(study, '0020000D'),
+    isViewers: true,
+  }));
+}
+
 /** Undefined where the caller's role may not look: the other tables are shown all the same. */
 function read(path) {
   return get(path).catch(() => undefined);
 }
 
-async function refresh() {
-  const [status, work, held, studies] = await Promise.all([
+export async function refresh() {
+  const [status, work, groups, held, studies] = await Promise.all([
     read('/api/status'),
     read('/api/work-items?limit=100'),
-    read('/api/quarantine?limit=100'),
-    read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208'),
+    read('/api/quarantine/groups'),
+    read(`/api/quarantine?${heldQuery()}`),
+    read('/api/studies?limit=100').then((found) => found ?? searchStudies()),
   ]);
   form.hidden = [status, work, held, studies].some((answer) => answer !== undefined);
   showSummary(status);
   showWork(work);
+  showChoices(status);
+  showGroups(groups);
   showHeld(held);
   showStudies(studies);
 }
 
-const NOT_YOURS = 'not for this role, or not readable';
+export const NOT_YOURS = 'not for this role, or not readable';
 
 function showSummary(status) {
   if (status === undefined) {
@@ -91,6 +138,7 @@ function showSummary(status) {
 
 function showWork(work) {
   const rows = fill('work', work ?? [], work === undefined ? NOT_YOURS : 'nothing yet');
+  if (rows === undefined) return;
   for (const item of work ?? []) {
     const what =
       item.kind === 'derive' ? `${item.parameters.pipeline} (${item.parameters.rule})` : `to ${item.parameters.node}`;
@@ -107,28 +155,37 @@ function showWork(work) {
   }
 }
 
-function showHeld(held) {
-  const rows = fill('held', held ?? [], held === undefined ? NOT_YOURS : 'nothing is sealed');
-  for (const one of held ?? []) {
+function showStudies(studies) {
+  const rows = fill('studies', studies ?? [], studies === undefined ? NOT_YOURS : 'nothing yet');
+  if (rows === undefined) return;
+  for (const study of studies ?? []) {
+    const { patientID, studyDate, modalities, seriesCount, instanceCount, studyInstanceUID, isViewers } = study;
     row(rows, [
-      new Date(one.heldAt).toLocaleString(),
-      `${one.callingAE} (${one.door})`,
-      one.reason,
-      one.sentence,
-      `${(one.bytes / 1024).toFixed(0)} KB`,
-      one.arrivals,
+      patientID,
+      studyDate,
+      modalities.join(', '),
+      seriesCount,
+      instanceCount,
+      studyInstanceUID,
+      isViewers ? '' : verification(study),
     ]);
   }
 }
 
-function showStudies(studies) {
-  const rows = fill('studies', studies ?? [], studies === undefined ? NOT_YOURS : 'nothing yet');
-  for (const study of studies ?? []) {
-    row(
-      rows,
-      ['00100020', '00080020', '00080061', '00201206', '00201208', '0020000D'].map((key) => first(study, key)),
-    );
-  }
+function verification({ studyInstanceUID, withheldBecause }) {
+  const cell = document.createElement('span');
+  cell.append(button('Verify', () => showReport(studyInstanceUID)));
+  if (withheldBecause === undefined) return cell;
+  const told = document.createElement('p');
+  told.className = 'refused';
+  told.textContent = `Withheld from viewers: ${withheldBecause.join('; ')}`;
+  const release = button('Release to viewers', async () => {
+    if (!confirm('Show this study to viewers all the same?')) return;
+    await get(`/api/studies/${studyInstanceUID}/release`, { method: 'POST' });
+    await refresh();
+  });
+  cell.append(told, release);
+  return cell;
 }
 
 refresh();

@@ -5,14 +5,15 @@ import { authenticate, credentialsOf, requireRole, type Caller } from '../access
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
-import { discardHeld, releaseHeld, retryCanceled } from '../workflow/review.ts';
+import { isWorthRetrying, retryCanceled } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
-import { listHeld } from '../quarantine.ts';
 import { listWork, type WorkItemState } from '../workitems.ts';
-import { addVaultRoutes, type AddRoute } from './vault.ts';
+import { addQuarantineRoutes } from './quarantine.ts';
+import { addReportRoutes } from './reports.ts';
+import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+import { addVaultRoutes } from './vault.ts';
 
 const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
-const MOST_ROWS = 1000;
 const WEB_FOLDER = fileURLToPath(new URL('../../web', import.meta.url));
 
 export function adminRouter(gateway: Gateway): Router {
@@ -24,7 +25,9 @@ export function adminRouter(gateway: Gateway): Router {
         if (caller === undefined) return;
         requireRole(caller, ...roles);
         refuseOtherSites(request);
-        sendJson(response, 200, (await answer(request, caller)) ?? {});
+        const content = (await answer(request, caller)) ?? {};
+        if (content instanceof Shown) sendShown(response, content);
+        else sendJson(response, 200, content);
       } catch (error) {
         next(error);
       }
@@ -33,7 +36,10 @@ export function adminRouter(gateway: Gateway): Router {
   route('get', '/status', ['radiology-it', 'privacy-officer'], () => readStatus(gateway));
   route('get', '/work-items', ['radiology-it'], (request) => {
     const { state, limit } = pageOf(request);
-    return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit });
+    return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit }).map((item) => ({
+      ...item,
+      worthRetrying: isWorthRetrying(item),
+    }));
   });
   route('post', '/work-items/:uid/retry', ['radiology-it'], (request, caller) => {
     retryCanceled(gateway, parameter(request, 'uid'), caller.name);
@@ -44,15 +50,8 @@ export function adminRouter(gateway: Gateway): Router {
     if (!isUid(study)) throw new Refusal('BadRequest', 'the study in the path is no UID');
     return studyLedger(gateway, study);
   });
-  route('get', '/quarantine', ['radiology-it', 'privacy-officer'], (request) =>
-    listHeld(gateway.quarantine, pageOf(request).limit),
-  );
-  route('post', '/quarantine/:id/release', ['privacy-officer'], async (request, caller) =>
-    releaseHeld(gateway, parameter(request, 'id'), releaseOf(gateway, await readJson(request)), caller.name),
-  );
-  route('delete', '/quarantine/:id', ['privacy-officer'], (request, caller) =>
-    discardHeld(gateway, parameter(request, 'id'), caller.name),
-  );
+  addQuarantineRoutes(route, gateway, readJson);
+  addReportRoutes(route, gateway);
   addVaultRoutes(route, gateway, { json: readJson, id: (request) => parameter(request, 'id') });
   router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent || !(error instanceof Refusal)) return next(error);
@@ -84,31 +83,13 @@ function refuseOtherSites({ method, headers }: Request): void {
     throw new Refusal('NotAuthorized', 'a page of another site may change nothing here');
 }
 
-function parameter(request: Request, name: string): string {
-  const value = request.params[name];
-  return typeof value === 'string' ? value : '';
-}
-
 function pageOf(request: Request): { state: WorkItemState | undefined; limit: number } {
-  const query = new URLSearchParams(request.originalUrl.split('?')[1] ?? '');
+  const query = queryOf(request);
   const given = query.get('state');
   const state = STATES.find((one) => one === given);
   if (given !== null && state === undefined)
     throw new Refusal('BadRequest', `state must be one of ${STATES.join(', ')}`);
-  const limit = Number(query.get('limit') ?? 100);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_ROWS)
-    throw new Refusal('BadRequest', `limit must be a whole number from 1 to ${MOST_ROWS}`);
-  return { state, limit };
-}
-
-function releaseOf(gateway: Gateway, body: unknown): { project: string; profile: string } {
-  const { project, profile } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-  if (typeof project !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(project))
-    throw new Refusal('BadRequest', 'project must name a project');
-  if (typeof profile !== 'string' || !gateway.profiles.has(profile)) {
-    throw new Refusal('BadRequest', `profile must be one of ${[...gateway.profiles.keys()].join(', ')}`);
-  }
-  return { project, profile };
+  return { state, limit: limitOf(query) };
 }
 
 async function readJson(request: Request): Promise<unknown> {
@@ -124,6 +105,13 @@ async function readJson(request: Request): Promise<unknown> {
   } catch {
     throw new Refusal('BadRequest', 'the body is no JSON');
   }
+}
+
+function sendShown(response: Response, { contentType, content }: Shown): void {
+  response.statusCode = 200;
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(content);
 }
 
 function sendJson(response: Response, status: number, body: unknown): void {

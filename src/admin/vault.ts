@@ -1,20 +1,11 @@
 /** What a privacy officer does: looks behind pseudonyms with a second person, joins records, erases people. */
 import type { Request } from 'express';
-import type { Caller, Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { mergeRecords, partRecords } from '../workflow/records.ts';
 import { askDisclosure, decideDisclosure, discloseOriginals, listDisclosures } from '../workflow/disclose.ts';
+import { fieldsOf, text, type AddRoute, type Fields } from './routes.ts';
 import { beginErasure, continueErasures, listErasures, readErasure, type ErasureSubject } from '../workflow/erase.ts';
-
-export type AddRoute = (
-  method: 'get' | 'post' | 'delete',
-  path: string,
-  roles: readonly Role[],
-  answer: (request: Request, caller: Caller) => unknown,
-) => void;
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const OFFICER = ['privacy-officer'] as const;
 const MOST_ROWS = 1000;
@@ -24,7 +15,7 @@ export function addVaultRoutes(
   gateway: Gateway,
   read: { readonly json: (request: Request) => Promise<unknown>; readonly id: (request: Request) => string },
 ): void {
-  const fields = async (request: Request): Promise<Fields> => objectOf(await read.json(request), 'the body');
+  const fields = async (request: Request): Promise<Fields> => fieldsOf(await read.json(request), 'the body');
   // Whoever works with the studies may ask; whoever answers for privacy decides.
   add('post', '/disclosures', ['radiology-it', 'privacy-officer'], async (request, caller) => {
     const { project, subject, reason } = await fields(request);
@@ -77,21 +68,9 @@ export function subjectOf({ project, pseudonym, record }: Fields): ErasureSubjec
 }
 
 function recordOf(value: unknown, name: string): { issuer: string; id: string } {
-  const { issuer, id } = objectOf(value, name);
+  const { issuer, id } = fieldsOf(value, name);
   return {
     issuer: issuer === undefined ? '' : text(issuer, `${name}.issuer`, 0).trim(),
     id: text(id, `${name}.id`).trim(),
   };
-}
-
-function objectOf(value: unknown, name: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Refusal('BadRequest', `${name} must be an object`);
-  return value as Fields;
-}
-
-function text(value: unknown, name: string, least = 1): string {
-  if (typeof value !== 'string' || value.trim().length < least || value.length > 1000)
-    throw new Refusal('BadRequest', `${name} must be a text of ${least} to 1000 characters`);
-  return value;
 }

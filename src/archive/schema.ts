@@ -2,6 +2,7 @@
 import { migrate, type Database } from '../database.ts';
 import { CHANGE_TABLES, fillChanges } from './changes.ts';
 import { enterAllKeys } from './index-rows.ts';
+import { WITHHELD_TABLE } from './withheld.ts';
 
 export function migrateArchive(database: Database): void {
   migrate(database, 'archive', STEPS);
@@ -278,4 +279,5 @@ CREATE TRIGGER class_without_instance AFTER DELETE ON instance BEGIN
   DELETE FROM class_in_series WHERE sop_class = old.sop_class AND series = old.series AND instances = 0; END;
 INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GROUP BY sop_class, series;
 `,
+  WITHHELD_TABLE,
 ];

@@ -5,6 +5,7 @@ import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../di
 import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
+import { withheldStudies } from './withheld.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
 import {
@@ -51,7 +52,7 @@ export interface SearchResult {
   readonly remaining: number;
 }
 
-/** @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key; TooLarge */
+/** Studies that are withheld are left out of their page. @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key; TooLarge */
 export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
   const { database } = archive;
   const zoned = timezoneOf(query.matches) !== undefined;
@@ -67,7 +68,9 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const results: string[] = [];
   const known: Known = new Map();
   let characters = 0;
+  const hidden = withheldStudies(archive);
   for (const row of rows) {
+    if (hidden.has(String(row['study_uid']))) continue;
     const result =
       ready === undefined
         ? formatRow(archive, row, query.level, shape, known)

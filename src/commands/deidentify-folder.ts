@@ -7,11 +7,14 @@ import { readConfig } from '../config.ts';
 import { assertInForce } from '../deidentify/deidentify.ts';
 import { changeLine } from '../deidentify/dry-run.ts';
 import { oneTimeRoot } from '../deidentify/one-time.ts';
-import { noCounts, type Counts } from '../deidentify/rewrite.ts';
+import type { CompiledProfile } from '../deidentify/profile.ts';
+import { formatVerification } from '../deidentify/verification-text.ts';
+import type { Verification } from '../deidentify/verify.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource } from '../gateway.ts';
 import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
 import type { Ask } from './deidentify-worker.ts';
+import { sumCounts, verifyFiles, withholdFiles } from './verify-folder.ts';
 
 export interface FolderRequest {
   readonly files: readonly string[];
@@ -59,11 +62,16 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
 
 /** Before a single file is read: the profile exists, makes sense, and may be used for this recipient today. */
 function refuseProfile({ profile, project, recipient }: FolderRequest): void {
+  assertInForce(compiledProfile(profile), recipient ?? project, Date.now());
+}
+
+/** @throws Refusal BadRequest when there is no such profile, BadConfiguration when it makes no sense */
+function compiledProfile(name: string): CompiledProfile {
   const { profiles } = readConfig();
-  const source = profiles.get(profile);
+  const source = profiles.get(name);
   if (source === undefined)
     throw new Refusal('BadRequest', `there is no such profile; there are: ${[...profiles.keys()].join(', ')}`);
-  assertInForce(compileSource(profile, source), recipient ?? project, Date.now());
+  return compileSource(name, source);
 }
 
 type Take = (index: number, outcome: FileOutcome) => void;
@@ -127,20 +135,46 @@ async function writeReport(
   asked: { readonly profile: string; readonly project: string },
   files: readonly FileReport[],
 ): Promise<number> {
-  const written = files.filter((file) => file.written !== undefined).length;
-  const totals = totalsOf(files);
-  const report = { ...asked, objects: files.length, written, refused: files.length - written, totals, files };
+  const written = files.flatMap(({ written: path, counts, lost = [], pixels }) =>
+    path === undefined || counts === undefined ? [] : [{ written: path, counts, lost, pixels }],
+  );
+  const studies = await verifyFiles(to, written, { project: asked.project, profile: compiledProfile(asked.profile) });
+  const withheld = studies.filter(({ verdict }) => verdict === 'QUARANTINE');
+  for (const study of withheld) withholdFiles(to, study);
+  const report = {
+    ...asked,
+    objects: files.length,
+    written: written.length,
+    refused: files.length - written.length,
+    withheld: withheld.map(({ studyInstanceUID }) => studyInstanceUID),
+    totals: sumCounts(written.map(({ counts }) => counts)),
+    studies,
+    // What was lost stands with the studies: which file of a series told of it is a matter of threads.
+    files: files.map(({ lost: _lost, ...file }) => file),
+  };
   await mkdir(to, { recursive: true });
   await writeFile(join(to, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  process.stdout.write(`${written} of ${files.length} objects de-identified; report.json tells of each\n`);
-  return written === files.length ? 0 : 1;
+  await writeFile(join(to, 'report.txt'), readable(report, files));
+  const held = withheld.length === 0 ? '' : `; ${withheld.length} of ${studies.length} studies withheld`;
+  process.stdout.write(
+    `${written.length} of ${files.length} objects de-identified${held}; report.json and report.txt tell of each\n`,
+  );
+  return written.length === files.length && withheld.length === 0 ? 0 : 1;
 }
 
-function totalsOf(files: readonly FileReport[]): Counts {
-  const totals = noCounts();
-  for (const { counts } of files) {
-    if (counts === undefined) continue;
-    for (const key of Object.keys(totals) as (keyof Counts)[]) totals[key] += counts[key];
-  }
-  return totals;
+interface Summary {
+  readonly profile: string;
+  readonly project: string;
+  readonly objects: number;
+  readonly written: number;
+  readonly studies: readonly Verification[];
+}
+
+function readable({ profile, project, objects, written, studies }: Summary, files: readonly FileReport[]): string {
+  const refused = files.filter(({ reason }) => reason !== undefined);
+  return [
+    `${written} of ${objects} objects de-identified by ${profile} for ${project}\n`,
+    ...refused.map(({ file, reason, found }) => `file ${file}: ${reason ?? ''}, ${found ?? ''}\n`),
+    ...studies.map((study) => `\n${formatVerification(study)}`),
+  ].join('');
 }

@@ -1,5 +1,4 @@
 /** One file after another through the wall: what a thread of `isthmus deidentify` does, and the command itself where one thread is enough. */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   createReadStream,
@@ -16,14 +15,15 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
 import { readConfig, type Config } from '../config.ts';
-import { openDatabase, type Database } from '../database.ts';
-import { openWall, type Wall } from '../deidentify/crosswalk.ts';
+import type { Wall } from '../deidentify/crosswalk.ts';
 import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
+import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
+import { openShadow } from '../deidentify/shadow.ts';
 import type { Identified } from '../dicom/object.ts';
-import { readObject, receiveObject } from '../dicom/part10.ts';
+import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource, openCrosswalk, openDetector, openPixelTools } from '../gateway.ts';
 import { closePool } from '../pipelines/pool.ts';
@@ -47,6 +47,8 @@ export interface FileOutcome {
   readonly counts?: Counts;
   /** Of pixels that were looked at: boxes blanked for text, and whether anything changed. */
   readonly pixels?: { readonly boxes: number; readonly changed: boolean };
+  /** Required attributes that it cost the first instance of a series. */
+  readonly lost?: readonly Lost[];
   /** Of a dry run. */
   readonly changes?: readonly Change[];
 }
@@ -78,7 +80,7 @@ export async function openJob(job: JobSettings): Promise<Job> {
     const output = { wall, to, settings, folders: new Set<string>(), buffers: [], parts: 0 };
     return { run: (files) => writeAll(output, files), close: () => close().finally(() => database.close()) };
   }
-  const shadow = shadowOf(wall, job.project);
+  const shadow = openShadow(wall, job.project);
   database.close();
   return {
     run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
@@ -99,22 +101,6 @@ async function openPixels(
       await closePool(detector);
     },
   };
-}
-
-/** The same secrets and the patients known so far, in memory: a dry run leaves no trace in the crosswalk. */
-function shadowOf(wall: Wall, project: string): { wall: Wall; database: Database } {
-  const database = openDatabase(':memory:');
-  openWall(database, { keyFile: '', keyHex: randomBytes(32).toString('hex') });
-  for (const table of ['crosswalk_patient', 'crosswalk_merged', 'crosswalk_leaving']) {
-    for (const row of wall.database.all(`SELECT * FROM ${table} WHERE project = ?`, project)) {
-      const columns = Object.keys(row);
-      database.run(
-        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
-        ...(Object.values(row) as (string | number | Buffer)[]),
-      );
-    }
-  }
-  return { wall: { ...wall, database, domains: new Map() }, database };
 }
 
 const READ_CHUNK_BYTES = 2 ** 20;
@@ -173,15 +159,21 @@ async function writePart(output: Output, name: string, place: number): Promise<P
   const source = openSource(output, name, place);
   let part: string | undefined;
   try {
-    const { object, remember, counts, pixels } = await deidentify(wall, await source.object(), settings);
+    const original = await source.object();
+    const { object, remember, counts, pixels } = await deidentify(wall, original, settings);
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
-    if (!output.folders.has(folder)) mkdirSync(join(to, folder), { recursive: true });
+    const isFirst = !output.folders.has(folder);
+    if (isFirst) mkdirSync(join(to, folder), { recursive: true });
     output.folders.add(folder);
+    const lost = isFirst
+      ? lostRequired(object.sopClassUID, original.head.dataSet, readHead(object.head).head.dataSet)
+      : [];
     // Two files of one folder may hold one and the same instance.
     part = join(to, `${written}.${threadId}-${++output.parts}.part`);
     await writeObject(part, object.head, object.body);
-    return { outcome: { written, counts, ...(pixels === undefined ? {} : { pixels }) }, remember, part };
+    const told = { ...(pixels === undefined ? {} : { pixels }), ...(lost.length === 0 ? {} : { lost }) };
+    return { outcome: { written, counts, ...told }, remember, part };
   } catch (error) {
     if (part !== undefined) rmSync(part, { force: true });
     if (!(error instanceof Refusal)) throw error;

@@ -10,12 +10,13 @@ import {
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { migrate, type Database, type MigrationStep, type Row } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { uuidUid } from '../dicom/uid.ts';
-import type { Cleaner } from './free-text.ts';
 import type { Kin } from './kin.ts';
+import type { Known } from './residue.ts';
 import { hkdf, newestGeneration, openSecrets, VAULT_STEPS, type KeySource, type Secrets } from './vault.ts';
 
 /** The wall between the two worlds: the database that holds the crosswalk, and the keys. */
@@ -24,7 +25,7 @@ export interface Wall extends Secrets {
   readonly domains: Map<string, Domain>;
   /** In memory, what is known of the last patients and how their texts are cleaned; empty again when somebody is erased. */
   readonly kin: Map<string, Kin>;
-  readonly cleaners: Map<string, Cleaner>;
+  readonly known: Map<string, Known>;
 }
 
 /** The scope of keys is the scope of linkability: two projects share no pseudonym. */
@@ -106,7 +107,7 @@ const MIGRATIONS: readonly MigrationStep[] = [
 /** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
 export function openWall(database: Database, source: KeySource): Wall {
   migrate(database, 'deidentify', MIGRATIONS);
-  return { database, ...openSecrets(database, source), domains: new Map(), kin: new Map(), cleaners: new Map() };
+  return { database, ...openSecrets(database, source), domains: new Map(), kin: new Map(), known: new Map() };
 }
 
 export function domainOf(wall: Wall, project: string): Domain {
@@ -285,6 +286,11 @@ export function subjectMark(wall: Wall, issuer: string, patientId: string): Buff
   return hmac(createSecretKey(hkdf(wall.master, 'subject')), issuer, patientId);
 }
 
+/** The same of a study as the hospital names it, for what is sealed of it. */
+export function studyMark(wall: Wall, studyInstanceUID: string): Buffer {
+  return hmac(createSecretKey(hkdf(wall.master, 'study')), studyInstanceUID);
+}
+
 function addPatient(wall: Wall, domain: Domain, lookup: Buffer, issuer: string, patientId: string): PatientPseudonym {
   const salt = randomBytes(16);
   for (let attempt = 0; ; attempt++) {
@@ -447,6 +453,33 @@ export function originalUid(wall: Wall, project: string, pseudonym: string): str
   return unseal(wall, domainOf(wall, project), `uid:${pseudonym}`, row).toString('latin1');
 }
 
+/** UIDs opened at a time: what else is to be done gets its turn between. */
+const OPENED_AT_ONCE = 500;
+
+/** Every UID of a patient: pseudonym and original. */
+export async function* originalsOf(
+  wall: Wall,
+  project: string,
+  patient: string,
+): AsyncGenerator<readonly [pseudonym: string, original: string], void, undefined> {
+  const domain = domainOf(wall, project);
+  for (let last = ''; ;) {
+    const rows = wall.database.all(
+      'SELECT pseudonym, sealed, generation FROM crosswalk_uid WHERE project = ? AND patient = ? AND pseudonym > ? ORDER BY pseudonym LIMIT ?',
+      project,
+      patient,
+      last,
+      OPENED_AT_ONCE,
+    );
+    for (const row of rows) {
+      last = row['pseudonym'] as string;
+      yield [last, unseal(wall, domain, `uid:${last}`, row).toString('latin1')];
+    }
+    if (rows.length < OPENED_AT_ONCE) return;
+    await setImmediate();
+  }
+}
+
 /** Words of a person about a patient, which may name them: sealed, and gone when the patient is. */
 export function writeNote(wall: Wall, project: string, note: { id: string; patient: string; text: string }): void {
   const { sealed, generation } = seal(wall, domainOf(wall, project), `note:${note.id}`, Buffer.from(note.text, 'utf8'));
@@ -542,7 +575,7 @@ export function uidsOfPatient(wall: Wall, project: string, patient: string): str
 /** Names and words of the last patients that are kept at hand. */
 export function forgetInMemory(wall: Wall): void {
   wall.kin.clear();
-  wall.cleaners.clear();
+  wall.known.clear();
 }
 
 /** Destroys salt and rows of a patient: nothing here leads back any more. Returns how many rows went. */

@@ -24,8 +24,8 @@ import {
   type Wall,
 } from './crosswalk.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
-import { openCleaner, type Cleaner } from './free-text.ts';
-import { rawIdentityOf, retained, type RawIdentity } from './identity.ts';
+import { openCleaner } from './free-text.ts';
+import { identityOf, rawIdentityOf, retained, type RawIdentity } from './identity.ts';
 import { learnKin, saveKin, settleKin, wholeIdentity, type KinOfObject } from './kin.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
@@ -42,6 +42,7 @@ import {
   type Rewriting,
   type Trace,
 } from './rewrite.ts';
+import { findResidue, needlesOf, type Known } from './residue.ts';
 import { faceRisk, uncleanable } from './risk.ts';
 import { stampInserts, type Verdict } from './stamps.ts';
 
@@ -110,6 +111,7 @@ export async function deidentify(
   const { dates } = profile.file;
   const offsetDays = dates.mode === 'shift' ? dateOffsetDays(domain, patient.salt, dates.windowDays) : 0;
   const sink = openSink(dataSet.end - dataSet.start + 2048);
+  const known = knownOf(wall, profile, dataSet, raw, kin);
   const run: Rewriting = {
     sink,
     profile,
@@ -120,7 +122,7 @@ export async function deidentify(
     offsetDays,
     birthYear: birthYear(dataSet),
     identifyingWords: withKin(identifyingWords(dataSet), kin),
-    cleaner: cleanerOf(wall, profile, raw, kin),
+    cleaner: () => known.cleaner,
     root: dataSet,
     conditions: new Map(),
     vetoes: undefined,
@@ -135,6 +137,8 @@ export async function deidentify(
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
   writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
+  const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
+  refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
 
   if (domain.lasting) {
     settleWritten(wall, domain, study, run.uids.keys());
@@ -170,6 +174,11 @@ export async function deidentify(
   };
 }
 
+/** Originals that something else stands for now. */
+function mapped(uids: ReadonlyMap<string, string>): string[] {
+  return [...uids].filter(([pseudonym, original]) => pseudonym !== original).map(([, original]) => original);
+}
+
 /** Of a gateway: one process, one set. */
 const ONE_TIME_KEYS = openOneTimeKeys();
 
@@ -193,26 +202,27 @@ export function assertInForce(profile: CompiledProfile, recipient: string, now: 
     );
 }
 
-/** Made at the first text; the last few are kept in memory, since instances of a series say the same of their patient. */
-function cleanerOf(wall: Wall, profile: CompiledProfile, raw: RawIdentity, kin: KinOfObject): () => Cleaner {
-  let cleaner: Cleaner | undefined;
-  return () => (cleaner ??= rememberedCleaner(wall, profile, raw, kin));
-}
-
-function rememberedCleaner(wall: Wall, profile: CompiledProfile, raw: RawIdentity, kin: KinOfObject): Cleaner {
-  const { cleaners } = wall;
+/** The last few are kept in memory, since instances of a series say the same of their patient. */
+function knownOf(wall: Wall, profile: CompiledProfile, dataSet: DataSet, raw: RawIdentity, kin: KinOfObject): Known {
+  const { known: remembered } = wall;
   const key = `${profile.hash} ${kin.patient.name} ${kin.patient.said.size} ${kin.study.name} ${kin.study.said.size} ${raw.key}`;
-  const cleaner =
-    cleaners.get(key) ??
-    openCleaner(wholeIdentity(raw, kin, retained(profile.options)), profile.file.freeText ?? 'words');
-  cleaners.delete(key);
-  cleaners.set(key, cleaner);
-  const [oldest] = cleaners.keys();
-  if (cleaners.size > MAX_CLEANERS && oldest !== undefined) cleaners.delete(oldest);
-  return cleaner;
+  const known = remembered.get(key) ?? {
+    cleaner: openCleaner(wholeIdentity(raw, kin, retained(profile.options)), profile.file.freeText ?? 'words'),
+    needles: needlesOf(
+      identityOf(raw),
+      raw,
+      MAKERS.map((maker) => textValue(dataSet, maker) ?? ''),
+    ),
+  };
+  remembered.delete(key);
+  remembered.set(key, known);
+  const [oldest] = remembered.keys();
+  if (remembered.size > MAX_KNOWN && oldest !== undefined) remembered.delete(oldest);
+  return known;
 }
 
-const MAX_CLEANERS = 8;
+const MAKERS = ['Manufacturer', 'ManufacturerModelName'].map(tag);
+const MAX_KNOWN = 8;
 
 /** What the profile lets pass, and what is done to its pixels. @throws Refusal Quarantined */
 function admit(

@@ -121,6 +121,13 @@ export function addPiece(identity: Record<Kind, Set<string>>, [attribute, text]:
   identity[KINDS.get(attribute) ?? 'names'].add(text);
 }
 
+/** Of one object alone. */
+export function identityOf(raw: RawIdentity): Identity {
+  const identity = noIdentity();
+  for (const one of decodePieces(raw)) addPiece(identity, one);
+  return identity;
+}
+
 /** Attribute and text, value by value. */
 export function decodePieces({ pieces }: RawIdentity): (readonly [attribute: number, text: string])[] {
   return pieces.flatMap(({ attribute, set, vr, bytes }) =>

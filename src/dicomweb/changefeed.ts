@@ -2,6 +2,7 @@
  * The change feed for followers, an extension to PS3.18: `/changefeed` and `/changefeed/latest`, in the form of Microsoft's dicom-server.
  * A follower keeps the last Sequence that it has read and asks from there.
  */
+import { isWithheld } from '../archive/withheld.ts';
 import {
   firstChange,
   latestChange,
@@ -56,7 +57,8 @@ function formatChange({ gateway, baseUrl }: Exchange, change: Change, metadata: 
     Timestamp: new Date(change.at).toISOString(),
     State: change.state,
   });
-  const text = metadata ? metadataOfChange(gateway.archive, change) : undefined;
+  const shown = metadata && !isWithheld(gateway.archive, change.studyInstanceUID);
+  const text = shown ? metadataOfChange(gateway.archive, change) : undefined;
   return text === undefined ? entry : `${entry.slice(0, -1)},"Metadata":${withBase(text, baseUrl)}}`;
 }
 

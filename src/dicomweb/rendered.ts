@@ -2,6 +2,7 @@
  * Rendered resources (PS3.18 10.4.1.1.3): pictures and readable documents for browsers. Of an image its frames, of a presentation state
  * the images it is for, of a report or an encapsulated document its text.
  */
+import { isWithheld } from '../archive/withheld.ts';
 import { instanceOf, type InstanceRow } from '../archive/instances.ts';
 import type { PictureType } from '../codecs/picture.ts';
 import { isPresentationState, referencedImages } from '../codecs/softcopy-state.ts';
@@ -125,6 +126,7 @@ async function shotsUnder(exchange: Exchange, choice: Choice, state: InstanceRow
     // Some writers name another series or study than the image's.
     const image = instanceOf(exchange.gateway.archive, sopInstanceUID);
     if (image === undefined || kindOf(image) !== 'image') return [];
+    if (isWithheld(exchange.gateway.archive, image.studyInstanceUID)) return [];
     const all = frames ?? Array.from({ length: image.frameCount }, (_, index) => index + 1);
     return inType(
       choice,

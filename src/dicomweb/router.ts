@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Router, type NextFunction, type Request, type Response } from 'express';
+import { isWithheld } from '../archive/withheld.ts';
 import { authenticate, credentialsOf, requireRole, type Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
@@ -264,6 +265,7 @@ async function answerRequest(
     }
     if (route !== undefined) {
       requireRole(caller, ...route.roles);
+      if (route.method === 'GET') refuseWithheld(gateway, request.params['study']);
       if (route.method !== 'GET') refuseOtherSites(request, config.http.allowedOrigins);
     }
     const at = request.originalUrl.indexOf('?');
@@ -280,6 +282,12 @@ async function answerRequest(
   } catch (error) {
     refuse(gateway, error, request, response);
   }
+}
+
+/** What verification holds back is not there for viewers. @throws Refusal NotFound */
+function refuseWithheld({ archive }: Gateway, study: unknown): void {
+  if (typeof study === 'string' && isWithheld(archive, study))
+    throw new Refusal('NotFound', 'there is no such study here');
 }
 
 /** A refusal becomes its status and sentence; anything else is a bug: 500 with an id that the log has too. */

@@ -2,6 +2,7 @@
  * WADO-URI (PS3.18 section 9): one object, named and shaped by the query alone. Bytes and pictures come from where WADO-RS takes them.
  * Parameters of other names are passed over (9.1.2.1).
  */
+import { isWithheld } from '../archive/withheld.ts';
 import { instanceOf, type InstanceRow } from '../archive/instances.ts';
 import type { Window } from '../codecs/presentation.ts';
 import { isPresentationState } from '../codecs/softcopy-state.ts';
@@ -66,7 +67,7 @@ export async function retrieveByUri(exchange: Exchange): Promise<void> {
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = uids;
   const { archive } = exchange.gateway;
   const instance = instanceOf(archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
-  if (instance === undefined) throw missing(exchange, uids);
+  if (instance === undefined || isWithheld(archive, studyInstanceUID)) throw missing(exchange, uids);
   const choice = chosen(exchange, instance);
   if (choice.offer.type === DICOM) return sendDicom(exchange, choice, instance, isAnonymized);
   // dicomweb-client asks for a picture as stored, which says nothing.

@@ -11,6 +11,7 @@ import { scheduleWork } from '../workitems.ts';
 import { priorsOf } from './chronology.ts';
 import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
+import { scheduleVerification } from './withhold.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
 const STUDIES_A_TICK = 100;
@@ -93,6 +94,7 @@ function completeStudy(gateway: Gateway, studyInstanceUID: string, project: stri
       studyInstanceUID,
       lastArrival,
     );
+    scheduleVerification(gateway, studyInstanceUID);
     for (const decision of decisions) if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
   });
   gateway.log.info('study complete', {

@@ -5,6 +5,8 @@ import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { workItemsOf } from '../workitems.ts';
+import { forgetTalliesOf } from './tally.ts';
+import { forgetVerificationOf } from './withhold.ts';
 
 export interface DeleteScope {
   readonly studyInstanceUID: string;
@@ -21,8 +23,11 @@ export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, ac
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
   const alongside = (): void => {
     checkIdle(gateway, studyInstanceUID);
-    if (studyOf(archive, studyInstanceUID) === undefined)
+    if (studyOf(archive, studyInstanceUID) === undefined) {
       gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', studyInstanceUID);
+      forgetTalliesOf(gateway, studyInstanceUID);
+      forgetVerificationOf(gateway, studyInstanceUID);
+    }
     recordAudit(gateway.audit, 'DICOM Study Deleted', actor, {
       study: studyInstanceUID,
       ...(seriesInstanceUID === undefined ? {} : { series: seriesInstanceUID }),

@@ -35,6 +35,8 @@ import { countUnattributed, discard, heldOfSubject } from '../quarantine.ts';
 import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
 import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
+import { forgetTalliesOf } from './tally.ts';
+import { forgetVerificationOf } from './withhold.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -245,6 +247,8 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     forgetLedgerOf(gateway.database, study);
     forgetTransactionsOf(gateway.database, study);
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
+    forgetTalliesOf(gateway, study);
+    forgetVerificationOf(gateway, study);
     forgetTombstones(gateway.archive, instances);
     forgetChangesOf(gateway.archive, study);
   };

@@ -2,6 +2,7 @@
  * C-FIND, C-MOVE and C-GET for viewers without DICOMweb: answered from the archive, so from pseudonyms alone. Who may ask stands in
  * `dimse.viewers`; where C-MOVE may go, in nodes.yaml as a receiver of pseudonyms and nowhere else.
  */
+import { withheldStudies } from '../archive/withheld.ts';
 import { setImmediate } from 'node:timers/promises';
 import { instanceOf, instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { countsOfPatient, searchPatients, studyUIDsOfPatient, type PatientCounts } from '../archive/patients.ts';
@@ -215,7 +216,13 @@ function destinationOf(gateway: Gateway, destinationAE: string): Destination | u
   return { ...address, aeTitle: calledAE };
 }
 
+/** What verification holds back is not there for viewers. */
 function instancesFor(gateway: Gateway, asked: AskedRetrieval): InstanceRow[] {
+  const hidden = withheldStudies(gateway.archive);
+  return storedFor(gateway, asked).filter(({ studyInstanceUID }) => !hidden.has(studyInstanceUID));
+}
+
+function storedFor(gateway: Gateway, asked: AskedRetrieval): InstanceRow[] {
   const { archive } = gateway;
   const { level, wanted, patientID, studyInstanceUID, seriesInstanceUID } = asked;
   const ofPatient = patientID === undefined ? undefined : new Set(studyUIDsOfPatient(archive, patientID));

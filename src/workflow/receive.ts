@@ -3,10 +3,9 @@
  * The only place that sees identified objects, for as long as they stream by. What cannot be let in is sealed in quarantine.
  */
 import { randomUUID } from 'node:crypto';
-import { subjectMark } from '../deidentify/crosswalk.ts';
-import { deidentify, recordOf } from '../deidentify/deidentify.ts';
+import { studyMark, subjectMark } from '../deidentify/crosswalk.ts';
+import { recordOf } from '../deidentify/deidentify.ts';
 import type { PatientRecord } from '../deidentify/merge.ts';
-import { storeInstance } from '../archive/instances.ts';
 import { outOfSpace } from '../archive/intake.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
@@ -18,7 +17,8 @@ import { profileOf, spoolFolder, type Gateway } from '../gateway.ts';
 import { hold } from '../quarantine.ts';
 import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
 import { openSpool, type Spool, type SpoolOptions } from '../spool.ts';
-import { beginArrival, endArrival, touchStudy } from './complete.ts';
+import { beginArrival, endArrival } from './complete.ts';
+import { letIn } from './let-in.ts';
 import { bearsOurName, isReturning } from './returning.ts';
 
 export interface Sender {
@@ -100,7 +100,7 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
     return await admit(gateway, object, names, tee, from);
   } catch (error) {
     const refusal = refusalOf(gateway, error);
-    return { ...names, ...(await refuse(gateway, refusal, { ...source, record }, tee, from)) };
+    return { ...names, ...(await refuse(gateway, refusal, { ...source, record, names }, tee, from)) };
   }
 }
 
@@ -116,24 +116,11 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
   }
   const rule = matchAdmission(gateway.rules, admissionFacts(dataSet, from));
   if (rule === undefined) throw new Refusal('Quarantined', 'no admission rule matches');
-  const { object: clean, remember } = await deidentify(gateway.wall, object, {
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = await letIn(gateway, object, {
     project: rule.project,
     profile: profileOf(gateway, rule.profile),
-    pixels: gateway.pixelTools,
+    admitted: () => tee.keepAtMost(KEEP_ADMITTED_BYTES),
   });
-  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = clean;
-  tee.keepAtMost(KEEP_ADMITTED_BYTES);
-  beginArrival(gateway, studyInstanceUID);
-  try {
-    await storeInstance(gateway.archive, clean, {
-      alongside: () => {
-        remember();
-        touchStudy(gateway, rule.project, studyInstanceUID);
-      },
-    });
-  } finally {
-    endArrival(gateway, studyInstanceUID);
-  }
   return { ...names, stored: { studyInstanceUID, seriesInstanceUID, sopInstanceUID } };
 }
 
@@ -141,7 +128,7 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
 async function refuse(
   gateway: Gateway,
   refusal: Refusal,
-  source: ReceiveSource & { readonly record: PatientRecord | undefined },
+  source: ReceiveSource & { readonly record: PatientRecord | undefined; readonly names: Names },
   tee: Tee,
   from: Sender,
 ): Promise<Pick<Received, 'refusal' | 'quarantined'>> {
@@ -165,6 +152,10 @@ async function refuse(
       callingAE: from.callingAE,
       transferSyntaxUID: source.transferSyntaxUID ?? '',
       subject: source.record && subjectMark(gateway.wall, source.record.issuer, source.record.id),
+      study:
+        source.names.studyInstanceUID === undefined
+          ? undefined
+          : studyMark(gateway.wall, source.names.studyInstanceUID),
     });
   } catch (error) {
     // The sender went away in the middle, or the disk is full: nothing was promised.

@@ -1,49 +1,24 @@
 /** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
-import { storeInstance } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
-import { deidentify } from '../deidentify/deidentify.ts';
-import { receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { profileOf, type Gateway } from '../gateway.ts';
-import { discard, heldById, unseal } from '../quarantine.ts';
-import { retryWork } from '../workitems.ts';
-import { beginArrival, endArrival, touchStudy } from './complete.ts';
-
-export interface Release {
-  readonly project: string;
-  readonly profile: string;
-}
+import type { Gateway } from '../gateway.ts';
+import { discard, heldById, listHeld, type HeldGroup } from '../quarantine.ts';
+import { retryWork, type WorkItem } from '../workitems.ts';
+import { letIn } from './let-in.ts';
+import { openSealed, treatmentProfile, type Treatment } from './sealed.ts';
 
 /** De-identifies and stores a held object, then breaks its seal for good. @throws Refusal when it still cannot be let in */
 export async function releaseHeld(
   gateway: Gateway,
   id: string,
-  { project, profile }: Release,
+  treatment: Treatment,
   actor: string,
 ): Promise<{ studyInstanceUID: string }> {
   const held = heldById(gateway.quarantine, id);
   if (held === undefined) throw new Refusal('NotFound', 'nothing is held under this id');
-  const object = await receiveObject(
-    await unseal(gateway.quarantine, id),
-    held.transferSyntaxUID === '' ? {} : { transferSyntaxUID: held.transferSyntaxUID },
-  );
-  const { object: clean, remember } = await deidentify(gateway.wall, object, {
-    project,
-    profile: profileOf(gateway, profile),
-    pixels: gateway.pixelTools,
-  });
-  const { studyInstanceUID } = clean;
-  beginArrival(gateway, studyInstanceUID);
-  try {
-    await storeInstance(gateway.archive, clean, {
-      alongside: () => {
-        remember();
-        touchStudy(gateway, project, studyInstanceUID);
-      },
-    });
-  } finally {
-    endArrival(gateway, studyInstanceUID);
-  }
+  const profile = treatmentProfile(gateway, treatment);
+  const object = await openSealed(gateway, held);
+  const { studyInstanceUID } = await letIn(gateway, object, { project: treatment.project, profile });
   // Also when the archive had it already: what is written down is that the seal was broken, by whom and for what.
   await discard(gateway.quarantine, id, {
     alongside: () =>
@@ -51,7 +26,8 @@ export async function releaseHeld(
         action: 'release',
         held: id,
         study: studyInstanceUID,
-        profile,
+        profile: treatment.profile,
+        rules: profile.hash,
       }),
   });
   return { studyInstanceUID };
@@ -63,6 +39,57 @@ export async function discardHeld(gateway: Gateway, id: string, actor: string): 
     alongside: () => recordAudit(gateway.audit, 'Application Activity', actor, { action: 'discard', held: id }),
   });
   if (!discarded) throw new Refusal('NotFound', 'nothing is held under this id');
+}
+
+export interface Bulk {
+  readonly done: number;
+  /** What stays as it was, and why. */
+  readonly refused: readonly { readonly id: string; readonly reason: string; readonly found: string }[];
+  /** Of the group, beyond what one request does. */
+  readonly left: number;
+}
+
+/** Objects of one request. */
+const MOST_AT_ONCE = 200;
+
+/** Every object of a group by itself: one that is refused keeps no other. @throws Refusal BadRequest */
+export async function releaseGroup(
+  gateway: Gateway,
+  group: HeldGroup,
+  treatment: Treatment,
+  actor: string,
+): Promise<Bulk> {
+  treatmentProfile(gateway, treatment);
+  return eachOf(gateway, group, async (id) => void (await releaseHeld(gateway, id, treatment, actor)));
+}
+
+export function discardGroup(gateway: Gateway, group: HeldGroup, actor: string): Promise<Bulk> {
+  return eachOf(gateway, group, (id) => discardHeld(gateway, id, actor));
+}
+
+async function eachOf(gateway: Gateway, group: HeldGroup, work: (id: string) => Promise<void>): Promise<Bulk> {
+  const { reason, sentence } = group;
+  const all = listHeld(gateway.quarantine, Number.MAX_SAFE_INTEGER, { reason, sentence });
+  const refused: Bulk['refused'][number][] = [];
+  let done = 0;
+  for (const { id } of all) {
+    if (done === MOST_AT_ONCE || refused.length === MOST_AT_ONCE) break;
+    try {
+      await work(id);
+      done++;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      refused.push({ id, reason: error.reason, found: error.message });
+    }
+  }
+  return { done, refused, left: all.length - done - refused.length };
+}
+
+/** Refusals whose cause a person can mend; every other one would be refused again on the same objects. */
+const MENDABLE = ['DeliveryFailed', 'OutOfResources', 'ProcessingFailure', 'BadConfiguration'];
+
+export function isWorthRetrying({ state, lastError }: WorkItem): boolean {
+  return state === 'CANCELED' && MENDABLE.some((reason) => lastError?.startsWith(`${reason}:`) === true);
 }
 
 /** Starts work anew after somebody has mended what made it fail. @throws Refusal NotFound */

@@ -12,6 +12,8 @@ export interface Status {
   readonly ruleRevision: string;
   readonly nodes: readonly string[];
   readonly profiles: readonly string[];
+  /** Into which project and under which profile the rules let objects. */
+  readonly admission: readonly { readonly project: string; readonly profile: string }[];
 }
 
 export function readStatus(gateway: Gateway): Status {
@@ -24,6 +26,7 @@ export function readStatus(gateway: Gateway): Status {
     ruleRevision: gateway.rules.revision,
     nodes: [...gateway.config.nodes.keys()],
     profiles: [...gateway.profiles.keys()],
+    admission: gateway.rules.admission.map(({ project, profile }) => ({ project, profile })),
   };
 }
 

@@ -12,6 +12,7 @@ import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
 import { retain } from './retain.ts';
 import { followRules } from './rulebook.ts';
+import { verifyCompleted } from './withhold.ts';
 
 const DAY_MS = 86_400_000;
 /** A node that reports later than this is told that nobody knows what about. */
@@ -54,6 +55,7 @@ export function startTimetable(gateway: Gateway): Timetable {
       followRules(gateway);
       completeStudies(gateway);
     }),
+    tick('verify completed studies', '*/2 * * * * *', () => verifyCompleted(gateway)),
     // Apart from completion: a study that cannot be completed keeps nobody else's work waiting.
     tick('do due work', '* * * * * *', () => performer.kick()),
     tick('go on with erasures', '*/5 * * * * *', () => continueErasures(gateway)),

@@ -65,7 +65,7 @@ describe('the key', () => {
       seals: new Map(),
       domains: new Map(),
       kin: new Map(),
-      cleaners: new Map(),
+      known: new Map(),
     };
     const study = asciiValue(dataSet, 0x0020000d) ?? '';
     assert.notEqual(pseudonymOfUid(domainOf(other, 'trial'), UIDS.study), study);

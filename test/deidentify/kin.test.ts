@@ -114,12 +114,12 @@ describe('the patient’s other objects', () => {
   it('are nowhere in the process once a patient is forgotten', async () => {
     const wall = memoryWall();
     const { dataSet } = await through(wall, { ...NAMED, '0008103E': 'LO:Liver' });
-    const inMemory = (): string => inspect([wall.kin, wall.cleaners], { depth: 9, maxArrayLength: null });
+    const inMemory = (): string => inspect([wall.kin, wall.known], { depth: 9, maxArrayLength: null });
     assert.match(inMemory(), /Zwanzigerova/);
-    assert.equal(wall.cleaners.size, 1);
+    assert.equal(wall.known.size, 1);
     forgetPatient(wall, 'trial', textValue(dataSet, 0x00100020) ?? '');
     assert.doesNotMatch(inMemory(), /Zwanzigerova/);
-    assert.equal(wall.cleaners.size, 0);
+    assert.equal(wall.known.size, 0);
     assert.equal(wall.database.all('SELECT 1 FROM crosswalk_kin').length, 0);
     assert.match(description(await through(wall, NAMELESS)), /Zwanzigerova/, 'nobody knows the name any more');
   });

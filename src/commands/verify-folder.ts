@@ -1,0 +1,112 @@
+/** The verification of what `isthmus deidentify` wrote: each study read again from its files, beside what the vault knows of its patient. */
+import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { readConfig } from '../config.ts';
+import type { CompiledProfile } from '../deidentify/profile.ts';
+import type { Lost } from '../deidentify/required.ts';
+import { noCounts, type Counts } from '../deidentify/rewrite.ts';
+import { openVerification, type DoorFacts, type Verification } from '../deidentify/verify.ts';
+import { readHead } from '../dicom/part10.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { openCrosswalk } from '../gateway.ts';
+
+/** Of one file that was written. */
+export interface Written {
+  /** Path in the output folder: study, series, instance. */
+  readonly written: string;
+  readonly counts: Counts;
+  readonly lost: readonly Lost[];
+  readonly pixels: { readonly boxes: number } | undefined;
+}
+
+/** @param to the output folder. One report a study, in the order of their first files. */
+export async function verifyFiles(
+  to: string,
+  files: readonly Written[],
+  asked: { readonly project: string; readonly profile: CompiledProfile },
+): Promise<Verification[]> {
+  const { database, wall } = openCrosswalk(readConfig());
+  try {
+    const stored = new Set(files.flatMap(({ written }) => uidsOf(written)));
+    const reports: Verification[] = [];
+    for (const [studyInstanceUID, ofStudy] of Map.groupBy(files, ({ written }) => written.split('/')[0] ?? '')) {
+      // Two files of one folder may hold one and the same instance.
+      const paths = new Set(ofStudy.map(({ written }) => written));
+      const verifier = await openVerification(wall, {
+        project: asked.project,
+        studyInstanceUID,
+        profiles: [asked.profile],
+        ofStudy: new Set([...paths].flatMap(uidsOf)),
+        isStored: (uid) => stored.has(uid),
+        now: new Date(),
+      });
+      for (const path of paths) {
+        const { head, image } = readWrittenHead(join(to, path));
+        verifier.take(head, { sopInstanceUID: basename(path, '.dcm'), derived: false, image });
+      }
+      reports.push(verifier.end(doorFacts(ofStudy, asked.profile)));
+    }
+    return reports;
+  } finally {
+    database.close();
+  }
+}
+
+/** A study that is not released does not lie among those that are. Answers where. */
+export function withholdFiles(to: string, { studyInstanceUID }: Verification): string {
+  const name = `${studyInstanceUID}.withheld`;
+  rmSync(join(to, name), { recursive: true, force: true });
+  renameSync(join(to, studyInstanceUID), join(to, name));
+  return name;
+}
+
+function uidsOf(path: string): string[] {
+  const series = dirname(path);
+  return [dirname(series), basename(series), basename(path, '.dcm')];
+}
+
+function doorFacts(files: readonly Written[], { name, hash, file: { edition } }: CompiledProfile): DoorFacts {
+  const lost = new Map(files.flatMap((file) => file.lost).map((one) => [`${one.sopClassUID} ${one.path}`, one]));
+  return {
+    ruleSets: [{ profile: name, hash, edition, instances: files.length }],
+    counts: sumCounts(files.map(({ counts }) => counts)),
+    lost: [...lost.values()],
+    pixels: {
+      looked: files.filter(({ pixels }) => pixels !== undefined).length,
+      boxes: files.reduce((sum, { pixels }) => sum + (pixels?.boxes ?? 0), 0),
+    },
+    sealed: 0,
+  };
+}
+
+export function sumCounts(all: readonly Counts[]): Counts {
+  const sum = noCounts();
+  for (const counts of all) for (const key of Object.keys(sum) as (keyof Counts)[]) sum[key] += counts[key];
+  return sum;
+}
+
+const FIRST_PREFIX_BYTES = 32_768;
+
+/** From a prefix: of most files the head is a hundredth. */
+function readWrittenHead(path: string): { head: Buffer; image: boolean } {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    for (let wanted = Math.min(FIRST_PREFIX_BYTES, size); ; wanted = Math.min(wanted * 8, size)) {
+      const bytes = Buffer.alloc(wanted);
+      let length = 0;
+      for (let read = -1; read !== 0 && length < wanted; length += read)
+        read = readSync(file, bytes, length, wanted - length, length);
+      try {
+        const { head, bodyStart } = readHead(bytes.subarray(0, length));
+        // Without pixel data in sight the head may go on.
+        if (head.pixelData !== undefined || wanted === size)
+          return { head: bytes.subarray(0, bodyStart), image: head.pixelData !== undefined };
+      } catch (error) {
+        if (!(error instanceof Refusal) || wanted === size) throw error;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,37 @@
+/** An object passes the wall: de-identified, stored and written down in one transaction. What happens to it, whoever decided so. */
+import { storeInstance } from '../archive/instances.ts';
+import { deidentify } from '../deidentify/deidentify.ts';
+import type { Deidentified, Identified } from '../dicom/object.ts';
+import type { CompiledProfile } from '../deidentify/profile.ts';
+import type { Gateway } from '../gateway.ts';
+import { beginArrival, endArrival, touchStudy } from './complete.ts';
+import { lostOf, tally } from './tally.ts';
+
+export interface Way {
+  readonly project: string;
+  readonly profile: CompiledProfile;
+  /** Called when the head has passed; only damage can stop the object now. */
+  readonly admitted?: () => void;
+}
+
+/** Resolves when the object is durable. @throws Refusal */
+export async function letIn(gateway: Gateway, object: Identified, way: Way): Promise<Deidentified> {
+  const { project, profile } = way;
+  const done = await deidentify(gateway.wall, object, { project, profile, pixels: gateway.pixelTools });
+  const lost = lostOf(gateway, object, done);
+  const { studyInstanceUID } = done.object;
+  way.admitted?.();
+  beginArrival(gateway, studyInstanceUID);
+  try {
+    await storeInstance(gateway.archive, done.object, {
+      alongside: () => {
+        done.remember();
+        touchStudy(gateway, project, studyInstanceUID);
+        tally(gateway, done, profile, lost);
+      },
+    });
+  } finally {
+    endArrival(gateway, studyInstanceUID);
+  }
+  return done.object;
+}
