@@ -75,7 +75,7 @@ export function codeItem(code: Code): Item {
   return { CodeValue: code.value, CodingSchemeDesignator: code.scheme, CodeMeaning: code.meaning };
 }
 
-const MODEL_NAME = 'Isthmus gateway';
+export const MODEL_NAME = 'Isthmus gateway';
 
 /** Patient, Clinical Trial, General Study and Patient Study modules (PS3.3 C.7.1, C.7.2), and the stamps of de-identification. */
 const PATIENT_AND_STUDY = new Set(

@@ -14,6 +14,9 @@ export interface JacobianFigures {
   /** Share of the mask where the determinant is outside 0.2 to 5. */
   readonly extremeFraction: number;
   readonly jacobianMin: number;
+  readonly jacobianP1: number;
+  readonly jacobianMedian: number;
+  readonly jacobianP99: number;
   readonly jacobianMax: number;
   /** Standard deviation of log J; folded voxels count as 0.001. */
   readonly sdLogJacobian: number;
@@ -30,6 +33,7 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
   const { columns, rows, slices } = grid;
   const count = voxelCount(grid);
   const steps = [1, columns, columns * rows] as const;
+  const determinants = new Float32Array(count);
   let [n, folded, extreme, min, max, sum, squares] = [0, 0, 0, Infinity, -Infinity, 0, 0];
   for (let k = 1; k < slices - 1; k++) {
     for (let j = 1; j < rows - 1; j++) {
@@ -37,6 +41,7 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
         const place = (k * rows + j) * columns + i;
         if (at(mask, place) === 0) continue;
         const determinant = determinantAt(voxels, place, count, steps);
+        determinants[n] = determinant;
         n += 1;
         if (determinant <= 0) folded += 1;
         if (determinant < 0.2 || determinant > 5) extreme += 1;
@@ -48,11 +53,16 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
       }
     }
   }
+  const sorted = determinants.subarray(0, n).sort();
+  const rank = (share: number): number => sorted[Math.min(n - 1, Math.floor(share * n))] ?? Number.NaN;
   const variance = squares / n - (sum / n) ** 2;
   return {
     foldingFraction: folded / n,
     extremeFraction: extreme / n,
     jacobianMin: min,
+    jacobianP1: rank(0.01),
+    jacobianMedian: rank(0.5),
+    jacobianP99: rank(0.99),
     jacobianMax: max,
     sdLogJacobian: Math.sqrt(Math.max(0, variance)),
   };

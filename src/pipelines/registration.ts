@@ -53,6 +53,9 @@ export interface RegistrationQuality {
   readonly foldingFraction: number;
   readonly extremeFraction: number;
   readonly jacobianMin: number;
+  readonly jacobianP1: number;
+  readonly jacobianMedian: number;
+  readonly jacobianP99: number;
   readonly jacobianMax: number;
   readonly sdLogJacobian: number;
   readonly inverseConsistencyMedianMm: number;

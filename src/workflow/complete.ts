@@ -114,6 +114,7 @@ function scheduleDerivation(
     project,
     pipeline: rule.run,
     settings: settingsOf(rule),
+    outputs: rule.outputs,
     seriesInstanceUID: series.SeriesInstanceUID,
     ...(fixed === undefined
       ? {}

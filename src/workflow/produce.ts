@@ -1,5 +1,6 @@
 /** Loaded series in, derived objects out: runs a pipeline and writes its result as DICOM, wherever the series came from. */
 import { deriveDeformableRegistration } from '../derived/deformable-registration.ts';
+import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { deriveImageSeries } from '../derived/image-series.ts';
 import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
@@ -8,9 +9,12 @@ import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
+import { GatesRefusal, sentenceOf, type Finding, type Verdict } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, type Pool } from '../pipelines/pool.ts';
+import type { RegistrationQuality } from '../pipelines/registration.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { DEFAULT_OUTPUTS, type Output } from '../routing/rules.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 
 export interface LoadedSeries {
@@ -25,6 +29,8 @@ export interface PipelineSettings {
 }
 
 export interface ProduceOptions {
+  /** What is to be written. Default: that of the rules. */
+  readonly outputs?: readonly Output[];
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, share: number) => void;
@@ -34,11 +40,11 @@ export interface Produced {
   /** Made one by one as they are asked for. */
   readonly objects: Iterable<DerivedObject>;
   readonly quality: Readonly<Record<string, number | string>>;
-  readonly verdict: 'pass' | 'warn';
+  readonly verdict: 'pass' | 'warn' | 'refuse';
 }
 
 /** Series numbers of derived series: far above what modalities use, apart from each other. */
-const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201 };
+const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201, report: 9300 };
 
 /** Aligns `moving` to `fixed`: the resampled series, and the registration object. @throws Refusal PipelineRefused */
 export async function produceRegistration(
@@ -61,9 +67,20 @@ export async function produceRegistration(
     cardOf(pool, 'register'),
     `${settings.transform} registration of this series to another one of the same patient`,
     JSON.stringify(settings),
-    figuresOf(result.quality),
+    registrationFigures(result.quality),
   );
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   function* objects(): Generator<DerivedObject> {
+    if (outputs.includes('image')) yield* images();
+    if (outputs.includes('report'))
+      yield deriveMeasurementReport({
+        source: moving.heads,
+        fixed: fixed.heads,
+        ...judged(result.verdict),
+        provenance: reporting(provenance),
+      });
+  }
+  function* images(): Generator<DerivedObject> {
     yield* deriveImageSeries({
       kind: 'registered',
       sources: moving.heads,
@@ -113,16 +130,81 @@ export async function produceDenoised(
     JSON.stringify(settings),
     figuresOf(result.quality),
   );
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
+  function* objects(): Generator<DerivedObject> {
+    if (outputs.includes('image'))
+      yield* deriveImageSeries({
+        kind: 'denoised',
+        sources: source.heads,
+        volume: { geometry, modality, voxels: result.voxels },
+        provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
+      });
+    if (outputs.includes('report'))
+      yield deriveMeasurementReport({
+        source: source.heads,
+        ...judged(result.verdict),
+        provenance: reporting(provenance),
+      });
+  }
   return {
-    objects: deriveImageSeries({
-      kind: 'denoised',
-      sources: source.heads,
-      volume: { geometry, modality, voxels: result.voxels },
-      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
-    }),
+    objects: objects(),
     quality: quality(result.quality),
     verdict: result.verdict.outcome,
   };
+}
+
+export interface RefusedRun {
+  readonly pipeline: 'register' | 'denoise';
+  /** Heads of the series that was to be changed. */
+  readonly source: readonly Head[];
+  readonly fixed?: readonly Head[] | undefined;
+  readonly settings: PipelineSettings;
+  readonly refusal: Refusal;
+  readonly outputs?: readonly Output[] | undefined;
+}
+
+/** What a refused run leaves: the report of what was found, and no image. */
+export function produceRefused(pool: Pool, run: RefusedRun): Produced {
+  const { pipeline, source, fixed, settings, refusal } = run;
+  const findings = refusal instanceof GatesRefusal ? refusal.findings : [];
+  const provenance = provenanceOf(
+    cardOf(pool, pipeline),
+    pipeline === 'register' ? 'Registration of this series to another one was refused' : 'Noise reduction was refused',
+    JSON.stringify(settings),
+    findings.flatMap(({ name, value }) => (Number.isFinite(value) ? [{ name, value }] : [])),
+  );
+  function* objects(): Generator<DerivedObject> {
+    if ((run.outputs ?? DEFAULT_OUTPUTS).includes('report'))
+      yield deriveMeasurementReport({
+        source,
+        ...(fixed === undefined ? {} : { fixed }),
+        outcome: 'refuse',
+        reasons: findings.length === 0 ? [refusal.message] : notHeld(findings),
+        provenance: reporting(provenance),
+      });
+  }
+  return { objects: objects(), quality: {}, verdict: 'refuse' };
+}
+
+function judged({ outcome, findings }: Verdict): { outcome: Verdict['outcome']; reasons: string[] } {
+  return { outcome, reasons: notHeld(findings) };
+}
+
+function notHeld(findings: readonly Finding[]): string[] {
+  return findings.filter(({ outcome }) => outcome !== 'pass').map(sentenceOf);
+}
+
+function reporting(provenance: Omit<Provenance, 'seriesNumber'>): Provenance {
+  return { ...provenance, seriesNumber: SERIES_NUMBER.report, seriesSuffix: `${provenance.seriesSuffix} report` };
+}
+
+/** Similarity goes by the name of its measure. */
+function registrationFigures(measured: RegistrationQuality): QualityFigure[] {
+  const measure = measured.similarityMeasure.toLowerCase();
+  return figuresOf(measured).map(({ name, value }) => ({
+    name: name.startsWith('similarity') ? measure + name.slice('similarity'.length) : name,
+    value,
+  }));
 }
 
 /** A volume without what only reading it needed: this goes to another thread. */
