@@ -110,7 +110,8 @@ function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampli
   return { fixed: fixed.dataSet, shared: new Set(shared.map((element) => element.tag)) };
 }
 
-function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
+/** @throws Refusal PipelineRefused unless the two are one grid */
+export function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
   const matrices = [indexToPatient(found), indexToPatient(expected)];
   const off = (matrices[0] ?? []).some((value, index) => Math.abs(value - (matrices[1]?.[index] ?? 0)) > 1e-3);
   if (off || found.columns !== expected.columns || found.rows !== expected.rows || found.slices !== expected.slices)

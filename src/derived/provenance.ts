@@ -173,6 +173,17 @@ function equipmentItem(item: DataSet): Item {
   return { Manufacturer: 'unknown', ...kept };
 }
 
+/** Algorithm Identification Macro (PS3.3 10.16). */
+export function algorithmItem(algorithm: AlgorithmIdentity): Item {
+  return {
+    AlgorithmFamilyCodeSequence: [codeItem(algorithm.family)],
+    AlgorithmName: bounded(algorithm.name, 64),
+    AlgorithmVersion: bounded(algorithm.version, 64),
+    AlgorithmParameters: bounded(`${algorithm.parameters}; model SHA-256 ${algorithm.sha256}`, 1024),
+    AlgorithmSource: MANUFACTURER,
+  };
+}
+
 export function algorithmText(algorithm: AlgorithmIdentity): string {
   return `${algorithm.name} ${algorithm.version}; ${algorithm.family.meaning}; model SHA-256 ${algorithm.sha256}; ${algorithm.parameters}`;
 }

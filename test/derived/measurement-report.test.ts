@@ -70,7 +70,7 @@ describe('a measurement report', () => {
 
   it('refers to every source in its evidence, what lies in another study apart', () => {
     const source = request().source;
-    const other = phantomSeries({ study: '2.25.77', series: '2.25.78' }).map((file) => instanceOf(file).head);
+    const other = phantomSeries({ name: 'b', study: 'other' }).map((file) => instanceOf(file).head);
     const { dataSet } = readHead(deriveMeasurementReport(request({ fixed: other })).head).head;
     const count = (keyword: string): number =>
       itemsOf(dataSet, tag(keyword))
