@@ -62,6 +62,7 @@ export const ARTIFICIAL_INTELLIGENCE: Code = dcm('123110', 'Artificial Intellige
 export const DEFORMABLE_MODELS: Code = dcm('123111', 'Deformable Models');
 export const SMOOTHING: Code = dcm('113087', 'Smoothing');
 export const SPATIAL_RESAMPLING: Code = dcm('113085', 'Spatial resampling');
+export const SUBTRACTION: Code = dcm('113062', 'Pixel by pixel subtraction');
 export const SOURCE_IMAGE: Code = dcm('121322', 'Source image for image processing operation');
 const ACQUISITION_EQUIPMENT: Code = dcm('109101', 'Acquisition Equipment');
 const PROCESSING_EQUIPMENT: Code = dcm('109102', 'Processing Equipment');
