@@ -68,7 +68,7 @@ describe('a measurement report', () => {
     assert.ok(named(dataSet, '111002').some((item) => textValue(item, tag('TextValue'))?.includes('abab')));
   });
 
-  it('refers to every source in its evidence, what lies in another study apart', () => {
+  it('DERIVE-SR-2: refers to every source in its evidence, what lies in another study apart', () => {
     const source = request().source;
     const other = phantomSeries({ name: 'b', study: 'other' }).map((file) => instanceOf(file).head);
     const { dataSet } = readHead(deriveMeasurementReport(request({ fixed: other })).head).head;

@@ -116,7 +116,7 @@ describe('a segmentation', () => {
     }
   });
 
-  it('is read by highdicom with its segments, sources and place', { skip: NO_HIGHDICOM }, () => {
+  it('DERIVE-SEG-1: is read by highdicom with its segments, sources and place', { skip: NO_HIGHDICOM }, () => {
     const [first, second] = writeObjects(scratch(), [binary(), fractional()]);
     const found = JSON.parse(python(['-c', HIGHDICOM_SEG, first ?? ''], HIGHDICOM_PYTHON)) as Record<string, unknown>;
     assert.deepEqual(
@@ -226,7 +226,7 @@ describe('a parametric map', () => {
     assert.deepEqual(iodErrors(path ?? ''), []);
   });
 
-  it('holds the very same numbers at the very same places', { skip: NO_PYTHON }, () => {
+  it('DERIVE-PM-1: holds the very same numbers at the very same places', { skip: NO_PYTHON }, () => {
     const [path] = writeObjects(scratch(), [deriveParametricMap(request)]);
     const program = `
 import sys, json, numpy as np, pydicom

@@ -83,7 +83,7 @@ function modalities({ arrived }: Done): string[] {
   return arrived.map((object) => asciiValue(dataSetOf(object), tag('Modality')) ?? '').sort();
 }
 
-test('a refused run leaves its report alone, and the report goes home under the patient', async (t) => {
+test('DERIVE-SR-1: a refused run leaves its report alone, and the report goes home under the patient', async (t) => {
   const done = await run(t, '{ name: quiet, when: { modality: CT }, run: ct-denoise, deliver: [pacs] }', 8);
   const [derive] = workItemsOf(done.opened.gateway.workItems, done.study).filter(({ kind }) => kind === 'derive');
   assert.equal(derive?.state, 'CANCELED');
@@ -117,7 +117,7 @@ test('a denoised series arrives with the report of its figures', async (t) => {
   assert.deepEqual(modalities(done), ['CT', 'CT', 'CT', 'CT', 'SR']);
 });
 
-test('everything a denoised series can have beside it arrives, resolves and satisfies its IOD', async (t) => {
+test('DERIVE-SC-1: everything a denoised series can have beside it arrives, resolves and satisfies its IOD', async (t) => {
   const outputs = '[image, report, key-image, difference]';
   const done = await run(
     t,
