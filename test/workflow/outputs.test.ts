@@ -129,7 +129,7 @@ test('DERIVE-SC-1: everything a denoised series can have beside it arrives, reso
 });
 
 test('a registration leaves maps, differences, report and key image, all under the current study', async (t) => {
-  const [prior, current] = mrFollowUp({ patient: PATIENT, size: 48, slices: 40 });
+  const [prior, current] = mrFollowUp({ patient: PATIENT, size: 40, slices: 32 });
   const outputs = '[image, report, key-image, map, difference]';
   const rule = `{ name: align, when: { modality: MR, hasPrior: true }, run: register, with: { fixed: newest-prior }, outputs: ${outputs}, deliver: [pacs] }`;
   const done = await runOn(t, rule, [prior, current]);
@@ -139,6 +139,6 @@ test('a registration leaves maps, differences, report and key image, all under t
   );
   const maps = done.arrived.filter((object) => asciiValue(dataSetOf(object), tag('SOPClassUID')) === PARAMETRIC_MAP);
   assert.equal(maps.length, 2);
-  assert.equal(modalities(done).length, 4 + 2 + 2 * 40);
+  assert.equal(modalities(done).length, 4 + 2 + 2 * 32);
   checkHome(done.arrived, done.originalStudy);
 });
