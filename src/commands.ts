@@ -25,7 +25,7 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
-import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import { produceDenoised, produceRefused, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
@@ -262,14 +262,23 @@ async function runPipeline(args: string[]): Promise<number> {
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
     };
     const source = await loadFolder(input, codecs);
-    const produced =
-      fixed === undefined
-        ? await produceDenoised(pool, { source, settings: {} }, options)
-        : await produceRegistration(
-            pool,
-            { moving: source, fixed: await loadFolder(fixed, codecs), settings: {} },
-            options,
-          );
+    const onto = fixed === undefined ? undefined : await loadFolder(fixed, codecs);
+    let refusal: Refusal | undefined;
+    const produced = await (
+      onto === undefined
+        ? produceDenoised(pool, { source, settings: {} }, options)
+        : produceRegistration(pool, { moving: source, fixed: onto, settings: {} }, options)
+    ).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.reason !== 'PipelineRefused') throw error;
+      refusal = error;
+      return produceRefused(pool, {
+        pipeline: onto === undefined ? 'denoise' : 'register',
+        source: source.heads,
+        fixed: onto?.heads,
+        settings: {},
+        refusal: error,
+      });
+    });
     await mkdir(output, { recursive: true });
     let objects = 0;
     for (const object of produced.objects) {
@@ -279,6 +288,7 @@ async function runPipeline(args: string[]): Promise<number> {
     process.stdout.write(
       `${JSON.stringify({ pipeline, objects, verdict: produced.verdict, quality: produced.quality }, null, 2)}\n`,
     );
+    if (refusal !== undefined) throw refusal;
     return 0;
   } finally {
     await closeCodecs(codecs);

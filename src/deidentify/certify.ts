@@ -2,7 +2,7 @@
  * Takes objects that this gateway derived from pseudonymous ones into the pseudonymous world, and notes which UIDs it minted, so that
  * re-identification can tell ours from one that merely does not resolve.
  */
-import { asciiValue, asciiValues, findElement, textValue, type DataSet } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues, findElement, itemsOf, textValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Deidentified } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
@@ -32,6 +32,10 @@ const DEFINING = [
   'ImplementationClassUID',
   'InstanceCreatorUID',
 ].map(tag);
+
+/** Concepts of UIDREF content items that name a new thing: a tracked finding, the device that observed (PS3.16 TID 1501, 1004). */
+const DEFINING_CONCEPTS: ReadonlySet<string> = new Set(['112040', '121012']);
+const UID_VALUE = tag('UID');
 
 /** @throws Refusal Unresolved when the study or its patient is not the crosswalk's; from `remember` Busy while the patient is erased */
 export function certifyDerived(wall: Wall, derived: DerivedBytes): { object: Deidentified; remember: () => void } {
@@ -71,7 +75,7 @@ async function* once(body: Buffer): AsyncIterable<Buffer> {
 
 /** New UIDs at any depth; one that the crosswalk has came from the source. */
 function gatherMinted(wall: Wall, project: string, dataSet: DataSet, minted: Set<string>): void {
-  for (const attribute of DEFINING) {
+  for (const attribute of [...DEFINING, ...(definesByConcept(dataSet) ? [UID_VALUE] : [])]) {
     if (findElement(dataSet, attribute) === undefined) continue;
     for (const uid of asciiValues(dataSet, attribute)) {
       if (uid === '' || minted.has(uid) || isWellKnownUid(uid)) continue;
@@ -81,4 +85,11 @@ function gatherMinted(wall: Wall, project: string, dataSet: DataSet, minted: Set
   for (const element of dataSet.elements) {
     for (const item of element.items ?? []) gatherMinted(wall, project, item, minted);
   }
+}
+
+function definesByConcept(item: DataSet): boolean {
+  if (asciiValue(item, tag('ValueType')) !== 'UIDREF') return false;
+  const [concept] = itemsOf(item, tag('ConceptNameCodeSequence'));
+  if (concept === undefined || asciiValue(concept, tag('CodingSchemeDesignator')) !== 'DCM') return false;
+  return DEFINING_CONCEPTS.has(asciiValue(concept, tag('CodeValue')) ?? '');
 }

@@ -101,6 +101,8 @@ export function reidentify(wall: Wall, source: PseudonymousHead): Reidentified {
 const PATIENT_ID = tag('PatientID');
 const PATIENT_NAME = tag('PatientName');
 const CONTRIBUTION_DATE_TIME = tag('ContributionDateTime');
+const PRESENTATION_DATE = tag('PresentationCreationDate');
+const PRESENTATION_TIME = tag('PresentationCreationTime');
 
 /** Hospital time, as the machine's clock is set. */
 function formatLocal(at: Date): ProducedAt {
@@ -199,6 +201,12 @@ function restoreElement(back: WayBack, dataSet: DataSet, element: DataElement, p
       .split('\\')
       .map((uid) => (uid === '' ? '' : resolve(back, uid.trim(), [...path, element.tag])));
     writeText(sink, element.tag, 'UI', uids.join('\\'));
+    return;
+  }
+  // Type 1 of a presentation state, and ours alone: no source has them.
+  if (element.tag === PRESENTATION_DATE || element.tag === PRESENTATION_TIME) {
+    const { date, time } = back.producedAt;
+    writeText(sink, element.tag, element.vr, element.tag === PRESENTATION_DATE ? date : time);
     return;
   }
   if (element.vr === 'DA' || element.vr === 'DT') return restoreDate(back, dataSet, element, element.vr);

@@ -16,7 +16,7 @@ import {
   type VolumePlan,
 } from '../dicom/volume.ts';
 import { copyAcquisition, putRequired, sameInAll, type Resampling } from './acquisition.ts';
-import { openAttributes, put, type Attributes, type Item } from './attributes.ts';
+import { drop, openAttributes, put, type Attributes, type Item } from './attributes.ts';
 import {
   codeItem,
   contentTime,
@@ -29,6 +29,8 @@ import {
   SMOOTHING,
   SOURCE_IMAGE,
   SPATIAL_RESAMPLING,
+  SUBTRACTION,
+  type Code,
   type DerivedObject,
   type Provenance,
 } from './provenance.ts';
@@ -37,11 +39,14 @@ import { writePart10 } from './part10.ts';
 import { chooseStorage, storeSlice, type Storage } from './stored-values.ts';
 
 export interface ImageSeriesRequest {
-  /** denoised: same grid and slices as the source. registered: the source's content on the grid of `reference`. */
-  readonly kind: 'denoised' | 'registered';
+  /**
+   * denoised: same grid and slices as the source. registered: the source's content on the grid of `reference`. residual, subtracted: what
+   * differs between such a result and its source, or the reference.
+   */
+  readonly kind: 'denoised' | 'residual' | 'registered' | 'subtracted';
   /** The heads of the series whose pixels were changed. */
   readonly sources: readonly Head[];
-  /** The heads of the fixed series; needed for `registered`. */
+  /** The heads of the fixed series; needed for `registered` and `subtracted`. */
   readonly reference?: readonly Head[];
   readonly volume: Volume;
   readonly provenance: Provenance;
@@ -74,21 +79,23 @@ interface Series {
   readonly key: string;
   readonly storage: Storage;
   readonly resampling: Resampling | undefined;
+  /** Of the window of a series of differences. */
+  readonly differenceWidth: number | undefined;
 }
 
 function openSeries(request: ImageSeriesRequest): Series {
   const { kind, sources, reference, volume, provenance } = request;
-  if (kind === 'registered' && reference === undefined)
-    throw new Error('a registered series needs the heads of its fixed series');
+  const moved = !keepsSlices(kind);
+  if (moved && reference === undefined) throw new Error('a registered series needs the heads of its fixed series');
   const sourcePlan = planVolume(sources);
-  const grid = kind === 'registered' ? (reference ?? []) : sources;
-  const gridPlan = kind === 'registered' ? planVolume(grid) : sourcePlan;
+  const grid = moved ? (reference ?? []) : sources;
+  const gridPlan = moved ? planVolume(grid) : sourcePlan;
   const sopClassUID = volume.modality === 'CT' ? CT_IMAGE : volume.modality === 'MR' ? MR_IMAGE : undefined;
   if (sopClassUID === undefined || sourcePlan.modality !== volume.modality)
     throw new Refusal('PipelineRefused', 'derived images are written for CT and MR sources only');
   refuseOtherGrid(volume.geometry, gridPlan.geometry);
   const references = sources.map(referenceTo);
-  const everything = [...references, ...(kind === 'registered' ? grid.map(referenceTo) : [])];
+  const everything = [...references, ...(moved ? grid.map(referenceTo) : [])];
   return {
     request,
     grid,
@@ -97,9 +104,19 @@ function openSeries(request: ImageSeriesRequest): Series {
     references,
     sopClassUID,
     key: runKey(kind, everything, provenance),
-    storage: chooseStorage(volume, sourcePlan, request.padding, kind === 'denoised'),
-    resampling: kind === 'registered' ? resamplingOf(sources, grid) : undefined,
+    storage: chooseStorage(volume, sourcePlan, request.padding, !moved),
+    differenceWidth: isDifference(kind) ? differenceWidth(volume) : undefined,
+    resampling: moved ? resamplingOf(sources, grid) : undefined,
   };
+}
+
+/** True when slice k of the result is made of slice k of the source alone. */
+function keepsSlices(kind: ImageSeriesRequest['kind']): boolean {
+  return kind === 'denoised' || kind === 'residual';
+}
+
+function isDifference(kind: ImageSeriesRequest['kind']): boolean {
+  return kind === 'residual' || kind === 'subtracted';
 }
 
 function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampling | undefined {
@@ -110,7 +127,8 @@ function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampli
   return { fixed: fixed.dataSet, shared: new Set(shared.map((element) => element.tag)) };
 }
 
-function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
+/** @throws Refusal PipelineRefused unless the two are one grid */
+export function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
   const matrices = [indexToPatient(found), indexToPatient(expected)];
   const off = (matrices[0] ?? []).some((value, index) => Math.abs(value - (matrices[1]?.[index] ?? 0)) > 1e-3);
   if (off || found.columns !== expected.columns || found.rows !== expected.rows || found.slices !== expected.slices)
@@ -124,7 +142,7 @@ function deriveSlice(series: Series, k: number): DerivedObject {
   const { request, sourcePlan, storage, sopClassUID, key } = series;
   const { kind, volume, sources } = request;
   // A denoised slice has one source; a resampled one many, of which the middle speaks for what they share.
-  const plane = sourcePlan.planes[kind === 'denoised' ? k : sourcePlan.planes.length >> 1];
+  const plane = sourcePlan.planes[keepsSlices(kind) ? k : sourcePlan.planes.length >> 1];
   const source = plane === undefined ? undefined : sources[plane.instance];
   const reference = plane === undefined ? undefined : series.references[plane.instance];
   if (plane === undefined || source === undefined || reference === undefined)
@@ -152,6 +170,7 @@ function deriveSlice(series: Series, k: number): DerivedObject {
     ...placeOf(series, k),
   });
   putPixelAttributes(attributes, series, source.dataSet, k, stored);
+  if (series.differenceWidth !== undefined) putDifferenceWindow(attributes, series.differenceWidth);
   putRequired(attributes, source.dataSet, sopClassUID === CT_IMAGE ? 'CT' : 'MR');
   return {
     head: writePart10(attributes, sopClassUID, sopInstanceUID, stored.body.length),
@@ -172,7 +191,7 @@ function values(dataSet: DataSet, keywords: readonly string[]): Item {
 
 /** What was once lossy stays so (PS3.3 C.7.6.1.1.5), and text burned into one source may show in any slice made of all. */
 function inherited(series: Series, source: Head): Item {
-  const heads = series.request.kind === 'denoised' ? [source] : series.request.sources;
+  const heads = keepsSlices(series.request.kind) ? [source] : series.request.sources;
   const burned = heads.some((head) => asciiValue(head.dataSet, tag('BurnedInAnnotation')) === 'YES');
   const lossy = heads.find((head) => asciiValue(head.dataSet, tag('LossyImageCompression')) === '01')?.dataSet;
   return {
@@ -180,6 +199,20 @@ function inherited(series: Series, source: Head): Item {
     ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy, LOSSY_DETAILS) }),
   };
 }
+
+const IMAGE_TYPES = {
+  denoised: 'DENOISED',
+  registered: 'REGISTERED',
+  residual: 'RESIDUAL',
+  subtracted: 'SUBTRACTION',
+} as const satisfies Record<ImageSeriesRequest['kind'], string>;
+
+const DERIVATIONS = {
+  denoised: SMOOTHING,
+  registered: SPATIAL_RESAMPLING,
+  residual: SUBTRACTION,
+  subtracted: SUBTRACTION,
+} as const satisfies Record<ImageSeriesRequest['kind'], Code>;
 
 /** DERIVED\SECONDARY, the source's third value (AXIAL of a CT: PS3.3 C.8.2.1.1.1), and what was done. */
 function imageType(series: Series, source: DataSet): string[] {
@@ -189,13 +222,13 @@ function imageType(series: Series, source: DataSet): string[] {
     'DERIVED',
     'SECONDARY',
     third === undefined || third === '' || third === 'VOLUME' ? usual : third,
-    series.request.kind === 'denoised' ? 'DENOISED' : 'REGISTERED',
+    IMAGE_TYPES[series.request.kind],
   ];
 }
 
 function derivation(series: Series, k: number): Item {
   const { request, sourcePlan, references } = series;
-  const denoised = request.kind === 'denoised';
+  const denoised = keepsSlices(request.kind);
   const planes = denoised ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
   const purpose = { PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)] };
   const instances = denoised ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
@@ -209,7 +242,7 @@ function derivation(series: Series, k: number): Item {
   const fixed = target === undefined ? undefined : series.grid[target.instance];
   return {
     DerivationDescription: derivationText(request.provenance),
-    DerivationCodeSequence: [codeItem(denoised ? SMOOTHING : SPATIAL_RESAMPLING)],
+    DerivationCodeSequence: [codeItem(DERIVATIONS[request.kind])],
     SourceImageSequence: sourceItems,
     ...(fixed === undefined || target === undefined
       ? {}
@@ -275,6 +308,19 @@ function putPixelAttributes(
   });
   if (rescaled && !attributes.entries.has(tag('RescaleType')))
     put(attributes, { RescaleType: request.volume.modality === 'CT' ? 'HU' : 'US' });
+}
+
+/** A difference is looked at around 0; what shows the source's values shows nothing of it, and 0 stands where there is no data. */
+function putDifferenceWindow(attributes: Attributes, width: number): void {
+  drop(attributes, ['WindowCenterWidthExplanation', 'PixelPaddingValue', 'PixelPaddingRangeLimit']);
+  put(attributes, { WindowCenter: 0, WindowWidth: width });
+}
+
+/** Of the whole series, so that its slices are seen alike: half of the range, since most differences are small. */
+function differenceWidth({ voxels }: Volume): number {
+  let most = 1;
+  for (const value of voxels) most = Math.max(most, Math.abs(value));
+  return Number(most.toPrecision(4));
 }
 
 /** Pixel Padding Value, and its Range Limit where it is a range (PS3.3 C.7.5.1.1.2). */

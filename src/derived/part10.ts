@@ -10,11 +10,12 @@ export function writePart10(
   sopClassUID: string,
   sopInstanceUID: string,
   bodyBytes: number,
+  pixelData: { readonly tag: number; readonly vr: 'OB' | 'OW' | 'OF' } = { tag: 0x7fe00010, vr: 'OW' },
 ): Buffer {
   const sink = openSink(16384);
   writeFileMeta(sink, sopClassUID, sopInstanceUID);
   writeBytes(sink, encodeAttributes(attributes));
-  if (bodyBytes > 0) writeHeader(sink, 0x7fe00010, 'OW', bodyBytes);
+  if (bodyBytes > 0) writeHeader(sink, pixelData.tag, pixelData.vr, bodyBytes);
   return sinkBytes(sink);
 }
 

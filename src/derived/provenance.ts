@@ -62,6 +62,7 @@ export const ARTIFICIAL_INTELLIGENCE: Code = dcm('123110', 'Artificial Intellige
 export const DEFORMABLE_MODELS: Code = dcm('123111', 'Deformable Models');
 export const SMOOTHING: Code = dcm('113087', 'Smoothing');
 export const SPATIAL_RESAMPLING: Code = dcm('113085', 'Spatial resampling');
+export const SUBTRACTION: Code = dcm('113062', 'Pixel by pixel subtraction');
 export const SOURCE_IMAGE: Code = dcm('121322', 'Source image for image processing operation');
 const ACQUISITION_EQUIPMENT: Code = dcm('109101', 'Acquisition Equipment');
 const PROCESSING_EQUIPMENT: Code = dcm('109102', 'Processing Equipment');
@@ -75,7 +76,7 @@ export function codeItem(code: Code): Item {
   return { CodeValue: code.value, CodingSchemeDesignator: code.scheme, CodeMeaning: code.meaning };
 }
 
-const MODEL_NAME = 'Isthmus gateway';
+export const MODEL_NAME = 'Isthmus gateway';
 
 /** Patient, Clinical Trial, General Study and Patient Study modules (PS3.3 C.7.1, C.7.2), and the stamps of de-identification. */
 const PATIENT_AND_STUDY = new Set(
@@ -171,6 +172,17 @@ function equipmentItem(item: DataSet): Item {
       }),
     ];
   return { Manufacturer: 'unknown', ...kept };
+}
+
+/** Algorithm Identification Macro (PS3.3 10.16). */
+export function algorithmItem(algorithm: AlgorithmIdentity): Item {
+  return {
+    AlgorithmFamilyCodeSequence: [codeItem(algorithm.family)],
+    AlgorithmName: bounded(algorithm.name, 64),
+    AlgorithmVersion: bounded(algorithm.version, 64),
+    AlgorithmParameters: bounded(`${algorithm.parameters}; model SHA-256 ${algorithm.sha256}`, 1024),
+    AlgorithmSource: MANUFACTURER,
+  };
 }
 
 export function algorithmText(algorithm: AlgorithmIdentity): string {

@@ -25,7 +25,7 @@ import { commonInstanceReferences, referenceItem, referenceTo, type Reference } 
 import { writePart10 } from './part10.ts';
 
 /** Content Creator's Name wants a person; a program's name in that form is the honest answer. */
-const CREATOR = 'Isthmus^Gateway';
+export const CREATOR = 'Isthmus^Gateway';
 
 export interface RegistrationRequest {
   /** Heads of the fixed series: its frame of reference is the registered one. */

@@ -14,6 +14,9 @@ export interface JacobianFigures {
   /** Share of the mask where the determinant is outside 0.2 to 5. */
   readonly extremeFraction: number;
   readonly jacobianMin: number;
+  readonly jacobianP1: number;
+  readonly jacobianMedian: number;
+  readonly jacobianP99: number;
   readonly jacobianMax: number;
   /** Standard deviation of log J; folded voxels count as 0.001. */
   readonly sdLogJacobian: number;
@@ -30,6 +33,7 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
   const { columns, rows, slices } = grid;
   const count = voxelCount(grid);
   const steps = [1, columns, columns * rows] as const;
+  const determinants = new Float32Array(count);
   let [n, folded, extreme, min, max, sum, squares] = [0, 0, 0, Infinity, -Infinity, 0, 0];
   for (let k = 1; k < slices - 1; k++) {
     for (let j = 1; j < rows - 1; j++) {
@@ -37,6 +41,7 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
         const place = (k * rows + j) * columns + i;
         if (at(mask, place) === 0) continue;
         const determinant = determinantAt(voxels, place, count, steps);
+        determinants[n] = determinant;
         n += 1;
         if (determinant <= 0) folded += 1;
         if (determinant < 0.2 || determinant > 5) extreme += 1;
@@ -48,11 +53,16 @@ export function jacobianFigures({ grid, voxels }: GridField, mask: Uint8Array): 
       }
     }
   }
+  const sorted = determinants.subarray(0, n).sort();
+  const rank = (share: number): number => sorted[Math.min(n - 1, Math.floor(share * n))] ?? Number.NaN;
   const variance = squares / n - (sum / n) ** 2;
   return {
     foldingFraction: folded / n,
     extremeFraction: extreme / n,
     jacobianMin: min,
+    jacobianP1: rank(0.01),
+    jacobianMedian: rank(0.5),
+    jacobianP99: rank(0.99),
     jacobianMax: max,
     sdLogJacobian: Math.sqrt(Math.max(0, variance)),
   };
@@ -68,8 +78,30 @@ function determinantAt(u: Float32Array, n: number, count: number, steps: readonl
   return a * (f * j - g * i) - b * (e * j - g * h) + c * (e * i - f * h);
 }
 
+/** The determinant at every voxel; on the grid's faces that of the next voxel within. */
+export function jacobianMap({ grid, voxels }: GridField): Float32Array {
+  const { columns, rows, slices } = grid;
+  const steps = [1, columns, columns * rows] as const;
+  const within = (index: number, count: number): number => Math.min(Math.max(index, 1), Math.max(count - 2, 0));
+  const count = voxelCount(grid);
+  const map = new Float32Array(count);
+  let n = 0;
+  for (let k = 0; k < slices; k++)
+    for (let j = 0; j < rows; j++)
+      for (let i = 0; i < columns; i++, n++) {
+        const place = (within(k, slices) * rows + within(j, rows)) * columns + within(i, columns);
+        map[n] = determinantAt(voxels, place, count, steps);
+      }
+  return map;
+}
+
 /** |u(x) + v(x + u(x))| in mm over the mask: u there, v back, each on its own grid in the same space. */
-export function inverseConsistency(there: GridField, back: GridField, mask: Uint8Array): Spread {
+export function inverseConsistency(map: Float32Array, mask: Uint8Array): Spread {
+  return spread(Array.from(map.filter((_, n) => at(mask, n) === 1)));
+}
+
+/** The same at every voxel: how far from where it began a point comes back, which tells where the field is not to be trusted. */
+export function inverseConsistencyMap(there: GridField, back: GridField): Float32Array {
   const { grid } = there;
   const [count, backCount] = [voxelCount(grid), voxelCount(back.grid)];
   const spacing = at(grid.spacingMm, 0);
@@ -79,23 +111,22 @@ export function inverseConsistency(there: GridField, back: GridField, mask: Uint
     Float32Array,
     Float32Array,
   ];
-  const errors: number[] = [];
+  const errors = new Float32Array(count);
   let n = 0;
   for (let k = 0; k < grid.slices; k++) {
     for (let j = 0; j < grid.rows; j++) {
       for (let i = 0; i < grid.columns; i++, n++) {
-        if (at(mask, n) === 0) continue;
         const [u, v, w] = [at(there.voxels, 2 * count + n), at(there.voxels, count + n), at(there.voxels, n)];
         // Voxel i of the coarse grid is centred at ratio * i + (ratio - 1) / 2 of the fine one.
         const offset = (ratio - 1) / 2;
         const [x, y, z] = [(i + u - offset) / ratio, (j + v - offset) / ratio, (k + w - offset) / ratio];
         const sample = (channel: Float32Array) => ratio * sampleLinear(channel, back.grid, x, y, z);
         const [dz, dy, dx] = [w + sample(channels[0]), v + sample(channels[1]), u + sample(channels[2])];
-        errors.push(spacing * Math.hypot(dx, dy, dz));
+        errors[n] = spacing * Math.hypot(dx, dy, dz);
       }
     }
   }
-  return spread(errors);
+  return errors;
 }
 
 /** Length of the displacement in mm over the mask. */

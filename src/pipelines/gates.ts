@@ -16,6 +16,16 @@ export interface Finding {
   readonly outcome: 'pass' | 'warn' | 'refuse';
 }
 
+/** A result that its gates refuse, with all that was measured. */
+export class GatesRefusal extends Refusal {
+  readonly findings: readonly Finding[];
+
+  constructor(sentence: string, findings: readonly Finding[]) {
+    super('PipelineRefused', sentence);
+    this.findings = findings;
+  }
+}
+
 export interface Verdict {
   readonly outcome: 'pass' | 'warn';
   readonly findings: readonly Finding[];
@@ -29,10 +39,15 @@ export function judge(gates: Readonly<Record<string, Gate>>, measured: Readonly<
   const findings = Object.entries(gates).map(([name, gate]) => judgeOne(name, gate, measured[name] ?? Number.NaN));
   const refused = findings.filter(({ outcome }) => outcome === 'refuse');
   if (refused.length > 0) {
-    const sentences = refused.map(({ name, value, expected }) => `${name} is ${readable(value)}, expected ${expected}`);
-    throw new Refusal('PipelineRefused', sentences.join('; '));
+    const sentences = refused.map(sentenceOf);
+    throw new GatesRefusal(sentences.join('; '), findings);
   }
   return { outcome: findings.some(({ outcome }) => outcome === 'warn') ? 'warn' : 'pass', findings };
+}
+
+/** What was found and what was expected. */
+export function sentenceOf({ name, value, expected }: Finding): string {
+  return `${name} is ${readable(value)}, expected ${expected}`;
 }
 
 function judgeOne(name: string, gate: Gate, value: number): Finding {

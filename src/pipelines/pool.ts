@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import { closeWayIn, newBrake, type Brake } from './brake.ts';
 import { denoiseMemoryMb } from './correction.ts';
+import { GatesRefusal } from './gates.ts';
 import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
@@ -234,7 +235,11 @@ function receive(pool: Pool, worker: PoolWorker, message: WorkerMessage): void {
       job.succeed(message.result);
       break;
     case 'refusal':
-      job.fail(new Refusal(message.reason, message.sentence));
+      job.fail(
+        message.findings === undefined
+          ? new Refusal(message.reason, message.sentence)
+          : new GatesRefusal(message.sentence, message.findings),
+      );
       break;
     case 'fault':
       job.fail(new Error(`${job.message.pipeline}: ${message.message}`, { cause: message.stack }));

@@ -6,7 +6,13 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Volume, VolumeGeometry } from '../dicom/volume.ts';
 import { displacementField, resampleThrough } from './displacement.ts';
 import type { DisplacementField } from './displacement.ts';
-import { displacementLengths, inverseConsistency, jacobianFigures } from './field-quality.ts';
+import {
+  displacementLengths,
+  inverseConsistency,
+  inverseConsistencyMap,
+  jacobianFigures,
+  jacobianMap,
+} from './field-quality.ts';
 import type { GridField } from './field-quality.ts';
 import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
@@ -53,6 +59,9 @@ export interface RegistrationQuality {
   readonly foldingFraction: number;
   readonly extremeFraction: number;
   readonly jacobianMin: number;
+  readonly jacobianP1: number;
+  readonly jacobianMedian: number;
+  readonly jacobianP99: number;
   readonly jacobianMax: number;
   readonly sdLogJacobian: number;
   readonly inverseConsistencyMedianMm: number;
@@ -75,6 +84,8 @@ export interface RegistrationResult {
   /** Fixed point -> moving point, row-major. */
   readonly rigid: Matrix4;
   readonly field: DisplacementField;
+  /** On the field's grid: determinant of the deformable part, and how far from where it began a point comes back, mm. */
+  readonly maps: { readonly jacobian: Float32Array; readonly inverseConsistencyMm: Float32Array };
   readonly quality: RegistrationQuality;
   readonly verdict: Verdict;
 }
@@ -123,13 +134,15 @@ export async function register(
   const half = halved(grid);
   const coarse = pairOn(half, f, m, move);
   const back = wanted ? await deform(session, coarse.moving, coarse.fixed, half) : noField(half);
-  const quality = measure(f, m, { start, move, images, deformation, back, same });
+  const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
+  const quality = measure(f, m, { start, move, images, deformation, inverseConsistencyMm, same });
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));
   progress('resampling', 0.9);
   const field = displacementField(deformation, move);
   const paddingValue = moving.voxels.reduce((least, value) => Math.min(least, value), Infinity);
   const onFixed = resampleThrough(moving, fixed.geometry, field, paddingValue);
-  return { resampled: onFixed, paddingValue, rigid: move, field, quality, verdict };
+  const maps = { jacobian: jacobianMap(deformation), inverseConsistencyMm };
+  return { resampled: onFixed, paddingValue, rigid: move, field, maps, quality, verdict };
 }
 
 interface Images {
@@ -142,7 +155,7 @@ interface Estimate {
   readonly move: Matrix4;
   readonly images: Images;
   readonly deformation: GridField;
-  readonly back: GridField;
+  readonly inverseConsistencyMm: Float32Array;
   readonly same: boolean;
 }
 
@@ -218,7 +231,7 @@ function noField(grid: VolumeGeometry): GridField {
 }
 
 function measure(fixed: Prepared, moving: Prepared, estimate: Estimate): RegistrationQuality {
-  const { start, move, images, deformation, back, same } = estimate;
+  const { start, move, images, deformation, inverseConsistencyMm, same } = estimate;
   const { grid } = deformation;
   const body = bodyMask(images.fixed);
   const view = fieldOfView(moving.volume.geometry, grid, move);
@@ -227,7 +240,7 @@ function measure(fixed: Prepared, moving: Prepared, estimate: Estimate): Registr
   const other = bodyMask(images.moving).map((one, n) => one & at(view, n));
   const judged = inView.map((one, n) => one & at(atStart, n));
   const similarity = (image: Float32Array) => (same ? ncc : nmi)(images.fixed, image, judged);
-  const consistency = inverseConsistency(deformation, back, inView);
+  const consistency = inverseConsistency(inverseConsistencyMm, inView);
   const total = (mask: Uint8Array) => mask.reduce((sum, one) => sum + one, 0);
   return {
     contrast: same ? 'same' : 'different',

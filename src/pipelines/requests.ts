@@ -1,6 +1,7 @@
 /** What may be asked of a pipeline worker, what it answers, and the messages between the threads. */
 import type { Brake } from './brake.ts';
 import type { RefusalReason } from '../dicom/refusal.ts';
+import type { Finding } from './gates.ts';
 import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
@@ -38,7 +39,14 @@ export interface JobMessage {
 export type WorkerMessage =
   | { readonly job: number; readonly kind: 'progress'; readonly step: string; readonly share: number }
   | { readonly job: number; readonly kind: 'result'; readonly result: Results[PipelineName] }
-  | { readonly job: number; readonly kind: 'refusal'; readonly reason: RefusalReason; readonly sentence: string }
+  | {
+      readonly job: number;
+      readonly kind: 'refusal';
+      readonly reason: RefusalReason;
+      readonly sentence: string;
+      /** Of the gates, when it was they that refused. */
+      readonly findings?: readonly Finding[];
+    }
   | { readonly job: number; readonly kind: 'fault'; readonly message: string; readonly stack: string };
 
 export interface WorkerSettings {

@@ -5,6 +5,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { leave } from './brake.ts';
 import { denoise } from './correction.ts';
 import type { DenoiseModel } from './correction.ts';
+import { GatesRefusal } from './gates.ts';
 import { openGraph } from './graph-session.ts';
 import { loadModel } from './manifest.ts';
 import type { Model } from './manifest.ts';
@@ -62,7 +63,8 @@ async function answer({ job, pipeline, request }: JobMessage): Promise<void> {
     send({ job, kind: 'result', result });
   } catch (error) {
     if (error instanceof Refusal) {
-      send({ job, kind: 'refusal', reason: error.reason, sentence: error.message });
+      const findings = error instanceof GatesRefusal ? { findings: error.findings } : {};
+      send({ job, kind: 'refusal', reason: error.reason, sentence: error.message, ...findings });
     } else {
       const { message, stack } = error instanceof Error ? error : new Error(String(error));
       send({ job, kind: 'fault', message, stack: stack ?? message });

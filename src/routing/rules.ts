@@ -38,6 +38,14 @@ export interface ProcessingWhen {
 
 export type PipelineName = 'register' | 'ct-denoise';
 
+/**
+ * What a run writes: the derived images (with register: the registration object too), the report of its figures, a key image with its
+ * presentation state, parametric maps (register: Jacobian determinant, inverse consistency residual), and a series of differences.
+ */
+export const OUTPUTS = ['image', 'report', 'key-image', 'map', 'difference'] as const;
+export type Output = (typeof OUTPUTS)[number];
+export const DEFAULT_OUTPUTS: readonly Output[] = ['image', 'report', 'key-image'];
+
 export type FixedChoice = 'newest-prior' | { readonly seriesDescription?: Pattern; readonly modality?: Pattern };
 
 export interface ProcessingRule {
@@ -45,6 +53,7 @@ export interface ProcessingRule {
   readonly when: ProcessingWhen;
   readonly run: PipelineName;
   readonly with: { readonly fixed?: FixedChoice; readonly transform?: 'rigid' | 'deformable'; readonly alpha?: number };
+  readonly outputs: readonly Output[];
   readonly deliver: readonly string[];
   readonly expression: Expression | undefined;
 }
@@ -65,8 +74,8 @@ export interface RuleSurroundings {
 
 interface RulesFile {
   readonly admission: readonly Omit<AdmissionRule, 'expression'>[];
-  readonly processing: readonly (Omit<ProcessingRule, 'expression' | 'with' | 'deliver'> &
-    Partial<Pick<ProcessingRule, 'with' | 'deliver'>>)[];
+  readonly processing: readonly (Omit<ProcessingRule, 'expression' | 'with' | 'outputs' | 'deliver'> &
+    Partial<Pick<ProcessingRule, 'with' | 'outputs' | 'deliver'>>)[];
 }
 
 /** Checks what the schema cannot: names that must exist, expressions that must compile, settings that belong to another pipeline. */
@@ -99,6 +108,7 @@ export function checkRules(file: unknown, surroundings: RuleSurroundings): Rules
       return {
         ...rule,
         with: rule.with ?? {},
+        outputs: rule.outputs ?? DEFAULT_OUTPUTS,
         deliver: rule.deliver ?? [],
         expression: compile(rule.when.expr, [...path, 'when', 'expr'], 'processing', surroundings),
       };
@@ -132,6 +142,8 @@ function checkSettings(
     );
   }
   const foreign = rule.run === 'register' ? (['alpha'] as const) : (['fixed', 'transform'] as const);
+  if (rule.run !== 'register' && rule.outputs?.includes('map') === true)
+    surroundings.fail([...path, 'outputs'], `${rule.run} has no maps; they are of a registration`);
   for (const key of foreign) {
     if (settings[key] !== undefined) surroundings.fail([...path, 'with', key], `${rule.run} has no setting "${key}"`);
   }

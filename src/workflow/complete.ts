@@ -116,6 +116,7 @@ function scheduleDerivation(
     project,
     pipeline: rule.run,
     settings: settingsOf(rule),
+    outputs: rule.outputs,
     seriesInstanceUID: series.SeriesInstanceUID,
     ...(fixed === undefined
       ? {}

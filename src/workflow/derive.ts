@@ -11,12 +11,18 @@ import { certifyDerived } from '../deidentify/certify.ts';
 import type { DerivedObject } from '../derived/provenance.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import type { PipelineName } from '../routing/rules.ts';
+import type { Output, PipelineName } from '../routing/rules.ts';
 import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '../workitems.ts';
 import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
-import { loadSeries, type SeriesName } from './load-series.ts';
-import { produceDenoised, produceRegistration, type PipelineSettings, type Produced } from './produce.ts';
+import { loadHeads, loadSeries, type SeriesName } from './load-series.ts';
+import {
+  produceDenoised,
+  produceRefused,
+  produceRegistration,
+  type PipelineSettings,
+  type Produced,
+} from './produce.ts';
 
 /** Objects being stored at the same time. */
 const PORTION = 32;
@@ -27,6 +33,7 @@ export interface DeriveParameters {
   readonly project: string;
   readonly pipeline: PipelineName;
   readonly settings: PipelineSettings;
+  readonly outputs: readonly Output[];
   readonly seriesInstanceUID: string;
   /** register: the series aligned to. */
   readonly fixed?: SeriesName;
@@ -39,11 +46,12 @@ export interface DeriveResult {
   readonly seriesInstanceUIDs: readonly string[];
   readonly objects: number;
   readonly quality: Readonly<Record<string, number | string>>;
-  readonly verdict: 'pass' | 'warn';
+  readonly verdict: 'pass' | 'warn' | 'refuse';
 }
 
 /** Names the work by its content: the same instances, model and settings are one and the same work. */
 export function contentKey(gateway: Gateway, studyInstanceUID: string, parameters: DeriveParameters): string {
+  const { pipeline, settings, outputs, deliver, project } = parameters;
   const hash = createHash('sha256');
   const series = [
     { studyInstanceUID, seriesInstanceUID: parameters.seriesInstanceUID },
@@ -57,9 +65,7 @@ export function contentKey(gateway: Gateway, studyInstanceUID: string, parameter
   const graphs = Object.values(gateway.pool.cards.get(poolName(parameters.pipeline))?.graphs ?? {}).map(
     ({ sha256 }) => sha256,
   );
-  hash.update(
-    JSON.stringify([parameters.pipeline, parameters.settings, parameters.deliver, parameters.project, graphs]),
-  );
+  hash.update(JSON.stringify([pipeline, settings, outputs, deliver, project, graphs]));
   return `${parameters.pipeline} ${hash.digest('hex')}`;
 }
 
@@ -73,10 +79,7 @@ function poolName(pipeline: PipelineName): 'register' | 'denoise' {
  */
 export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
   const parameters = item.parameters as unknown as DeriveParameters;
-  const made =
-    parameters.pipeline === 'register'
-      ? await registered(gateway, item, signal)
-      : await denoised(gateway, item, signal);
+  const { made, refusal } = await madeOrRefused(gateway, item, signal);
   signal.throwIfAborted();
   const stored = await storeAll(gateway, parameters.project, item.studyInstanceUID, made.objects);
   const result: DeriveResult = {
@@ -87,9 +90,11 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     verdict: made.verdict,
   };
   const finished = gateway.database.transaction(() => {
-    if (!finishWork(gateway.workItems, item, { ...result }, stored.series)) return false;
-    for (const node of parameters.deliver) {
-      scheduleDelivery(gateway, item.studyInstanceUID, item.uid, {
+    if (refusal === undefined && !finishWork(gateway.workItems, item, { ...result }, stored.series)) return false;
+    for (const node of stored.objects === 0 ? [] : parameters.deliver) {
+      // A later attempt at what was refused may have another result to deliver.
+      const key = refusal === undefined ? item.uid : `${item.uid} refused ${result.seriesInstanceUIDs.join(' ')}`;
+      scheduleDelivery(gateway, item.studyInstanceUID, key, {
         project: parameters.project,
         node,
         seriesInstanceUIDs: result.seriesInstanceUIDs,
@@ -104,6 +109,7 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
     });
     return true;
   });
+  if (refusal !== undefined) throw refusal;
   if (!finished) await takeBack(gateway, item, stored.fresh);
   gateway.log.info('series derived', {
     study: item.studyInstanceUID,
@@ -115,25 +121,53 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
   return finished;
 }
 
+/** A refusal of the pipeline is a result too: its report. */
+async function madeOrRefused(
+  gateway: Gateway,
+  item: WorkItem,
+  signal: AbortSignal,
+): Promise<{ made: Produced; refusal?: Refusal }> {
+  const { pipeline, seriesInstanceUID, fixed, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  try {
+    const made = await (pipeline === 'register' ? registered : denoised)(gateway, item, signal);
+    return { made };
+  } catch (refusal) {
+    const ofPipeline = refusal instanceof Refusal && refusal.reason === 'PipelineRefused';
+    if (!ofPipeline || !gateway.pool.cards.has(poolName(pipeline))) throw refusal;
+    const source = await loadHeads(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
+    // Deleted meanwhile: there is nothing left that a report could be of.
+    if (source.length === 0) throw refusal;
+    const made = produceRefused(gateway.pool, {
+      pipeline: poolName(pipeline),
+      source,
+      fixed: fixed === undefined ? undefined : await loadHeads(gateway, fixed),
+      settings,
+      refusal,
+      outputs,
+    });
+    return { made, refusal };
+  }
+}
+
 async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { fixed: fixedName, seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
+  const { fixed: fixedName, seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
   if (fixedName === undefined) throw new Refusal('PipelineRefused', 'register needs a fixed series');
   const fixed = await loadSeries(gateway, fixedName);
   const moving = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
   return produceRegistration(
     gateway.pool,
     { fixed, moving, settings },
-    { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }
 
 async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
+  const { seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
   const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
   return produceDenoised(
     gateway.pool,
     { source, settings },
-    { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }
 

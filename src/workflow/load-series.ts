@@ -37,6 +37,14 @@ export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<Lo
   return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
 }
 
+/** What the instances of a series say, without their pixels. */
+export async function loadHeads({ archive }: Gateway, name: SeriesName): Promise<Head[]> {
+  const heads: Head[] = [];
+  for (const instance of instancesOf(archive, name))
+    heads.push(readHead(await readInstanceHead(archive, instance)).head);
+  return heads;
+}
+
 /** Where a syntax allows both, the object says whether something was lost (PS3.3 C.7.6.1.1.5). */
 export function isDecoded({ transferSyntaxUID, dataSet }: Head): boolean {
   const syntax = transferSyntax(transferSyntaxUID);

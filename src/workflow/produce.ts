@@ -1,23 +1,46 @@
 /** Loaded series in, derived objects out: runs a pipeline and writes its result as DICOM, wherever the series came from. */
 import { deriveDeformableRegistration } from '../derived/deformable-registration.ts';
+import { figureUnit, NO_UNIT, SCHEME } from '../derived/coded-figures.ts';
+import { deriveParametricMap } from '../derived/parametric-map.ts';
+import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { deriveImageSeries } from '../derived/image-series.ts';
-import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
+import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
 import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
+import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, type Pool } from '../pipelines/pool.ts';
+import type { RegistrationQuality } from '../pipelines/registration.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { DEFAULT_OUTPUTS, type Output } from '../routing/rules.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
-
-export interface LoadedSeries {
-  readonly heads: readonly Head[];
-  /** Its voxels are handed to the pipeline: empty afterwards. */
-  readonly volume: SeriesVolume;
-}
+import {
+  checkerboardPanel,
+  differencePanel,
+  middleOf,
+  panelOf,
+  planeOf,
+  planeThrough,
+  scaledTo,
+  subtracted,
+  windowIn,
+  type Window,
+} from './panels.ts';
+import {
+  beside,
+  differing,
+  notHeld,
+  reporting,
+  SERIES_NUMBER,
+  withPresentation,
+  type LoadedSeries,
+  type Made,
+} from './beside.ts';
+export type { LoadedSeries } from './beside.ts';
 
 export interface PipelineSettings {
   readonly transform?: 'rigid' | 'deformable';
@@ -25,6 +48,8 @@ export interface PipelineSettings {
 }
 
 export interface ProduceOptions {
+  /** What is to be written. Default: that of the rules. */
+  readonly outputs?: readonly Output[];
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, share: number) => void;
@@ -34,11 +59,8 @@ export interface Produced {
   /** Made one by one as they are asked for. */
   readonly objects: Iterable<DerivedObject>;
   readonly quality: Readonly<Record<string, number | string>>;
-  readonly verdict: 'pass' | 'warn';
+  readonly verdict: 'pass' | 'warn' | 'refuse';
 }
-
-/** Series numbers of derived series: far above what modalities use, apart from each other. */
-const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201 };
 
 /** Aligns `moving` to `fixed`: the resampled series, and the registration object. @throws Refusal PipelineRefused */
 export async function produceRegistration(
@@ -52,6 +74,11 @@ export async function produceRegistration(
 ): Promise<Produced> {
   const { alpha: _alpha, ...rest } = given;
   const settings = parseRegistrationSettings(rest);
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
+  const k = middleOf(fixed.volume.geometry);
+  const [fixedPlane, before] = [planeOf(fixed.volume, k), planeThrough(moving.volume, fixed.volume.geometry, k)];
+  const alike = fixed.volume.modality === moving.volume.modality;
+  const fixedVoxels = outputs.includes('difference') && alike ? fixed.volume.voxels.slice() : undefined;
   const result = await runRegistration(
     pool,
     { fixed: plain(fixed.volume), moving: plain(moving.volume), settings },
@@ -61,9 +88,59 @@ export async function produceRegistration(
     cardOf(pool, 'register'),
     `${settings.transform} registration of this series to another one of the same patient`,
     JSON.stringify(settings),
-    figuresOf(result.quality),
+    registrationFigures(result.quality),
   );
+  const after = planeOf(result.resampled, k);
+  const same = result.quality.contrast === 'same';
+  const made: Made = {
+    source: moving,
+    fixed,
+    outputs,
+    verdict: result.verdict,
+    provenance,
+    panels: [
+      panelOf('fixed series', fixedPlane),
+      panelOf('before', before),
+      panelOf('registered', after),
+      same
+        ? differencePanel('difference', scaledTo(after, fixedPlane, result.resampled.modality), fixedPlane)
+        : checkerboardPanel('fixed and registered', fixedPlane, after),
+    ],
+    shown: ['nccBefore', 'nccAfter', 'nmiBefore', 'nmiAfter', 'inverseConsistencyP95Mm', 'jacobianP1', 'jacobianP99'],
+  };
   function* objects(): Generator<DerivedObject> {
+    if (outputs.includes('image')) yield* withPresentation(made, images());
+    yield* beside(made);
+    if (outputs.includes('map') && settings.transform === 'deformable') yield* maps();
+    if (fixedVoxels !== undefined)
+      yield* deriveImageSeries({
+        kind: 'subtracted',
+        sources: moving.heads,
+        reference: fixed.heads,
+        volume: subtracted(result.resampled, fixedVoxels, result.paddingValue),
+        provenance: differing(provenance, SERIES_NUMBER.subtracted),
+      });
+  }
+  function* maps(): Generator<DerivedObject> {
+    const common = { source: moving.heads, reference: fixed.heads, geometry: result.field.geometry };
+    yield deriveParametricMap({
+      ...common,
+      values: result.maps.jacobian,
+      quantity: JACOBIAN,
+      unit: NO_UNIT,
+      label: 'JACOBIAN',
+      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.jacobian, seriesSuffix: '[JACOBIAN]' },
+    });
+    yield deriveParametricMap({
+      ...common,
+      values: result.maps.inverseConsistencyMm,
+      quantity: INVERSE_CONSISTENCY,
+      unit: figureUnit('', 'mm'),
+      label: 'UNCERTAINTY',
+      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.inverseConsistency, seriesSuffix: '[UNCERTAINTY]' },
+    });
+  }
+  function* images(): Generator<DerivedObject> {
     yield* deriveImageSeries({
       kind: 'registered',
       sources: moving.heads,
@@ -96,6 +173,10 @@ export async function produceDenoised(
   const [first] = source.heads;
   if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
   const { geometry, modality } = source.volume;
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
+  const k = middleOf(geometry);
+  const before = planeOf(source.volume, k);
+  const sourceVoxels = outputs.includes('difference') ? source.volume.voxels.slice() : undefined;
   const result = await runDenoising(
     pool,
     {
@@ -113,16 +194,92 @@ export async function produceDenoised(
     JSON.stringify(settings),
     figuresOf(result.quality),
   );
+  const after = planeOf({ geometry, voxels: result.voxels }, k);
+  const window = windowIn(first) ?? SOFT_TISSUE;
+  const made: Made = {
+    source,
+    outputs,
+    verdict: result.verdict,
+    provenance,
+    panels: [
+      panelOf('before', before, window),
+      panelOf('after', after, window),
+      differencePanel('difference', after, before),
+    ],
+    shown: ['sigmaBeforeHU', 'sigmaAfterHU', 'meanShiftSoftTissueHU', 'edgeWidthChange', 'ssimToSource'],
+    window,
+  };
+  function* objects(): Generator<DerivedObject> {
+    if (outputs.includes('image'))
+      yield* withPresentation(
+        made,
+        deriveImageSeries({
+          kind: 'denoised',
+          sources: source.heads,
+          volume: { geometry, modality, voxels: result.voxels },
+          provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
+        }),
+      );
+    yield* beside(made);
+    if (sourceVoxels !== undefined)
+      yield* deriveImageSeries({
+        kind: 'residual',
+        sources: source.heads,
+        volume: { geometry, modality, voxels: sourceVoxels.map((value, n) => (result.voxels[n] ?? value) - value) },
+        provenance: differing(provenance, SERIES_NUMBER.residual),
+      });
+  }
   return {
-    objects: deriveImageSeries({
-      kind: 'denoised',
-      sources: source.heads,
-      volume: { geometry, modality, voxels: result.voxels },
-      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
-    }),
+    objects: objects(),
     quality: quality(result.quality),
     verdict: result.verdict.outcome,
   };
+}
+
+const SOFT_TISSUE: Window = { center: 40, width: 400 };
+const JACOBIAN: Code = { value: 'JACOBIAN', scheme: SCHEME, meaning: 'Jacobian determinant of the displacement' };
+const INVERSE_CONSISTENCY: Code = { value: 'IC-RESIDUAL', scheme: SCHEME, meaning: 'Inverse consistency residual' };
+
+export interface RefusedRun {
+  readonly pipeline: 'register' | 'denoise';
+  /** Heads of the series that was to be changed. */
+  readonly source: readonly Head[];
+  readonly fixed?: readonly Head[] | undefined;
+  readonly settings: PipelineSettings;
+  readonly refusal: Refusal;
+  readonly outputs?: readonly Output[] | undefined;
+}
+
+/** What a refused run leaves: the report of what was found, and no image. */
+export function produceRefused(pool: Pool, run: RefusedRun): Produced {
+  const { pipeline, source, fixed, settings, refusal } = run;
+  const findings = refusal instanceof GatesRefusal ? refusal.findings : [];
+  const provenance = provenanceOf(
+    cardOf(pool, pipeline),
+    pipeline === 'register' ? 'Registration of this series to another one was refused' : 'Noise reduction was refused',
+    JSON.stringify(settings),
+    findings.flatMap(({ name, value }) => (Number.isFinite(value) ? [{ name, value }] : [])),
+  );
+  function* objects(): Generator<DerivedObject> {
+    if ((run.outputs ?? DEFAULT_OUTPUTS).includes('report'))
+      yield deriveMeasurementReport({
+        source,
+        ...(fixed === undefined ? {} : { fixed }),
+        outcome: 'refuse',
+        reasons: findings.length === 0 ? [refusal.message] : notHeld(findings),
+        provenance: reporting(provenance),
+      });
+  }
+  return { objects: objects(), quality: {}, verdict: 'refuse' };
+}
+
+/** Similarity goes by the name of its measure. */
+function registrationFigures(measured: RegistrationQuality): QualityFigure[] {
+  const measure = measured.similarityMeasure.toLowerCase();
+  return figuresOf(measured).map(({ name, value }) => ({
+    name: name.startsWith('similarity') ? measure + name.slice('similarity'.length) : name,
+    value,
+  }));
 }
 
 /** A volume without what only reading it needed: this goes to another thread. */

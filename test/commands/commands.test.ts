@@ -137,7 +137,7 @@ test('deidentify refuses an unknown profile, a project that is no name and a fol
   assert.match(error, /^BadRequest: .*no folder/);
 });
 
-test('run ct-denoise writes a derived series beside a summary that can be read by programs', async (t) => {
+test('run ct-denoise writes a derived series, its report and key image, and a summary that can be read by programs', async (t) => {
   const folder = temporary(t);
   const environment = configure(folder);
   const input = join(folder, 'in');
@@ -149,11 +149,13 @@ test('run ct-denoise writes a derived series beside a summary that can be read b
   const { status, out, error } = isthmus(['run', 'ct-denoise', '--input', input, '--output', output], environment);
   assert.equal(status, 0, error);
   const summary = JSON.parse(out) as { pipeline: string; objects: number; verdict: string };
-  assert.deepEqual([summary.pipeline, summary.objects], ['ct-denoise', 6]);
-  const names = readdirSync(output);
-  assert.equal(names.length, 6);
-  const { dataSet } = (await readObject(readFileSync(join(output, names[0] ?? '')))).head;
-  assert.match(asciiValue(dataSet, 0x00080008) ?? '', /^DERIVED/);
+  assert.deepEqual([summary.pipeline, summary.objects], ['ct-denoise', 9]);
+  const modalities: (string | undefined)[] = [];
+  for (const name of readdirSync(output)) {
+    const { dataSet } = (await readObject(readFileSync(join(output, name)))).head;
+    modalities.push(asciiValue(dataSet, 0x00080060));
+  }
+  assert.deepEqual(modalities.sort(), [...Array<string>(6).fill('CT'), 'OT', 'PR', 'SR']);
 });
 
 test('serve, verify and reindex: one at a time, damage is found, the index is made anew as it was', async (t) => {

@@ -95,6 +95,10 @@ inside = (x >= 0) & (x <= nx - 1) & (y >= 0) & (y <= ny - 1) & (z >= 0) & (z <= 
 ours = map_coordinates(moving, [z, y, x], order=1, mode="nearest")
 found = resampled.reshape(-1)
 difference = np.abs(ours - found)[inside]
+# How far a voxel would have to be moved to explain its difference, beyond rounding to whole numbers; where values change at all.
+slope = np.linalg.norm(np.stack(np.gradient(resampled.astype(float))), axis=0).reshape(-1)[inside]
+steep = slope > 10
+voxels = np.maximum(0, difference - 0.5)[steep] / slope[steep]
 print(
     json.dumps(
         {
@@ -103,6 +107,7 @@ print(
             "mean": float(difference.mean()),
             "p99": float(np.percentile(difference, 99)),
             "max": float(difference.max()),
+            "voxelsP99": float(np.percentile(voxels, 99)),
             "unmoved": float(
                 np.abs(found - map_coordinates(moving, (np.linalg.inv(moving_matrix) @ fixed_matrix @ indices)[2::-1], order=1, mode="nearest"))[inside].mean()
             ),

@@ -462,6 +462,7 @@ describe('a registration', () => {
       // Rounding to whole stored values is 0.5; a grid of 4 mm holds the smooth field to some hundredths of a mm.
       assert.ok((found['max'] ?? 99) < (name === 'rigid' ? 1 : 8), JSON.stringify(found));
       assert.ok((found['mean'] ?? 99) < (name === 'rigid' ? 0.5 : 1.5), JSON.stringify(found));
+      assert.ok((found['voxelsP99'] ?? 99) < 0.1, JSON.stringify(found));
     }
   });
 });

@@ -18,6 +18,13 @@ export const NO_DCMDUMP = absent('dcmdump', ['--version']);
 export const PYTHON = '/usr/bin/python3';
 export const NO_PYTHON = absent(PYTHON, ['-c', 'import pydicom, numpy, scipy']);
 
+/** A Python with highdicom (PyPI), which no distribution packages. */
+export const HIGHDICOM_PYTHON = process.env['ISTHMUS_HIGHDICOM_PYTHON'] ?? 'python3';
+export const NO_HIGHDICOM =
+  absent(HIGHDICOM_PYTHON, ['-c', 'import highdicom']) === false
+    ? false
+    : 'ISTHMUS_HIGHDICOM_PYTHON names no Python with highdicom';
+
 const folders: string[] = [];
 
 /** A new empty folder, gone when the process ends. */
@@ -49,6 +56,6 @@ export function dump(path: string): string {
   return execFileSync('dcmdump', ['--print-all', path], { encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });
 }
 
-export function python(args: readonly string[]): string {
-  return execFileSync(PYTHON, [...args], { encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });
+export function python(args: readonly string[], program = PYTHON): string {
+  return execFileSync(program, [...args], { encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });
 }

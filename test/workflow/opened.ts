@@ -16,6 +16,7 @@ import type { Fact, Log } from '../../src/log.ts';
 import { receiveInstance, type Received, type Sender } from '../../src/workflow/receive.ts';
 
 const CONFIG = fileURLToPath(new URL('../../config', import.meta.url));
+const MODELS = fileURLToPath(new URL('../../models', import.meta.url));
 export const START = Date.UTC(2026, 0, 5, 12);
 export const PROJECT = 'research';
 
@@ -32,6 +33,8 @@ export interface OpenOptions {
   readonly gateway?: string;
   readonly nodes?: string;
   readonly rules?: string;
+  /** With the models of this project; without, no pipeline can run. */
+  readonly models?: boolean;
 }
 
 export const DENOISE_RULES = `admission:
@@ -55,7 +58,8 @@ export async function openInFolder(t: TestContext, options: OpenOptions = {}): P
   const note = (name: string, facts: Readonly<Record<string, Fact>> = {}): void => void events.push({ name, facts });
   const log: Log = { info: note, warn: note, error: note };
   const read = readConfig({ ISTHMUS_CONFIG: config, ISTHMUS_DATA: join(folder, 'data') });
-  const gateway = await openGateway({ ...read, modelsFolder: join(folder, 'models') }, log, () => clock.now);
+  const modelsFolder = options.models === true ? MODELS : join(folder, 'models');
+  const gateway = await openGateway({ ...read, modelsFolder }, log, () => clock.now);
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= closeGateway(gateway));
   t.after(close);

@@ -64,7 +64,7 @@ async function openHospital(t: TestContext, deliverBy: 'dicomweb' | 'dimse'): Pr
     rules: `admission:
   - { name: all, when: { modality: MR }, project: trial, profile: basic }
 processing:
-  - { name: align follow-up, when: { expr: 'series.Modality == "MR" && study.hasPrior' }, run: register, with: { fixed: newest-prior }, deliver: [pacs] }
+  - { name: align follow-up, when: { expr: 'series.Modality == "MR" && study.hasPrior' }, run: register, with: { fixed: newest-prior }, outputs: [image], deliver: [pacs] }
 `,
   });
   t.after(() => gateway.stop());

@@ -85,7 +85,7 @@ export const dimseJsSuite: Suite = {
   viewer: { receives: pseudonyms, dimse: { aeTitle: JSVIEWER, host: 127.0.0.1, port: ${viewerPort} } }
   pacs: { dimse: { aeTitle: JSPACS, host: 127.0.0.1, port: ${pacsPort} }, deliverBy: dimse, proof: status }
 `,
-      processing: '\n  - { name: quieter, when: { modality: CT }, run: ct-denoise, deliver: [pacs] }',
+      processing: '\n  - { name: quieter, when: { modality: CT }, run: ct-denoise, outputs: [image], deliver: [pacs] }',
     });
     const { files, studyInstanceUID: originalStudyUID } = sentStudy(scene, { slices: SLICES, size: SIZE });
     const send = (requests: readonly Request[], onStore?: (request: Request) => void): Promise<Response[]> =>

@@ -33,7 +33,7 @@ export const ohifSuite: Suite = {
     const viewer = await serveViewer(scene, ohif.folder);
     const gateway = await openGatewayFor(scene, {
       settings: `http: { allowedOrigins: ["${viewer.origin}"] }\n`,
-      processing: `\n  - { name: quieter, when: { modality: CT, minInstances: ${SLICES} }, run: ct-denoise }`,
+      processing: `\n  - { name: quieter, when: { modality: CT, minInstances: ${SLICES} }, run: ct-denoise, outputs: [image] }`,
     });
     viewer.showArchive(gateway.base);
     await storeByWeb(gateway, sentStudy(scene, { slices: SLICES, size: SIZE }).objects);

@@ -1,0 +1,174 @@
+/**
+ * Key image: pictures side by side with what was measured, as a Secondary Capture in colour (PS3.3 A.8), so that a person sees at a
+ * glance what a run did. Letters come from outside: whoever asks brings the hand that writes them.
+ */
+import { createHash } from 'node:crypto';
+import type { Head } from '../dicom/object.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { uidFrom } from '../dicom/uid.ts';
+import { openAttributes, put } from './attributes.ts';
+import { writePart10 } from './part10.ts';
+import {
+  codeItem,
+  contentTime,
+  copyPatientAndStudy,
+  derivationText,
+  describeSeries,
+  putBodyPart,
+  putEquipment,
+  runKey,
+  SOURCE_IMAGE,
+  type DerivedObject,
+  type Provenance,
+} from './provenance.ts';
+import { commonInstanceReferences, referenceItem, referenceTo } from './references.ts';
+
+export const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
+
+/** A slice in 8 bits, as it is to be seen. */
+export interface Panel {
+  readonly title: string;
+  readonly grey: Uint8Array;
+  readonly columns: number;
+  readonly rows: number;
+  /** Of a pixel, across and down. */
+  readonly pixelMm: readonly [number, number];
+}
+
+export interface Canvas {
+  readonly bytes: Buffer;
+  readonly columns: number;
+  readonly rows: number;
+  readonly channels: 3;
+}
+
+export interface Lettering {
+  readonly text: string;
+  readonly left: number;
+  readonly top: number;
+  readonly scale: number;
+  readonly colour: readonly [number, number, number];
+}
+
+export interface KeyImageRequest {
+  readonly source: readonly Head[];
+  readonly fixed?: readonly Head[];
+  /** From left to right. */
+  readonly panels: readonly Panel[];
+  /** Under the panels. */
+  readonly lines: readonly string[];
+  /** The first line's colour: green, yellow. */
+  readonly outcome: 'pass' | 'warn';
+  readonly write: (canvas: Canvas, lettering: Lettering) => void;
+  readonly provenance: Provenance;
+}
+
+/** @throws Refusal PipelineRefused when there is no source */
+export function deriveKeyImage(request: KeyImageRequest): DerivedObject {
+  const { source, fixed = [], provenance } = request;
+  const [first] = source;
+  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  const canvas = drawn(request);
+  const references = [...source, ...fixed].map(referenceTo);
+  const key = runKey('key image', references, provenance);
+  const content = createHash('sha256').update(canvas.bytes).digest('hex');
+  const [seriesInstanceUID, sopInstanceUID] = [
+    uidFrom<'series'>(key, content, 'series'),
+    uidFrom<'instance'>(key, content, 'instance'),
+  ];
+  const { studyInstanceUID } = referenceTo(first);
+  const attributes = openAttributes();
+  copyPatientAndStudy(attributes, first.dataSet);
+  putEquipment(attributes, first.dataSet, provenance);
+  putBodyPart(attributes, first.dataSet);
+  put(attributes, {
+    ...contentTime(first.dataSet),
+    SOPClassUID: SECONDARY_CAPTURE,
+    SOPInstanceUID: sopInstanceUID,
+    SeriesInstanceUID: seriesInstanceUID,
+    Modality: 'OT',
+    ConversionType: 'WSD',
+    SeriesNumber: String(provenance.seriesNumber),
+    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
+    InstanceNumber: '1',
+    PatientOrientation: '',
+    ImageType: ['DERIVED', 'SECONDARY'],
+    DerivationDescription: derivationText(provenance),
+    SourceImageSequence: source.map((head) => ({
+      ...referenceItem(referenceTo(head)),
+      PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)],
+    })),
+    // It holds text, but none that names anybody (PS3.3 C.7.6.1).
+    BurnedInAnnotation: 'NO',
+    ...commonInstanceReferences(studyInstanceUID, references),
+    SamplesPerPixel: 3,
+    PhotometricInterpretation: 'RGB',
+    PlanarConfiguration: 0,
+    Rows: canvas.rows,
+    Columns: canvas.columns,
+    BitsAllocated: 8,
+    BitsStored: 8,
+    HighBit: 7,
+    PixelRepresentation: 0,
+  });
+  return {
+    head: writePart10(attributes, SECONDARY_CAPTURE, sopInstanceUID, canvas.bytes.length, {
+      tag: 0x7fe00010,
+      vr: 'OB',
+    }),
+    body: canvas.bytes,
+    studyInstanceUID,
+    seriesInstanceUID,
+    sopInstanceUID,
+    sopClassUID: SECONDARY_CAPTURE,
+  };
+}
+
+const PANEL_SIDE = 400;
+const GAP = 8;
+const STRIP = 36;
+const LINE = 26;
+const WHITE = [255, 255, 255] as const;
+const COLOURS = { pass: [120, 230, 120], warn: [255, 210, 80] } as const;
+
+function drawn({ panels, lines, outcome, write }: KeyImageRequest): Canvas {
+  const columns = panels.length * (PANEL_SIDE + GAP) + GAP;
+  const rows = STRIP + PANEL_SIDE + GAP + lines.length * LINE + GAP;
+  const canvas: Canvas = { bytes: Buffer.alloc(columns * rows * 3, 16), columns, rows, channels: 3 };
+  for (const [index, panel] of panels.entries()) {
+    const left = GAP + index * (PANEL_SIDE + GAP);
+    drawPanel(canvas, panel, left);
+    write(canvas, { text: panel.title, left, top: 10, scale: 2, colour: WHITE });
+  }
+  for (const [index, text] of lines.entries()) {
+    const top = STRIP + PANEL_SIDE + GAP + index * LINE + 6;
+    write(canvas, { text, left: GAP, top, scale: 2, colour: index === 0 ? COLOURS[outcome] : WHITE });
+  }
+  return canvas;
+}
+
+/** In true proportion, as large as its square allows, between pixels linear. */
+function drawPanel(canvas: Canvas, { grey, columns, rows, pixelMm }: Panel, left: number): void {
+  const [wide, high] = [columns * pixelMm[0], rows * pixelMm[1]];
+  const scale = PANEL_SIDE / Math.max(wide, high);
+  const [width, height] = [Math.max(1, Math.round(wide * scale)), Math.max(1, Math.round(high * scale))];
+  const [offsetX, offsetY] = [left + ((PANEL_SIDE - width) >> 1), STRIP + ((PANEL_SIDE - height) >> 1)];
+  for (let y = 0; y < height; y++) {
+    const v = Math.min(rows - 1, Math.max(0, ((y + 0.5) * rows) / height - 0.5));
+    for (let x = 0; x < width; x++) {
+      const u = Math.min(columns - 1, Math.max(0, ((x + 0.5) * columns) / width - 0.5));
+      const at = 3 * ((offsetY + y) * canvas.columns + offsetX + x);
+      canvas.bytes.fill(linear(grey, columns, rows, u, v), at, at + 3);
+    }
+  }
+}
+
+function linear(grey: Uint8Array, columns: number, rows: number, u: number, v: number): number {
+  const [i, j] = [Math.floor(u), Math.floor(v)];
+  const [nextI, nextJ] = [Math.min(i + 1, columns - 1), Math.min(j + 1, rows - 1)];
+  const [a, b] = [u - i, v - j];
+  const at = (x: number, y: number): number => grey[y * columns + x] ?? 0;
+  return Math.round(
+    (1 - b) * ((1 - a) * at(i, j) + a * at(nextI, j)) + b * ((1 - a) * at(i, nextJ) + a * at(nextI, nextJ)),
+  );
+}

@@ -1,0 +1,242 @@
+/**
+ * Comprehensive SR (PS3.3 A.35.3) after TID 1500 Measurement Report (PS3.16): what a run measured of itself, by which algorithm, on which
+ * series, and whether its result was delivered, delivered with a warning, or refused. A refused run leaves this and nothing else.
+ */
+import { createHash } from 'node:crypto';
+import { asciiValue } from '../dicom/data-set.ts';
+import { tag } from '../dicom/dictionary.ts';
+import { IMPLEMENTATION_CLASS_UID, MANUFACTURER } from '../dicom/implementation.ts';
+import type { Head } from '../dicom/object.ts';
+import { Refusal } from '../dicom/refusal.ts';
+import { uidFrom, type StudyInstanceUID } from '../dicom/uid.ts';
+import { openAttributes, put, putEmptyUnlessPresent, type Item, type Value } from './attributes.ts';
+import { CODING_SCHEMES, figureCode, figureUnit, SCHEME } from './coded-figures.ts';
+import { writePart10 } from './part10.ts';
+import {
+  bounded,
+  codeItem,
+  contentTime,
+  copyPatientAndStudy,
+  describeSeries,
+  MODEL_NAME,
+  putEquipment,
+  runKey,
+  type Code,
+  type DerivedObject,
+  type Provenance,
+} from './provenance.ts';
+import { referenceItem, referenceTo, type Reference } from './references.ts';
+
+export const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
+
+export type Outcome = 'pass' | 'warn' | 'refuse';
+
+export interface ReportRequest {
+  /** Heads of the series that the result stands for; the report goes into its study. */
+  readonly source: readonly Head[];
+  /** Heads of the series it was aligned to. */
+  readonly fixed?: readonly Head[];
+  readonly outcome: Outcome;
+  /** Each sentence says what was found and what was expected. */
+  readonly reasons: readonly string[];
+  readonly provenance: Provenance;
+}
+
+/** @throws Refusal PipelineRefused when there is no source */
+export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
+  const { source, fixed = [], provenance } = request;
+  const [first] = source;
+  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  const references = [...source, ...fixed].map(referenceTo);
+  const studyInstanceUID = referenceTo(first).studyInstanceUID;
+  const key = runKey('measurement report', references, provenance);
+  const said = createHash('sha256')
+    .update(JSON.stringify([request.outcome, request.reasons, provenance.figures]))
+    .digest('hex');
+  const seriesInstanceUID = uidFrom<'series'>(key, said, 'series');
+  const sopInstanceUID = uidFrom<'instance'>(key, said, 'instance');
+  const attributes = openAttributes();
+  copyPatientAndStudy(attributes, first.dataSet);
+  putEquipment(attributes, first.dataSet, provenance);
+  put(attributes, {
+    ...contentTime(first.dataSet),
+    SOPClassUID: COMPREHENSIVE_SR,
+    SOPInstanceUID: sopInstanceUID,
+    SeriesInstanceUID: seriesInstanceUID,
+    Modality: 'SR',
+    SeriesNumber: String(provenance.seriesNumber),
+    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
+    InstanceNumber: '1',
+    CodingSchemeIdentificationSequence: CODING_SCHEMES,
+    CompletionFlag: 'COMPLETE',
+    VerificationFlag: 'UNVERIFIED',
+    ...evidence(studyInstanceUID, references),
+    ...rootOf(request, uidFrom(key, said, 'tracking')),
+  });
+  putEmptyUnlessPresent(attributes, ['ReferencedPerformedProcedureStepSequence', 'PerformedProcedureCodeSequence']);
+  return {
+    head: writePart10(attributes, COMPREHENSIVE_SR, sopInstanceUID, 0),
+    body: Buffer.alloc(0),
+    studyInstanceUID,
+    seriesInstanceUID,
+    sopInstanceUID,
+    sopClassUID: COMPREHENSIVE_SR,
+  };
+}
+
+/** Every instance the content refers to, by study (PS3.3 C.17.2): of this one, and of others. */
+function evidence(study: StudyInstanceUID, references: readonly Reference[]): Item {
+  const studies = [...Map.groupBy(references, (reference) => reference.studyInstanceUID)].map(([uid, list]) => ({
+    uid,
+    item: {
+      StudyInstanceUID: uid,
+      ReferencedSeriesSequence: [...Map.groupBy(list, (reference) => reference.seriesInstanceUID)].map(
+        ([seriesUID, instances]) => ({
+          SeriesInstanceUID: seriesUID,
+          ReferencedSOPSequence: instances.map((reference) => referenceItem(reference)),
+        }),
+      ),
+    },
+  }));
+  const others = studies.filter(({ uid }) => uid !== study).map(({ item }) => item);
+  return {
+    CurrentRequestedProcedureEvidenceSequence: studies.filter(({ uid }) => uid === study).map(({ item }) => item),
+    ...(others.length === 0 ? {} : { PertinentOtherEvidenceSequence: others }),
+  };
+}
+
+type Relationship = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'HAS ACQ CONTEXT';
+
+function rootOf(request: ReportRequest, trackingUID: string): Item {
+  const { source, fixed = [], provenance } = request;
+  return {
+    ValueType: 'CONTAINER',
+    ConceptNameCodeSequence: [codeItem(dcm('126000', 'Imaging Measurement Report'))],
+    ContinuityOfContent: 'SEPARATE',
+    ContentTemplateSequence: template('1500'),
+    ContentSequence: [
+      code('HAS CONCEPT MOD', dcm('121049', 'Language of Content Item and Descendants'), ENGLISH),
+      // TID 1001, 1004: a device observed.
+      code('HAS OBS CONTEXT', dcm('121005', 'Observer Type'), dcm('121007', 'Device')),
+      uid('HAS OBS CONTEXT', dcm('121012', 'Device Observer UID'), IMPLEMENTATION_CLASS_UID),
+      text('HAS OBS CONTEXT', dcm('121013', 'Device Observer Name'), MODEL_NAME),
+      text('HAS OBS CONTEXT', dcm('121014', 'Device Observer Manufacturer'), MANUFACTURER),
+      text('HAS OBS CONTEXT', dcm('121015', 'Device Observer Model Name'), MODEL_NAME),
+      text('HAS OBS CONTEXT', dcm('121016', 'Device Observer Serial Number'), provenance.softwareVersion),
+      code('HAS CONCEPT MOD', dcm('121058', 'Procedure reported'), IMAGING),
+      container('CONTAINS', dcm('111028', 'Image Library'), [
+        libraryGroup(source),
+        ...(fixed.length === 0 ? [] : [libraryGroup(fixed)]),
+      ]),
+      container('CONTAINS', dcm('126010', 'Imaging Measurements'), [measurementGroup(request, trackingUID)]),
+    ],
+  };
+}
+
+/** TID 1600: a series, image by image. */
+function libraryGroup(heads: readonly Head[]): Item {
+  const [first] = heads;
+  const modality = first === undefined ? undefined : asciiValue(first.dataSet, tag('Modality'));
+  const meaning = modality === undefined ? undefined : MODALITIES[modality];
+  return container('CONTAINS', dcm('126200', 'Image Library Group'), [
+    ...(modality === undefined || meaning === undefined
+      ? []
+      : [code('HAS ACQ CONTEXT', dcm('121139', 'Modality'), dcm(modality, meaning))]),
+    ...heads.map((head) => ({
+      RelationshipType: 'CONTAINS',
+      ValueType: 'IMAGE',
+      ReferencedSOPSequence: [referenceItem(referenceTo(head))],
+    })),
+  ]);
+}
+
+/** TID 1501, with the algorithm after TID 4019. */
+function measurementGroup({ outcome, reasons, provenance }: ReportRequest, trackingUID: string): Item {
+  const { algorithm, figures } = provenance;
+  return {
+    ...container('CONTAINS', dcm('125007', 'Measurement Group'), [
+      text('HAS OBS CONTEXT', dcm('112039', 'Tracking Identifier'), `${algorithm.name} ${algorithm.version}`),
+      uid('HAS OBS CONTEXT', dcm('112040', 'Tracking Unique Identifier'), trackingUID),
+      code('HAS CONCEPT MOD', dcm('111000', 'Algorithm Family'), algorithm.family),
+      text('HAS CONCEPT MOD', dcm('111001', 'Algorithm Name'), algorithm.name),
+      text('HAS CONCEPT MOD', dcm('111003', 'Algorithm Version'), algorithm.version),
+      text('HAS CONCEPT MOD', dcm('111002', 'Algorithm Parameters'), algorithm.parameters),
+      text('HAS CONCEPT MOD', dcm('111002', 'Algorithm Parameters'), `model SHA-256 ${algorithm.sha256}`),
+      text('HAS CONCEPT MOD', dcm('122405', 'Algorithm Manufacturer'), MANUFACTURER),
+      ...figures.map(({ name, value, unit }) => number(figureCode(name), value, figureUnit(name, unit))),
+      code('CONTAINS', own('VERDICT', 'Verdict of the quality gates'), VERDICTS[outcome]),
+      text('CONTAINS', own('DONE', 'What was done'), provenance.description),
+      ...reasons.map((reason) => text('CONTAINS', own('REASON', 'Reason of the verdict'), reason)),
+    ]),
+    ContentTemplateSequence: template('1501'),
+  };
+}
+
+const ENGLISH: Code = { value: 'en', scheme: 'RFC5646', meaning: 'English' };
+const IMAGING: Code = { value: '363679005', scheme: 'SCT', meaning: 'Imaging procedure' };
+
+// PS3.16 CID 29.
+const MODALITIES: Readonly<Record<string, string>> = {
+  CT: 'Computed Tomography',
+  MR: 'Magnetic Resonance',
+  PT: 'Positron emission tomography',
+  NM: 'Nuclear Medicine',
+  CR: 'Computed Radiography',
+  DX: 'Digital Radiography',
+  US: 'Ultrasound',
+};
+
+const VERDICTS: Readonly<Record<Outcome, Code>> = {
+  pass: own('PASS', 'Passed'),
+  warn: own('WARN', 'Passed with a warning'),
+  refuse: own('REFUSE', 'Refused'),
+};
+
+function dcm(value: string, meaning: string): Code {
+  return { value, scheme: 'DCM', meaning };
+}
+
+function own(value: string, meaning: string): Code {
+  return { value, scheme: SCHEME, meaning };
+}
+
+function template(identifier: string): Item[] {
+  return [{ MappingResource: 'DCMR', TemplateIdentifier: identifier }];
+}
+
+function item(relationship: Relationship, type: string, concept: Code, values: Readonly<Record<string, Value>>): Item {
+  return {
+    RelationshipType: relationship,
+    ValueType: type,
+    ConceptNameCodeSequence: [codeItem(concept)],
+    ...values,
+  };
+}
+
+function container(relationship: Relationship, concept: Code, content: readonly Item[]): Item {
+  return item(relationship, 'CONTAINER', concept, { ContinuityOfContent: 'SEPARATE', ContentSequence: content });
+}
+
+function text(relationship: Relationship, concept: Code, value: string): Item {
+  return item(relationship, 'TEXT', concept, { TextValue: bounded(value, 1024) });
+}
+
+function code(relationship: Relationship, concept: Code, value: Code): Item {
+  return item(relationship, 'CODE', concept, { ConceptCodeSequence: [codeItem(value)] });
+}
+
+function uid(relationship: Relationship, concept: Code, value: string): Item {
+  return item(relationship, 'UIDREF', concept, { UID: value });
+}
+
+function number(concept: Code, value: number, unit: Code): Item {
+  return item('CONTAINS', 'NUM', concept, {
+    MeasuredValueSequence: [
+      {
+        NumericValue: Number(value.toPrecision(6)),
+        FloatingPointValue: value,
+        MeasurementUnitsCodeSequence: [codeItem(unit)],
+      },
+    ],
+  });
+}
