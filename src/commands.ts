@@ -25,7 +25,7 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
-import { produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import { produceDenoised, produceRegistration, produceZoo, type LoadedSeries } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
@@ -38,7 +38,7 @@ const USAGE = `usage:
                      [--recipient NAME] [--threads N]
   isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
-  isthmus run ct-denoise --input DIR --output DIR
+  isthmus run MODEL      --input DIR --output DIR                ct-denoise, or any model with a manifest
   isthmus import-ctp-script FILE                                 device rules (devices.yaml) from a script of CTP's DicomPixelAnonymizer
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
   isthmus reindex                                                makes the index anew from the packs; the gateway must be down
@@ -244,16 +244,21 @@ async function runPipeline(args: string[]): Promise<number> {
   });
   const [pipeline] = positionals;
   const { input, fixed, output } = values;
-  const known = pipeline === 'register' ? fixed !== undefined : pipeline === 'ct-denoise' && fixed === undefined;
+  const known = pipeline !== undefined && (pipeline === 'register') === (fixed !== undefined);
   if (!known || input === undefined || output === undefined) {
     process.stderr.write(USAGE);
     return 2;
   }
   const config = readConfig();
+  if (!config.runnable.has(pipeline)) {
+    process.stderr.write(`there is no pipeline ${pipeline} (there are: ${[...config.runnable.keys()].join(', ')})\n`);
+    return 2;
+  }
   const pool = await openPool({
     threads: config.pipelines.threads,
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
+    siteModelsFolder: config.siteModelsFolder,
   });
   const codecs = openCodecs();
   try {
@@ -263,13 +268,15 @@ async function runPipeline(args: string[]): Promise<number> {
     };
     const source = await loadFolder(input, codecs);
     const produced =
-      fixed === undefined
-        ? await produceDenoised(pool, { source, settings: {} }, options)
-        : await produceRegistration(
+      fixed !== undefined
+        ? await produceRegistration(
             pool,
             { moving: source, fixed: await loadFolder(fixed, codecs), settings: {} },
             options,
-          );
+          )
+        : pipeline === 'ct-denoise'
+          ? await produceDenoised(pool, { source, settings: {} }, options)
+          : await produceZoo(pool, { id: pipeline, source, settings: {} }, options);
     await mkdir(output, { recursive: true });
     let objects = 0;
     for (const object of produced.objects) {

@@ -29,6 +29,7 @@ import {
   SMOOTHING,
   SOURCE_IMAGE,
   SPATIAL_RESAMPLING,
+  type Code,
   type DerivedObject,
   type Provenance,
 } from './provenance.ts';
@@ -37,8 +38,10 @@ import { writePart10 } from './part10.ts';
 import { chooseStorage, storeSlice, type Storage } from './stored-values.ts';
 
 export interface ImageSeriesRequest {
-  /** denoised: same grid and slices as the source. registered: the source's content on the grid of `reference`. */
-  readonly kind: 'denoised' | 'registered';
+  /** denoised, corrected: same grid and slices as the source. registered: the source's content on the grid of `reference`. */
+  readonly kind: 'denoised' | 'registered' | 'corrected';
+  /** corrected: the value that Image Type gets, and the code of the derivation where the standard has one. */
+  readonly done?: { readonly imageType: string; readonly code: Code | undefined };
   /** The heads of the series whose pixels were changed. */
   readonly sources: readonly Head[];
   /** The heads of the fixed series; needed for `registered`. */
@@ -97,7 +100,7 @@ function openSeries(request: ImageSeriesRequest): Series {
     references,
     sopClassUID,
     key: runKey(kind, everything, provenance),
-    storage: chooseStorage(volume, sourcePlan, request.padding, kind === 'denoised'),
+    storage: chooseStorage(volume, sourcePlan, request.padding, kind !== 'registered'),
     resampling: kind === 'registered' ? resamplingOf(sources, grid) : undefined,
   };
 }
@@ -123,8 +126,8 @@ function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void 
 function deriveSlice(series: Series, k: number): DerivedObject {
   const { request, sourcePlan, storage, sopClassUID, key } = series;
   const { kind, volume, sources } = request;
-  // A denoised slice has one source; a resampled one many, of which the middle speaks for what they share.
-  const plane = sourcePlan.planes[kind === 'denoised' ? k : sourcePlan.planes.length >> 1];
+  // A corrected slice has one source; a resampled one many, of which the middle speaks for what they share.
+  const plane = sourcePlan.planes[kind !== 'registered' ? k : sourcePlan.planes.length >> 1];
   const source = plane === undefined ? undefined : sources[plane.instance];
   const reference = plane === undefined ? undefined : series.references[plane.instance];
   if (plane === undefined || source === undefined || reference === undefined)
@@ -172,7 +175,7 @@ function values(dataSet: DataSet, keywords: readonly string[]): Item {
 
 /** What was once lossy stays so (PS3.3 C.7.6.1.1.5), and text burned into one source may show in any slice made of all. */
 function inherited(series: Series, source: Head): Item {
-  const heads = series.request.kind === 'denoised' ? [source] : series.request.sources;
+  const heads = series.request.kind !== 'registered' ? [source] : series.request.sources;
   const burned = heads.some((head) => asciiValue(head.dataSet, tag('BurnedInAnnotation')) === 'YES');
   const lossy = heads.find((head) => asciiValue(head.dataSet, tag('LossyImageCompression')) === '01')?.dataSet;
   return {
@@ -189,27 +192,28 @@ function imageType(series: Series, source: DataSet): string[] {
     'DERIVED',
     'SECONDARY',
     third === undefined || third === '' || third === 'VOLUME' ? usual : third,
-    series.request.kind === 'denoised' ? 'DENOISED' : 'REGISTERED',
+    series.request.done?.imageType ?? (series.request.kind === 'registered' ? 'REGISTERED' : 'DENOISED'),
   ];
 }
 
 function derivation(series: Series, k: number): Item {
   const { request, sourcePlan, references } = series;
-  const denoised = request.kind === 'denoised';
-  const planes = denoised ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
+  const sameSlices = request.kind !== 'registered';
+  const code = request.done === undefined ? (sameSlices ? SMOOTHING : SPATIAL_RESAMPLING) : request.done.code;
+  const planes = sameSlices ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
   const purpose = { PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)] };
-  const instances = denoised ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
+  const instances = sameSlices ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
   const sourceItems = instances.flatMap((plane) => {
     const reference = references[plane.instance];
     if (reference === undefined) return [];
-    const frame = denoised && plane.format.frames > 1 ? plane.frame : undefined;
+    const frame = sameSlices && plane.format.frames > 1 ? plane.frame : undefined;
     return [{ ...referenceItem(reference, frame), ...purpose }];
   });
-  const target = denoised ? undefined : series.gridPlan.planes[k];
+  const target = sameSlices ? undefined : series.gridPlan.planes[k];
   const fixed = target === undefined ? undefined : series.grid[target.instance];
   return {
     DerivationDescription: derivationText(request.provenance),
-    DerivationCodeSequence: [codeItem(denoised ? SMOOTHING : SPATIAL_RESAMPLING)],
+    ...(code === undefined ? {} : { DerivationCodeSequence: [codeItem(code)] }),
     SourceImageSequence: sourceItems,
     ...(fixed === undefined || target === undefined
       ? {}

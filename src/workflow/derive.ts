@@ -16,7 +16,7 @@ import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '
 import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
 import { loadSeries, type SeriesName } from './load-series.ts';
-import { produceDenoised, produceRegistration, type PipelineSettings, type Produced } from './produce.ts';
+import { produceDenoised, produceRegistration, produceZoo, type PipelineSettings, type Produced } from './produce.ts';
 
 /** Objects being stored at the same time. */
 const PORTION = 32;
@@ -54,17 +54,16 @@ export function contentKey(gateway: Gateway, studyInstanceUID: string, parameter
       hash.update(`${sopInstanceUID} ${lengthBytes} ${crc}\n`);
     hash.update('--\n');
   }
-  const graphs = Object.values(gateway.pool.cards.get(poolName(parameters.pipeline))?.graphs ?? {}).map(
-    ({ sha256 }) => sha256,
-  );
-  hash.update(
-    JSON.stringify([parameters.pipeline, parameters.settings, parameters.deliver, parameters.project, graphs]),
-  );
+  const { pipeline, settings, deliver, project } = parameters;
+  hash.update(JSON.stringify([pipeline, settings, deliver, project, modelKey(gateway, pipeline)]));
   return `${parameters.pipeline} ${hash.digest('hex')}`;
 }
 
-function poolName(pipeline: PipelineName): 'register' | 'denoise' {
-  return pipeline === 'register' ? 'register' : 'denoise';
+/** Everything of a model that decides what it makes. */
+function modelKey({ pool }: Gateway, pipeline: PipelineName): unknown {
+  if (pipeline !== 'register' && pipeline !== 'ct-denoise') return pool.zoo.get(pipeline)?.card;
+  const card = pool.cards.get(pipeline === 'register' ? 'register' : 'denoise');
+  return Object.values(card?.graphs ?? {}).map(({ sha256 }) => sha256);
 }
 
 /**
@@ -73,10 +72,7 @@ function poolName(pipeline: PipelineName): 'register' | 'denoise' {
  */
 export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
   const parameters = item.parameters as unknown as DeriveParameters;
-  const made =
-    parameters.pipeline === 'register'
-      ? await registered(gateway, item, signal)
-      : await denoised(gateway, item, signal);
+  const made = await produced(gateway, item, signal);
   signal.throwIfAborted();
   const stored = await storeAll(gateway, parameters.project, item.studyInstanceUID, made.objects);
   const result: DeriveResult = {
@@ -115,6 +111,13 @@ export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSign
   return finished;
 }
 
+function produced(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
+  const { pipeline } = item.parameters as unknown as DeriveParameters;
+  if (pipeline === 'register') return registered(gateway, item, signal);
+  if (pipeline === 'ct-denoise') return denoised(gateway, item, signal);
+  return byManifest(gateway, item, signal);
+}
+
 async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
   const { fixed: fixedName, seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
   if (fixedName === undefined) throw new Refusal('PipelineRefused', 'register needs a fixed series');
@@ -133,6 +136,16 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
   return produceDenoised(
     gateway.pool,
     { source, settings },
+    { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+  );
+}
+
+async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
+  const { pipeline, seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
+  const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
+  return produceZoo(
+    gateway.pool,
+    { id: pipeline, source, settings },
     { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }

@@ -1,7 +1,7 @@
 /** Loaded series in, derived objects out: runs a pipeline and writes its result as DICOM, wherever the series came from. */
 import { deriveDeformableRegistration } from '../derived/deformable-registration.ts';
 import { deriveImageSeries } from '../derived/image-series.ts';
-import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
+import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
 import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
@@ -9,8 +9,10 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
-import { runDenoising, runRegistration, type Pool } from '../pipelines/pool.ts';
+import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { parseZooSettings } from '../pipelines/zoo.ts';
+import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 
 export interface LoadedSeries {
@@ -38,7 +40,7 @@ export interface Produced {
 }
 
 /** Series numbers of derived series: far above what modalities use, apart from each other. */
-const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201 };
+const SERIES_NUMBER = { denoised: 9100, registered: 9200, transform: 9201, zoo: 9300 };
 
 /** Aligns `moving` to `fixed`: the resampled series, and the registration object. @throws Refusal PipelineRefused */
 export async function produceRegistration(
@@ -122,6 +124,73 @@ export async function produceDenoised(
     }),
     quality: quality(result.quality),
     verdict: result.verdict.outcome,
+  };
+}
+
+/** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */
+export async function produceZoo(
+  pool: Pool,
+  {
+    id,
+    source,
+    settings: given,
+  }: { readonly id: string; readonly source: LoadedSeries; readonly settings: PipelineSettings },
+  options: ProduceOptions,
+): Promise<Produced> {
+  const model = pool.zoo.get(id);
+  if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
+  const { card } = model;
+  const settings = parseZooSettings(card, { ...given });
+  const [first] = source.heads;
+  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  const { geometry, modality } = source.volume;
+  const { lowestHU: lowest, highestHU: highest } = storedRange(source);
+  const result = await runZoo(
+    pool,
+    id,
+    {
+      volume: plain(source.volume),
+      stored: { lowest, highest },
+      imageType: asciiValues(first.dataSet, 0x00080008),
+      rescaleType: asciiValue(first.dataSet, 0x00281054),
+      settings,
+    },
+    options,
+  );
+  const [, , imageType] = card.emit.imageType;
+  return {
+    objects: deriveImageSeries({
+      kind: 'corrected',
+      done: { imageType: imageType ?? 'CORRECTED', code: codeOf(card.emit.derivation) },
+      sources: source.heads,
+      volume: { geometry, modality, voxels: result.voxels },
+      provenance: zooProvenance(card, settings, figuresOf(result.quality)),
+    }),
+    quality: quality(result.quality),
+    verdict: result.verdict.outcome,
+  };
+}
+
+function codeOf(code: CardCode | undefined): Code | undefined {
+  return code === undefined ? undefined : { value: code.code, scheme: code.scheme, meaning: code.meaning };
+}
+
+function zooProvenance(card: ManifestCard, settings: object, figures: readonly QualityFigure[]): Provenance {
+  const { algorithm, seriesSuffix } = card.emit;
+  const { code: value, scheme, meaning } = algorithm.family;
+  return {
+    algorithm: {
+      name: algorithm.name,
+      version: card.version,
+      family: { value, scheme, meaning },
+      parameters: JSON.stringify({ ...card.settings, ...settings, pre: card.pre, post: card.post }),
+      sha256: card.sha256 ?? 'none (no graph)',
+    },
+    softwareVersion: SOFTWARE_VERSION,
+    description: card.experimental === true ? `${card.id} (experimental)` : card.id,
+    figures,
+    seriesNumber: SERIES_NUMBER.zoo,
+    seriesSuffix: card.experimental === true ? `${seriesSuffix} EXPERIMENTAL` : seriesSuffix,
   };
 }
 
