@@ -25,7 +25,7 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
-import { produceDenoised, produceRegistration, produceZoo, type LoadedSeries } from './workflow/produce.ts';
+import { produceByManifest, produceDenoised, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
@@ -266,17 +266,17 @@ async function runPipeline(args: string[]): Promise<number> {
       timeoutMs: config.pipelines.timeoutMs,
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
     };
-    const source = await loadFolder(input, codecs);
+    const instances = await loadFolder(input, codecs);
     const produced =
       fixed !== undefined
         ? await produceRegistration(
             pool,
-            { moving: source, fixed: await loadFolder(fixed, codecs), settings: {} },
+            { moving: await seriesOf(instances), fixed: await seriesOf(await loadFolder(fixed, codecs)), settings: {} },
             options,
           )
         : pipeline === 'ct-denoise'
-          ? await produceDenoised(pool, { source, settings: {} }, options)
-          : await produceZoo(pool, { id: pipeline, source, settings: {} }, options);
+          ? await produceDenoised(pool, { source: await seriesOf(instances), settings: {} }, options)
+          : await produceByManifest(pool, { id: pipeline, instances, settings: {} }, options);
     await mkdir(output, { recursive: true });
     let objects = 0;
     for (const object of produced.objects) {
@@ -332,7 +332,11 @@ async function filesOf(folder: string): Promise<string[]> {
 }
 
 /** Every object of a folder as one series; the objects are read as they are, identified or not. */
-async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeries> {
+async function seriesOf(instances: readonly SeriesInstance[]): Promise<LoadedSeries> {
+  return { heads: instances.map(({ head }) => head), volume: await readVolume(instances) };
+}
+
+async function loadFolder(folder: string, codecs: CodecPool): Promise<SeriesInstance[]> {
   const series: SeriesInstance[] = [];
   for (const name of await filesOf(folder)) {
     const { head, body } = await readObject(await readFile(name));
@@ -348,7 +352,7 @@ async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeri
       head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
     series.push({ head, pixels: () => Promise.resolve(words) });
   }
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+  return series;
 }
 
 function framesIn(head: Head, pixels: Buffer): FrameSource[] {

@@ -15,8 +15,14 @@ import type { PipelineName } from '../routing/rules.ts';
 import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '../workitems.ts';
 import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
-import { loadSeries, type SeriesName } from './load-series.ts';
-import { produceDenoised, produceRegistration, produceZoo, type PipelineSettings, type Produced } from './produce.ts';
+import { loadInstances, loadSeries, type SeriesName } from './load-series.ts';
+import {
+  produceByManifest,
+  produceDenoised,
+  produceRegistration,
+  type PipelineSettings,
+  type Produced,
+} from './produce.ts';
 
 /** Objects being stored at the same time. */
 const PORTION = 32;
@@ -142,10 +148,10 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
 
 async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
   const { pipeline, seriesInstanceUID, settings } = item.parameters as unknown as DeriveParameters;
-  const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
-  return produceZoo(
+  const instances = await loadInstances(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
+  return produceByManifest(
     gateway.pool,
-    { id: pipeline, source, settings },
+    { id: pipeline, instances, settings },
     { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }

@@ -2,16 +2,18 @@
 import { deriveDeformableRegistration } from '../derived/deformable-registration.ts';
 import { deriveImageSeries } from '../derived/image-series.ts';
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
+import { deriveProjection } from '../derived/projection-image.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
 import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import type { SeriesVolume } from '../dicom/volume.ts';
+import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
+import { readVolume, type SeriesInstance, type SeriesVolume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
-import { parseZooSettings } from '../pipelines/zoo.ts';
+import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 
@@ -127,16 +129,95 @@ export async function produceDenoised(
   };
 }
 
-/** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */
-export async function produceZoo(
+/**
+ * Runs a model that has a manifest: on the series as one volume, or image by image where images have no place in the patient.
+ * @throws Refusal PipelineRefused
+ */
+export async function produceByManifest(
   pool: Pool,
   {
     id,
-    source,
-    settings: given,
-  }: { readonly id: string; readonly source: LoadedSeries; readonly settings: PipelineSettings },
+    instances,
+    settings,
+  }: { readonly id: string; readonly instances: readonly SeriesInstance[]; readonly settings: PipelineSettings },
   options: ProduceOptions,
 ): Promise<Produced> {
+  const [first] = instances;
+  const heads = instances.map(({ head }) => head);
+  if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? ''))
+    return produceZoo(pool, { id, source: { heads, volume: await readVolume(instances) }, settings }, options);
+  const objects: DerivedObject[] = [];
+  const figures: Record<string, number | string>[] = [];
+  let verdict: Produced['verdict'] = 'pass';
+  for (const [index, instance] of instances.entries()) {
+    const { card, result, geometry, modality, provenance } = await runManifest(
+      pool,
+      { id, source: { heads: [instance.head], volume: await readProjection(instance) }, settings },
+      { ...options, onProgress: (step, share) => options.onProgress?.(step, (index + share) / instances.length) },
+    );
+    objects.push(
+      deriveProjection({
+        source: instance.head,
+        volume: { geometry, modality, voxels: result.voxels },
+        // The figures of one image are no part of what the series was made with.
+        provenance,
+        imageType: card.emit.imageType[2] ?? 'CORRECTED',
+        code: codeOf(card.emit.derivation),
+        number: index + 1,
+        series: heads,
+      }),
+    );
+    figures.push(quality(result.quality));
+    if (result.verdict.outcome === 'warn') verdict = 'warn';
+  }
+  return { objects, quality: meanOf(figures), verdict };
+}
+
+function meanOf(all: readonly Record<string, number | string>[]): Record<string, number | string> {
+  const [first = {}] = all;
+  return Object.fromEntries(
+    Object.entries(first).map(([name, value]) => [
+      name,
+      typeof value === 'number' ? all.reduce((sum, one) => sum + Number(one[name]), 0) / all.length : value,
+    ]),
+  );
+}
+
+/** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */
+async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptions): Promise<Produced> {
+  const { card, result, geometry, modality, provenance } = await runManifest(pool, request, options);
+  return {
+    objects: deriveImageSeries({
+      kind: 'corrected',
+      done: { imageType: card.emit.imageType[2] ?? 'CORRECTED', code: codeOf(card.emit.derivation) },
+      sources: request.source.heads,
+      volume: { geometry, modality, voxels: result.voxels },
+      provenance,
+    }),
+    quality: quality(result.quality),
+    verdict: result.verdict.outcome,
+  };
+}
+
+interface ZooRequest {
+  readonly id: string;
+  readonly source: LoadedSeries;
+  readonly settings: PipelineSettings;
+}
+
+interface ZooRun {
+  readonly card: ManifestCard;
+  readonly result: ZooResult;
+  readonly geometry: SeriesVolume['geometry'];
+  readonly modality: string;
+  readonly provenance: Provenance;
+}
+
+async function runManifest(
+  pool: Pool,
+  { id, source, settings: given }: ZooRequest,
+  options: ProduceOptions,
+): Promise<ZooRun> {
   const model = pool.zoo.get(id);
   if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
   const { card } = model;
@@ -157,18 +238,7 @@ export async function produceZoo(
     },
     options,
   );
-  const [, , imageType] = card.emit.imageType;
-  return {
-    objects: deriveImageSeries({
-      kind: 'corrected',
-      done: { imageType: imageType ?? 'CORRECTED', code: codeOf(card.emit.derivation) },
-      sources: source.heads,
-      volume: { geometry, modality, voxels: result.voxels },
-      provenance: zooProvenance(card, settings, figuresOf(result.quality)),
-    }),
-    quality: quality(result.quality),
-    verdict: result.verdict.outcome,
-  };
+  return { card, result, geometry, modality, provenance: zooProvenance(card, settings, figuresOf(result.quality)) };
 }
 
 function codeOf(code: CardCode | undefined): Code | undefined {
