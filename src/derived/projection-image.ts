@@ -102,8 +102,8 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
     HighBit: bits.stored - 1,
     PixelRepresentation: bits.signed ? 1 : 0,
   });
-  if (findElement(dataSet, tag('PatientOrientation')) === undefined && volume.modality !== 'US')
-    put(attributes, { PatientOrientation: '' });
+  // Type 2C where no Image Orientation is (PS3.3 C.7.6.1.1.1).
+  if (findElement(dataSet, tag('PatientOrientation')) === undefined) put(attributes, { PatientOrientation: '' });
   return {
     head: writePart10(attributes, sopClassUID, sopInstanceUID, body.length),
     body,
