@@ -46,7 +46,7 @@ export async function biasField(
     );
   const field = await estimate(session, small, mask, settings, progress);
   centre(field, mask);
-  const full = toGrid({ ...small, values: field }, grid.size, grid.spacingMm, false).values;
+  const full = toGrid({ ...small, values: field }, grid.size, grid.spacingMm).values;
   return grid.values.map((value, i) => value * Math.exp(-full[i]!));
 }
 
@@ -74,7 +74,7 @@ function shrunk(grid: Grid, side: number): Grid {
     Math.max(1, Math.min(n, Math.round(extent[a]! / spacing))),
   ) as unknown as Vector3;
   const spacingMm = size.map((n, a) => extent[a]! / n) as unknown as Vector3;
-  return toGrid(grid, size, spacingMm, false);
+  return toGrid(grid, size, spacingMm);
 }
 
 /** Otsu's threshold over the values that are not the darkest. */

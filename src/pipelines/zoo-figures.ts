@@ -15,8 +15,6 @@ export const FIGURES = {
   edgeRatio: 'higher',
   /** Voxels at the ends of what the stored bits hold, more than before. */
   clippedAdded: 'lower',
-  /** Share of voxels in the mask. */
-  maskShare: 'neither',
 } as const;
 
 export type FigureName = keyof typeof FIGURES;

@@ -27,7 +27,6 @@ export type Step =
   | { readonly op: 'normalise'; readonly low: number; readonly high: number }
   | { readonly op: 'log'; readonly offset: number }
   | { readonly op: 'tile'; readonly size: number; readonly overlap: number }
-  | { readonly op: 'threshold'; readonly at: number }
   | { readonly op: 'blend'; readonly alpha: number };
 
 export interface ManifestInput {
@@ -43,7 +42,7 @@ export interface ManifestInput {
 export interface ManifestCard {
   readonly id: string;
   readonly version: string;
-  readonly task: 'denoise' | 'correct' | 'enhance' | 'segment';
+  readonly task: 'denoise' | 'correct' | 'enhance';
   readonly experimental?: boolean;
   readonly program?: 'graph' | 'bias-field' | 'exposure';
   readonly file?: string;
@@ -60,7 +59,7 @@ export interface ManifestCard {
   readonly io: {
     readonly dims: '2d-slice' | '3d-volume';
     readonly inputs?: readonly ManifestInput[];
-    readonly outputs: readonly { readonly name: string; readonly role: 'image' | 'mask' }[];
+    readonly outputs: readonly { readonly name: string; readonly role: 'image' }[];
   };
   readonly pre?: readonly Step[];
   readonly post?: readonly Step[];
@@ -105,7 +104,6 @@ const STEPS: Readonly<Record<Step['op'], { readonly needs: readonly string[]; re
   rician: { needs: [], in: 'pre' },
   tile: { needs: ['size', 'overlap'], in: 'pre' },
   invert: { needs: [], in: 'post' },
-  threshold: { needs: ['at'], in: 'post' },
   blend: { needs: ['alpha'], in: 'post' },
   clampToStored: { needs: [], in: 'post' },
 };
@@ -131,7 +129,6 @@ export function loadManifest(folder: string): ManifestModel {
   const refuse = (sentence: string): never => refuseModel(folder, sentence);
   if (card.id !== basename(folder)) refuse(`id is ${card.id}; the folder's name is expected`);
   checkGraph(folder, card);
-  checkTask(card, refuse);
   for (const [where, steps] of [
     ['pre', card.pre ?? []],
     ['post', card.post ?? []],
@@ -167,14 +164,6 @@ function checkGraph(folder: string, card: ManifestCard): void {
   const layout = images[0]?.layout;
   const expected = io.dims === '2d-slice' ? 'NCHW' : 'NCDHW';
   if (layout !== undefined && layout !== expected) refuseModel(folder, `layout ${layout} does not go with ${io.dims}`);
-}
-
-function checkTask({ task, io, post = [] }: ManifestCard, refuse: (sentence: string) => never): void {
-  const mask = io.outputs[0]?.role === 'mask';
-  if (mask !== (task === 'segment')) refuse(`task ${task} and the output's role ${io.outputs[0]?.role ?? ''} differ`);
-  for (const op of ['blend', 'invert', 'clampToStored'] as const)
-    if (mask && post.some((step) => step.op === op)) refuse(`post: ${op} is for images, not for masks`);
-  if (!mask && post.some(({ op }) => op === 'threshold')) refuse('post: threshold is for masks, not for images');
 }
 
 function checkStep(step: Step, where: 'pre' | 'post', name: string, refuse: (sentence: string) => never): void {

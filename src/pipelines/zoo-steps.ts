@@ -16,8 +16,8 @@ export interface Prepared {
   readonly grid: Grid;
   /** Undo the value steps, the last one first. */
   readonly valuesBack: ((values: Float32Array) => void)[];
-  /** Undo the grid steps, the last one first; `nearest` for masks. */
-  readonly gridBack: ((grid: Grid, nearest: boolean) => Grid)[];
+  /** Undo the grid steps, the last one first. */
+  readonly gridBack: ((grid: Grid) => Grid)[];
 }
 
 export interface Surroundings {
@@ -166,37 +166,29 @@ function resampled(before: Prepared, spacingMm: Vector3): Prepared {
   const size = grid.size.map((n, a) =>
     Math.max(1, Math.round((n * grid.spacingMm[a as 0]) / spacingMm[a as 0])),
   ) as unknown as Vector3;
-  const back = (result: Grid, nearest: boolean): Grid => toGrid(result, grid.size, grid.spacingMm, nearest);
-  return { ...before, grid: toGrid(grid, size, spacingMm, false), gridBack: [back, ...before.gridBack] };
+  const back = (result: Grid): Grid => toGrid(result, grid.size, grid.spacingMm);
+  return { ...before, grid: toGrid(grid, size, spacingMm), gridBack: [back, ...before.gridBack] };
 }
 
 /** Another number of voxels over the same box, one axis after the other; coarser ones take the mean of what they cover. */
-export function toGrid(grid: Grid, size: Vector3, spacingMm: Vector3, nearest: boolean): Grid {
+export function toGrid(grid: Grid, size: Vector3, spacingMm: Vector3): Grid {
   let { values } = grid;
   const now = [...grid.size] as [number, number, number];
   for (const axis of [2, 1, 0] as const) {
     if (now[axis] === size[axis]) continue;
-    values = alongAxis(values, now, axis, size[axis], nearest);
+    values = alongAxis(values, now, axis, size[axis]);
     now[axis] = size[axis];
   }
   return { values, size, spacingMm };
 }
 
-function alongAxis(
-  values: Float32Array,
-  size: Vector3,
-  axis: 0 | 1 | 2,
-  length: number,
-  nearest: boolean,
-): Float32Array {
+function alongAxis(values: Float32Array, size: Vector3, axis: 0 | 1 | 2, length: number): Float32Array {
   const inner = axis === 0 ? 1 : axis === 1 ? size[0] : size[0] * size[1];
   const from = size[axis];
   const outer = values.length / (inner * from);
   const out = new Float32Array(outer * length * inner);
   for (let n = 0; n < length; n++) {
-    const taps = nearest
-      ? [[Math.min(from - 1, Math.floor(((n + 0.5) * from) / length)), 1] as const]
-      : tapsOf(n, length, from);
+    const taps = tapsOf(n, length, from);
     for (let o = 0; o < outer; o++) {
       const target = (o * length + n) * inner;
       for (const [tap, weight] of taps) {

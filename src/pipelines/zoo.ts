@@ -30,14 +30,11 @@ export interface ZooInput {
   /** Image Type (0008,0008) and Rescale Type (0028,1054) of the source. */
   readonly imageType: readonly string[];
   readonly rescaleType: string | undefined;
-  /** The place between columns, rows and slices is known. */
   readonly settings: ZooSettings;
 }
 
 export interface ZooResult {
-  /** Of an image, or 0 and 1 of a mask. */
   readonly voxels: Float32Array;
-  readonly kind: 'image' | 'mask';
   readonly quality: Readonly<Record<string, number>>;
   readonly verdict: Verdict;
 }
@@ -198,15 +195,11 @@ export async function runModel(
   for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
   const made = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
   refuseNoNumbers(card, made);
-  const kind = card.io.outputs[0]?.role ?? 'image';
   const voxels = finish(card, input, prepared, made);
-  const figures =
-    kind === 'mask'
-      ? { maskShare: voxels.reduce((sum, value) => sum + value, 0) / voxels.length }
-      : imageFigures({ source: volume, result: voxels, stored: input.stored });
+  const figures = imageFigures({ source: volume, result: voxels, stored: input.stored });
   const alpha = input.settings.alpha ?? blendOf(card);
   const quality = { ...figures, ...(alpha === undefined ? {} : { alpha }) };
-  return { voxels, kind, quality, verdict: judge((card.gates ?? {}) as Readonly<Record<string, Gate>>, figures) };
+  return { voxels, quality, verdict: judge((card.gates ?? {}) as Readonly<Record<string, Gate>>, figures) };
 }
 
 function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
@@ -296,15 +289,13 @@ function noiseOf({ values, size: [columns, rows, slices] }: Grid, flat: boolean)
 /** The steps of `post`; what they leave undone of the grid is undone at the end. */
 function finish(card: ManifestCard, input: ZooInput, prepared: Prepared, made: Float32Array): Float32Array {
   let values = made;
-  const mask = card.io.outputs[0]?.role === 'mask';
   const post: readonly Step[] = card.post ?? [];
   if (post.some(({ op }) => op === 'invert')) for (const back of prepared.valuesBack) back(values);
   let grid: Grid = { ...prepared.grid, values };
-  for (const back of prepared.gridBack) grid = back(grid, mask);
+  for (const back of prepared.gridBack) grid = back(grid);
   values = grid.values;
   const source = input.volume.voxels;
   for (const step of post) {
-    if (step.op === 'threshold') for (let i = 0; i < values.length; i++) values[i] = values[i]! >= step.at ? 1 : 0;
     if (step.op === 'blend') {
       const alpha = input.settings.alpha ?? step.alpha;
       for (let i = 0; i < values.length; i++) values[i] = source[i]! + alpha * (values[i]! - source[i]!);
