@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 SIZE, SPACING = (160, 176, 128), (1.2, 1.2, 1.4)
-SEEDS = [int(s) for s in sys.argv[1].split(",")] if len(sys.argv) > 1 else list(range(100, 108))
+SEEDS = [int(s) for s in sys.argv[1].split(",")] if len(sys.argv) > 1 else list(range(100, 105))
 
 
 def corrected(values, shrink):
