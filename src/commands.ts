@@ -25,7 +25,14 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
-import { produceDenoised, produceRefused, produceRegistration, type LoadedSeries } from './workflow/produce.ts';
+import {
+  produceByManifest,
+  produceDenoised,
+  produceRefused,
+  produceRegistration,
+  type LoadedSeries,
+  type Produced,
+} from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
@@ -38,7 +45,7 @@ const USAGE = `usage:
                      [--recipient NAME] [--threads N]
   isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
-  isthmus run ct-denoise --input DIR --output DIR
+  isthmus run MODEL      --input DIR --output DIR                ct-denoise, or any model with a manifest
   isthmus import-ctp-script FILE                                 device rules (devices.yaml) from a script of CTP's DicomPixelAnonymizer
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
   isthmus reindex                                                makes the index anew from the packs; the gateway must be down
@@ -244,16 +251,21 @@ async function runPipeline(args: string[]): Promise<number> {
   });
   const [pipeline] = positionals;
   const { input, fixed, output } = values;
-  const known = pipeline === 'register' ? fixed !== undefined : pipeline === 'ct-denoise' && fixed === undefined;
+  const known = pipeline !== undefined && (pipeline === 'register') === (fixed !== undefined);
   if (!known || input === undefined || output === undefined) {
     process.stderr.write(USAGE);
     return 2;
   }
   const config = readConfig();
+  if (!config.runnable.has(pipeline)) {
+    process.stderr.write(`there is no pipeline ${pipeline} (there are: ${[...config.runnable.keys()].join(', ')})\n`);
+    return 2;
+  }
   const pool = await openPool({
     threads: config.pipelines.threads,
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
+    siteModelsFolder: config.siteModelsFolder,
   });
   const codecs = openCodecs();
   try {
@@ -261,20 +273,25 @@ async function runPipeline(args: string[]): Promise<number> {
       timeoutMs: config.pipelines.timeoutMs,
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
     };
-    const source = await loadFolder(input, codecs);
+    const instances = await loadFolder(input, codecs);
     const onto = fixed === undefined ? undefined : await loadFolder(fixed, codecs);
     let refusal: Refusal | undefined;
-    const produced = await (
-      onto === undefined
-        ? produceDenoised(pool, { source, settings: {} }, options)
-        : produceRegistration(pool, { moving: source, fixed: onto, settings: {} }, options)
-    ).catch((error: unknown) => {
+    const run = async (): Promise<Produced> => {
+      if (onto !== undefined) {
+        const series = { moving: await seriesOf(instances), fixed: await seriesOf(onto) };
+        return produceRegistration(pool, { ...series, settings: {} }, options);
+      }
+      if (pipeline === 'ct-denoise')
+        return produceDenoised(pool, { source: await seriesOf(instances), settings: {} }, options);
+      return produceByManifest(pool, { id: pipeline, instances, settings: {} }, options);
+    };
+    const produced = await run().catch((error: unknown) => {
       if (!(error instanceof Refusal) || error.reason !== 'PipelineRefused') throw error;
       refusal = error;
       return produceRefused(pool, {
-        pipeline: onto === undefined ? 'denoise' : 'register',
-        source: source.heads,
-        fixed: onto?.heads,
+        pipeline,
+        source: instances.map(({ head }) => head),
+        fixed: onto?.map(({ head }) => head),
         settings: {},
         refusal: error,
       });
@@ -335,7 +352,11 @@ async function filesOf(folder: string): Promise<string[]> {
 }
 
 /** Every object of a folder as one series; the objects are read as they are, identified or not. */
-async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeries> {
+async function seriesOf(instances: readonly SeriesInstance[]): Promise<LoadedSeries> {
+  return { heads: instances.map(({ head }) => head), volume: await readVolume(instances) };
+}
+
+async function loadFolder(folder: string, codecs: CodecPool): Promise<SeriesInstance[]> {
   const series: SeriesInstance[] = [];
   for (const name of await filesOf(folder)) {
     const { head, body } = await readObject(await readFile(name));
@@ -351,7 +372,7 @@ async function loadFolder(folder: string, codecs: CodecPool): Promise<LoadedSeri
       head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
     series.push({ head, pixels: () => Promise.resolve(words) });
   }
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+  return series;
 }
 
 function framesIn(head: Head, pixels: Buffer): FrameSource[] {

@@ -81,6 +81,10 @@ export interface Config {
   readonly folder: string;
   readonly dataFolder: string;
   readonly modelsFolder: string;
+  /** The site's own models, beside those that come with the gateway. */
+  readonly siteModelsFolder: string | undefined;
+  /** Every pipeline a rule may name, with the settings it may give. */
+  readonly runnable: Runnable;
   readonly http: HttpConfig;
   readonly dimse: DimseConfig;
   readonly tokens: readonly AccessToken[];
@@ -129,6 +133,9 @@ export interface Config {
   readonly deviceRules: ReadonlyMap<string, unknown>;
 }
 
+/** Settings (keys of a rule's `with`) by the name of the pipeline. */
+export type Runnable = ReadonlyMap<string, ReadonlySet<string>>;
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PROJECT_FOLDER = fileURLToPath(new URL('..', import.meta.url));
@@ -149,11 +156,17 @@ export function readConfig(given: Environment = process.env): Config {
   refuseOpenDoors(http, dimse, tokens);
   const { nodes, receivers } = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
   const profiles = readProfiles(folder);
+  const modelsFolder = join(PROJECT_FOLDER, 'models');
+  const site = gateway.pipelines?.modelsFolder;
+  const siteModelsFolder = site === undefined ? undefined : absolute(site, folder);
+  const runnable = runnableModels(modelsFolder, siteModelsFolder);
   const dataFolder = absolute(environment['ISTHMUS_DATA'] ?? gateway.data ?? 'data', base);
   return {
     folder,
     dataFolder,
-    modelsFolder: join(PROJECT_FOLDER, 'models'),
+    modelsFolder,
+    siteModelsFolder,
+    runnable,
     http,
     dimse,
     tokens,
@@ -184,23 +197,62 @@ export function readConfig(given: Environment = process.env): Config {
     disclosure: { minutes: gateway.crosswalk?.disclosureMinutes ?? 60 },
     nodes,
     receivers,
-    rules: readRules(folder, nodes, profiles),
+    rules: readRules(folder, { nodes, profiles, runnable }),
     profiles,
     deviceRules: readDeviceRules(folder, profiles),
   };
 }
 
-/** Reads rules.yaml and checks that the nodes and profiles it names exist. @throws Refusal BadConfiguration */
+/** What runs without a manifest. */
+const BUILT_IN: readonly (readonly [string, readonly string[]])[] = [
+  ['register', ['fixed', 'transform']],
+  ['ct-denoise', ['alpha']],
+];
+
+/** The pipelines of the program, and one for each folder of models that has a manifest. @throws Refusal BadConfiguration */
+function runnableModels(modelsFolder: string, siteModelsFolder: string | undefined): Runnable {
+  const found = new Map(BUILT_IN.map(([id, settings]) => [id, new Set(settings)]));
+  for (const folder of [modelsFolder, ...(siteModelsFolder === undefined ? [] : [siteModelsFolder])]) {
+    for (const id of namesIn(folder)) {
+      if (!isManifest(join(folder, id))) continue;
+      if (found.has(id)) throw new Refusal('BadConfiguration', `${join(folder, id)}: a model ${id} is there already`);
+      const { post = [] } = readYamlFile(join(folder, id, 'card.yaml'), 'model-manifest') as {
+        readonly post?: readonly { readonly op: string }[];
+      };
+      found.set(id, new Set(post.some(({ op }) => op === 'blend') ? ['alpha'] : []));
+    }
+  }
+  return found;
+}
+
+/** A card that says what goes in and out (`io`) is a manifest: it needs no program of its own. */
+export function isManifest(folder: string): boolean {
+  try {
+    return /^["']?io["']?\s*:/m.test(readFileSync(join(folder, 'card.yaml'), 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Reads rules.yaml and checks that nodes, profiles and pipelines it names exist. @throws Refusal BadConfiguration */
 export function readRules(
   folder: string,
-  nodes: ReadonlyMap<string, Node>,
-  profiles: ReadonlyMap<string, ProfileSource>,
+  {
+    nodes,
+    profiles,
+    runnable,
+  }: {
+    readonly nodes: ReadonlyMap<string, Node>;
+    readonly profiles: ReadonlyMap<string, ProfileSource>;
+    readonly runnable: Runnable;
+  },
 ): Rules {
   const file = join(folder, 'rules.yaml');
   const located = readLocatedYaml(file, 'rules');
   return checkRules(located.value, {
     nodes: new Set(nodes.keys()),
     profiles: new Set(profiles.keys()),
+    pipelines: runnable,
     fail: (path, sentence) => {
       throw new Refusal('BadConfiguration', `rules.yaml line ${located.lineOf(path)}: ${sentence}`);
     },
@@ -239,7 +291,12 @@ interface GatewayFile {
     readonly reserveMb?: number;
   };
   readonly completion?: { readonly quietSeconds?: number };
-  readonly pipelines?: { readonly threads?: number; readonly maxMemoryMb?: number; readonly timeoutSeconds?: number };
+  readonly pipelines?: {
+    readonly threads?: number;
+    readonly maxMemoryMb?: number;
+    readonly timeoutSeconds?: number;
+    readonly modelsFolder?: string;
+  };
   readonly retention?: {
     readonly studyDays?: number;
     readonly quarantineDays?: number;

@@ -181,6 +181,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       threads: config.pipelines.threads,
       maxMemoryMb: config.pipelines.maxMemoryMb,
       modelsFolder: config.modelsFolder,
+      siteModelsFolder: config.siteModelsFolder,
     });
     const codecs = openCodecs();
     const detector = await openDetector(config);

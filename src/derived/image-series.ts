@@ -40,10 +40,12 @@ import { chooseStorage, storeSlice, type Storage } from './stored-values.ts';
 
 export interface ImageSeriesRequest {
   /**
-   * denoised: same grid and slices as the source. registered: the source's content on the grid of `reference`. residual, subtracted: what
-   * differs between such a result and its source, or the reference.
+   * denoised, corrected: same grid and slices as the source. registered: the source's content on the grid of `reference`. residual,
+   * subtracted: what differs between such a result and its source, or the reference.
    */
-  readonly kind: 'denoised' | 'residual' | 'registered' | 'subtracted';
+  readonly kind: 'denoised' | 'corrected' | 'residual' | 'registered' | 'subtracted';
+  /** corrected: the value that Image Type gets, and the code of the derivation where the standard has one. */
+  readonly done?: { readonly imageType: string; readonly code: Code | undefined };
   /** The heads of the series whose pixels were changed. */
   readonly sources: readonly Head[];
   /** The heads of the fixed series; needed for `registered` and `subtracted`. */
@@ -112,7 +114,7 @@ function openSeries(request: ImageSeriesRequest): Series {
 
 /** True when slice k of the result is made of slice k of the source alone. */
 function keepsSlices(kind: ImageSeriesRequest['kind']): boolean {
-  return kind === 'denoised' || kind === 'residual';
+  return kind === 'denoised' || kind === 'corrected' || kind === 'residual';
 }
 
 function isDifference(kind: ImageSeriesRequest['kind']): boolean {
@@ -141,7 +143,7 @@ export function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry)
 function deriveSlice(series: Series, k: number): DerivedObject {
   const { request, sourcePlan, storage, sopClassUID, key } = series;
   const { kind, volume, sources } = request;
-  // A denoised slice has one source; a resampled one many, of which the middle speaks for what they share.
+  // A corrected slice has one source; a resampled one many, of which the middle speaks for what they share.
   const plane = sourcePlan.planes[keepsSlices(kind) ? k : sourcePlan.planes.length >> 1];
   const source = plane === undefined ? undefined : sources[plane.instance];
   const reference = plane === undefined ? undefined : series.references[plane.instance];
@@ -202,6 +204,7 @@ function inherited(series: Series, source: Head): Item {
 
 const IMAGE_TYPES = {
   denoised: 'DENOISED',
+  corrected: 'CORRECTED',
   registered: 'REGISTERED',
   residual: 'RESIDUAL',
   subtracted: 'SUBTRACTION',
@@ -209,6 +212,7 @@ const IMAGE_TYPES = {
 
 const DERIVATIONS = {
   denoised: SMOOTHING,
+  corrected: SMOOTHING,
   registered: SPATIAL_RESAMPLING,
   residual: SUBTRACTION,
   subtracted: SUBTRACTION,
@@ -222,27 +226,28 @@ function imageType(series: Series, source: DataSet): string[] {
     'DERIVED',
     'SECONDARY',
     third === undefined || third === '' || third === 'VOLUME' ? usual : third,
-    IMAGE_TYPES[series.request.kind],
+    series.request.done?.imageType ?? IMAGE_TYPES[series.request.kind],
   ];
 }
 
 function derivation(series: Series, k: number): Item {
   const { request, sourcePlan, references } = series;
-  const denoised = keepsSlices(request.kind);
-  const planes = denoised ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
+  const sameSlices = keepsSlices(request.kind);
+  const code = request.done === undefined ? DERIVATIONS[request.kind] : request.done.code;
+  const planes = sameSlices ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
   const purpose = { PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)] };
-  const instances = denoised ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
+  const instances = sameSlices ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
   const sourceItems = instances.flatMap((plane) => {
     const reference = references[plane.instance];
     if (reference === undefined) return [];
-    const frame = denoised && plane.format.frames > 1 ? plane.frame : undefined;
+    const frame = sameSlices && plane.format.frames > 1 ? plane.frame : undefined;
     return [{ ...referenceItem(reference, frame), ...purpose }];
   });
-  const target = denoised ? undefined : series.gridPlan.planes[k];
+  const target = sameSlices ? undefined : series.gridPlan.planes[k];
   const fixed = target === undefined ? undefined : series.grid[target.instance];
   return {
     DerivationDescription: derivationText(request.provenance),
-    DerivationCodeSequence: [codeItem(DERIVATIONS[request.kind])],
+    ...(code === undefined ? {} : { DerivationCodeSequence: [codeItem(code)] }),
     SourceImageSequence: sourceItems,
     ...(fixed === undefined || target === undefined
       ? {}

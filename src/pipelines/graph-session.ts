@@ -55,6 +55,7 @@ async function runSelfTest({ folder, card }: Model, session: Session): Promise<v
   }
 }
 
-function floatsOf(bytes: Buffer): Float32Array {
+/** Little-endian float32 values of a file. */
+export function floatsOf(bytes: Buffer): Float32Array {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length - (bytes.length % 4)));
 }

@@ -3,7 +3,7 @@
  * dies or overruns is replaced. onnxruntime is never loaded on the main thread.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import { closeWayIn, newBrake, type Brake } from './brake.ts';
@@ -14,7 +14,17 @@ import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
 import { MODEL_OF, buffersOf } from './requests.ts';
 import { textMemoryMb } from './text-detection.ts';
-import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
+import type {
+  BuiltIn,
+  JobMessage,
+  PipelineName,
+  Requests,
+  Results,
+  WorkerMessage,
+  WorkerSettings,
+} from './requests.ts';
+import { zooMemoryMb } from './zoo.ts';
+import { loadManifests, type ManifestModel } from './zoo-manifest.ts';
 
 export interface PoolOptions {
   /** Processor threads for all pipelines together. */
@@ -22,6 +32,8 @@ export interface PoolOptions {
   /** All running jobs together, by estimate. */
   readonly maxMemoryMb: number;
   readonly modelsFolder: string;
+  /** The site's own models; every one is opened and tested before the first job. */
+  readonly siteModelsFolder?: string | undefined;
   /** Jobs after which a worker is replaced, because onnxruntime does not give all memory back (default 20). */
   readonly jobsPerWorker?: number;
 }
@@ -35,7 +47,9 @@ export interface RunOptions {
 
 export interface Pool {
   /** Cards of the models that are there, by pipeline: what derived objects say about the algorithm comes from them. */
-  readonly cards: ReadonlyMap<PipelineName, ModelCard>;
+  readonly cards: ReadonlyMap<BuiltIn, ModelCard>;
+  /** Models with a manifest, by id. */
+  readonly zoo: ReadonlyMap<string, ManifestModel>;
   readonly options: PoolOptions;
   readonly workers: Set<PoolWorker>;
   readonly waiting: Job[];
@@ -69,13 +83,31 @@ const THREADS_PER_WORKER = 4;
 
 /** Checks every model that is there; workers start with the first job. @throws Refusal BadConfiguration */
 export async function openPool(options: PoolOptions): Promise<Pool> {
-  const cards = new Map<PipelineName, ModelCard>();
-  for (const [pipeline, folder] of Object.entries(MODEL_OF) as [PipelineName, string][]) {
+  const cards = new Map<BuiltIn, ModelCard>();
+  for (const [pipeline, folder] of Object.entries(MODEL_OF) as [BuiltIn, string][]) {
     const path = join(options.modelsFolder, folder);
     if (existsSync(join(path, 'card.yaml'))) cards.set(pipeline, loadModel(path).card);
   }
   const workerLimit = Math.max(1, Math.floor(options.threads / THREADS_PER_WORKER));
-  return { cards, options, workers: new Set(), waiting: [], workerLimit, nextJob: 1, closed: false };
+  const site = options.siteModelsFolder;
+  const zoo = loadManifests([options.modelsFolder, ...(site === undefined ? [] : [site])]);
+  const pool: Pool = { cards, zoo, options, workers: new Set(), waiting: [], workerLimit, nextJob: 1, closed: false };
+  if (site !== undefined) await probeSite(pool, site);
+  return pool;
+}
+
+/** @throws Refusal BadConfiguration for a model of the site that does not open, does not pass its self-test, or takes too much memory */
+async function probeSite(pool: Pool, site: string): Promise<void> {
+  try {
+    for (const { card, folder } of pool.zoo.values()) {
+      if (dirname(folder) !== site) continue;
+      const { maxMemoryMB, timeoutMs } = card.runtime;
+      await submit(pool, { pipeline: 'probe', folder, request: { probe: true }, memoryMb: maxMemoryMB, timeoutMs }, {});
+    }
+  } catch (error) {
+    await closePool(pool);
+    throw error;
+  }
 }
 
 /** Fails what waits and runs, ends the threads. */
@@ -106,8 +138,25 @@ export function runTextDetection(pool: Pool, request: Requests['text'], options:
   return run(pool, 'text', request, options);
 }
 
+/** Runs a model that has a manifest. The voxels move to the worker: the caller's array is empty afterwards. */
+export async function runZoo(
+  pool: Pool,
+  id: string,
+  request: Requests['zoo'],
+  options: RunOptions = {},
+): Promise<Results['zoo']> {
+  const model = pool.zoo.get(id);
+  if (model === undefined) throw new Refusal('BadConfiguration', `there is no model ${id}`);
+  const { card, folder } = model;
+  const memoryMb = zooMemoryMb(card, request.volume);
+  const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMB);
+  if (memoryMb > limitMb) throw new Refusal('PipelineRefused', `${id} needs ${memoryMb} MB; ${limitMb} MB are allowed`);
+  const timeoutMs = Math.min(options.timeoutMs ?? Infinity, card.runtime.timeoutMs);
+  return submit(pool, { pipeline: 'zoo', folder, request, memoryMb, timeoutMs }, options);
+}
+
 /** @throws Refusal of the pipeline, or OutOfResources when time or worker is lost; Error when the pipeline has a fault */
-async function run<P extends PipelineName>(
+async function run<P extends BuiltIn>(
   pool: Pool,
   pipeline: P,
   request: Requests[P],
@@ -115,15 +164,35 @@ async function run<P extends PipelineName>(
 ): Promise<Results[P]> {
   const card = pool.cards.get(pipeline);
   if (card === undefined) throw new Refusal('BadConfiguration', `there is no model ${MODEL_OF[pipeline]}`);
-  if (pool.closed) throw new Refusal('OutOfResources', 'the pipelines are shutting down');
-  options.signal?.throwIfAborted();
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMb);
   const { fitted, memoryMb } = admitted({ pipeline, request } as Asked, limitMb);
+  const folder = join(pool.options.modelsFolder, MODEL_OF[pipeline]);
+  const timeoutMs = options.timeoutMs ?? card.runtime.timeoutMs;
+  // What was fitted is a request of the same pipeline.
+  return submit(pool, { pipeline, folder, request: fitted as Requests[P], memoryMb, timeoutMs }, options);
+}
+
+interface Submission<P extends PipelineName> {
+  readonly pipeline: P;
+  readonly folder: string;
+  readonly request: Requests[P];
+  readonly memoryMb: number;
+  readonly timeoutMs: number;
+}
+
+/** Waits for memory and a worker, then for the result. */
+async function submit<P extends PipelineName>(
+  pool: Pool,
+  { pipeline, folder, request, memoryMb, timeoutMs }: Submission<P>,
+  options: RunOptions,
+): Promise<Results[P]> {
+  if (pool.closed) throw new Refusal('OutOfResources', 'the pipelines are shutting down');
+  options.signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<Results[PipelineName]>();
   const job: Job = {
-    message: { job: pool.nextJob++, pipeline, request: withOwnBuffers(fitted) },
+    message: { job: pool.nextJob++, pipeline, folder, request: withOwnBuffers(request) },
     memoryMb,
-    timeoutMs: options.timeoutMs ?? card.runtime.timeoutMs,
+    timeoutMs,
     onProgress: options.onProgress ?? (() => undefined),
     succeed: resolve,
     fail: reject,
@@ -141,10 +210,10 @@ async function run<P extends PipelineName>(
   }
 }
 
-type Asked = { [P in PipelineName]: { readonly pipeline: P; readonly request: Requests[P] } }[PipelineName];
+type Asked = { [P in BuiltIn]: { readonly pipeline: P; readonly request: Requests[P] } }[BuiltIn];
 
 /** The request as it can run within the memory, and what it needs. @throws Refusal PipelineRefused when nothing fits */
-function admitted(asked: Asked, limitMb: number): { fitted: Requests[PipelineName]; memoryMb: number } {
+function admitted(asked: Asked, limitMb: number): { fitted: Requests[BuiltIn]; memoryMb: number } {
   switch (asked.pipeline) {
     case 'register': {
       const fitted = { ...asked.request, settings: settingsWithin(asked.request, limitMb) };
@@ -191,10 +260,9 @@ function start(worker: PoolWorker, job: Job): void {
 }
 
 function newWorker(pool: Pool): PoolWorker {
-  const { modelsFolder, threads } = pool.options;
+  const { threads } = pool.options;
   const brake = newBrake();
   const workerData: WorkerSettings = {
-    modelsFolder,
     threads: Math.max(1, Math.floor(threads / pool.workerLimit)),
     brake,
   };

@@ -6,32 +6,39 @@ import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
 import type { TextRequest, TextResult } from './text-detection.ts';
+import type { ZooInput, ZooResult } from './zoo.ts';
 
 export interface Requests {
   readonly register: RegistrationPair;
   readonly denoise: DenoiseInput;
   readonly text: TextRequest;
+  /** Any model with a manifest. */
+  readonly zoo: ZooInput;
+  /** Opens a model with a manifest and runs one piece; nothing of a patient. */
+  readonly probe: { readonly probe: true };
 }
 
 export interface Results {
   readonly register: RegistrationResult;
   readonly denoise: DenoiseResult;
   readonly text: TextResult;
+  readonly zoo: ZooResult;
+  readonly probe: { readonly tookMb: number };
 }
 
 export type PipelineName = keyof Requests;
 
-/** The folder of the model that a pipeline runs. */
-export const MODEL_OF = {
-  register: 'register',
-  denoise: 'ct-denoise',
-  text: 'text-detect',
-} as const satisfies Record<PipelineName, string>;
+/** The folders of the models that have a program of their own. */
+export const MODEL_OF = { register: 'register', denoise: 'ct-denoise', text: 'text-detect' } as const;
+
+export type BuiltIn = keyof typeof MODEL_OF;
 
 /** Main thread -> worker. */
 export interface JobMessage {
   readonly job: number;
   readonly pipeline: PipelineName;
+  /** The model's folder. */
+  readonly folder: string;
   readonly request: Requests[PipelineName];
 }
 
@@ -50,7 +57,6 @@ export type WorkerMessage =
   | { readonly job: number; readonly kind: 'fault'; readonly message: string; readonly stack: string };
 
 export interface WorkerSettings {
-  readonly modelsFolder: string;
   readonly threads: number;
   readonly brake: Brake;
 }

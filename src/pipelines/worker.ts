@@ -1,5 +1,4 @@
 /** A worker thread that runs pipelines one after another; opens the graphs of a model at its first job. */
-import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
 import { leave } from './brake.ts';
@@ -8,18 +7,20 @@ import type { DenoiseModel } from './correction.ts';
 import { GatesRefusal } from './gates.ts';
 import { openGraph } from './graph-session.ts';
 import { loadModel } from './manifest.ts';
-import type { Model } from './manifest.ts';
 import { register } from './registration.ts';
 import type { Progress, RegistrationModel } from './registration.ts';
 import { findText, type TextModel } from './text-detection.ts';
-import { MODEL_OF, buffersOf } from './requests.ts';
+import { buffersOf } from './requests.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
+import { openModel, probeModel, runModel } from './zoo.ts';
+import { loadManifest } from './zoo-manifest.ts';
 
 type Runner<P extends PipelineName> = (request: Requests[P], progress: Progress) => Promise<Results[P]>;
 
 /** Opens a pipeline's model and gives the function that runs it. */
-const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) => Promise<Runner<P>> } = {
-  register: async (model, threads) => {
+const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number) => Promise<Runner<P>> } = {
+  register: async (folder, threads) => {
+    const model = loadModel(folder);
     const open = (name: string) => openGraph(model, name, threads, settings.brake);
     const sessions = {
       wide: await open('rigid-wide'),
@@ -30,14 +31,16 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);
   },
-  denoise: async (model, threads) => {
+  denoise: async (folder, threads) => {
+    const model = loadModel(folder);
     const opened: DenoiseModel = {
       session: await openGraph(model, 'denoise', threads, settings.brake),
       gates: model.card.gates,
     };
     return (input, progress) => denoise(opened, input, progress);
   },
-  text: async (model, threads) => {
+  text: async (folder, threads) => {
+    const model = loadModel(folder);
     const { belongs, certain } = model.card.settings ?? {};
     if (typeof belongs !== 'number' || typeof certain !== 'number')
       throw new Refusal('BadConfiguration', 'text-detect/card.yaml: settings need the numbers belongs and certain');
@@ -48,17 +51,25 @@ const OPENERS: { readonly [P in PipelineName]: (model: Model, threads: number) =
     };
     return (picture) => findText(opened, picture);
   },
+  zoo: async (folder, threads) => {
+    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+    return (input, progress) => runModel(opened, input, progress);
+  },
+  probe: async (folder, threads) => {
+    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+    return async () => ({ tookMb: await probeModel(opened) });
+  },
 };
 
-const runners = new Map<PipelineName, Runner<PipelineName>>();
+const runners = new Map<string, Runner<PipelineName>>();
 const settings = workerData as WorkerSettings;
 leave(settings.brake);
 
 parentPort?.on('message', (message: JobMessage) => void answer(message));
 
-async function answer({ job, pipeline, request }: JobMessage): Promise<void> {
+async function answer({ job, pipeline, folder, request }: JobMessage): Promise<void> {
   try {
-    const run = await runnerOf(pipeline);
+    const run = await runnerOf(pipeline, folder);
     const result = await run(request, (step, share) => send({ job, kind: 'progress', step, share }));
     send({ job, kind: 'result', result });
   } catch (error) {
@@ -72,13 +83,13 @@ async function answer({ job, pipeline, request }: JobMessage): Promise<void> {
   }
 }
 
-async function runnerOf(pipeline: PipelineName): Promise<Runner<PipelineName>> {
-  const found = runners.get(pipeline);
+async function runnerOf(pipeline: PipelineName, folder: string): Promise<Runner<PipelineName>> {
+  const key = `${pipeline} ${folder}`;
+  const found = runners.get(key);
   if (found !== undefined) return found;
-  const model = loadModel(join(settings.modelsFolder, MODEL_OF[pipeline]));
   // The request that comes with a pipeline's name has that pipeline's type: the pool's signature holds it.
-  const runner = (await OPENERS[pipeline](model, settings.threads)) as Runner<PipelineName>;
-  runners.set(pipeline, runner);
+  const runner = (await OPENERS[pipeline](folder, settings.threads)) as Runner<PipelineName>;
+  runners.set(key, runner);
   return runner;
 }
 

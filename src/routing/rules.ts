@@ -36,7 +36,8 @@ export interface ProcessingWhen {
   readonly expr?: string;
 }
 
-export type PipelineName = 'register' | 'ct-denoise';
+/** `register`, `ct-denoise`, or the id of a model that has a manifest. */
+export type PipelineName = string;
 
 /**
  * What a run writes: the derived images (with register: the registration object too), the report of its figures, a key image with its
@@ -68,6 +69,8 @@ export interface Rules {
 export interface RuleSurroundings {
   readonly nodes: ReadonlySet<string>;
   readonly profiles: ReadonlySet<string>;
+  /** Settings (keys of `with`) of each pipeline that there is. */
+  readonly pipelines: ReadonlyMap<string, ReadonlySet<string>>;
   /** Ends the check: `path` leads to the fault in the file. */
   readonly fail: (path: readonly (string | number)[], sentence: string) => never;
 }
@@ -135,17 +138,23 @@ function checkSettings(
   surroundings: RuleSurroundings,
 ): void {
   const settings = rule.with ?? {};
+  const allowed = surroundings.pipelines.get(rule.run);
+  if (allowed === undefined) {
+    return surroundings.fail(
+      [...path, 'run'],
+      `there is no pipeline "${rule.run}" (there are: ${[...surroundings.pipelines.keys()].join(', ')})`,
+    );
+  }
   if (rule.run === 'register' && settings.fixed === undefined) {
     surroundings.fail(
       [...path, 'run'],
       'register needs with.fixed: newest-prior, or a pattern for a series of the same study',
     );
   }
-  const foreign = rule.run === 'register' ? (['alpha'] as const) : (['fixed', 'transform'] as const);
   if (rule.run !== 'register' && rule.outputs?.includes('map') === true)
     surroundings.fail([...path, 'outputs'], `${rule.run} has no maps; they are of a registration`);
-  for (const key of foreign) {
-    if (settings[key] !== undefined) surroundings.fail([...path, 'with', key], `${rule.run} has no setting "${key}"`);
+  for (const key of Object.keys(settings)) {
+    if (!allowed.has(key)) surroundings.fail([...path, 'with', key], `${rule.run} has no setting "${key}"`);
   }
 }
 

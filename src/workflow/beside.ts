@@ -35,6 +35,7 @@ export interface Made {
 /** Series numbers of derived series: far above what modalities use, apart from each other. */
 export const SERIES_NUMBER = {
   denoised: 9100,
+  zoo: 9400,
   registered: 9200,
   transform: 9201,
   residual: 9110,

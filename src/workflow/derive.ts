@@ -15,8 +15,9 @@ import type { Output, PipelineName } from '../routing/rules.ts';
 import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '../workitems.ts';
 import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
-import { loadHeads, loadSeries, type SeriesName } from './load-series.ts';
+import { loadHeads, loadInstances, loadSeries, type SeriesName } from './load-series.ts';
 import {
+  produceByManifest,
   produceDenoised,
   produceRefused,
   produceRegistration,
@@ -51,7 +52,6 @@ export interface DeriveResult {
 
 /** Names the work by its content: the same instances, model and settings are one and the same work. */
 export function contentKey(gateway: Gateway, studyInstanceUID: string, parameters: DeriveParameters): string {
-  const { pipeline, settings, outputs, deliver, project } = parameters;
   const hash = createHash('sha256');
   const series = [
     { studyInstanceUID, seriesInstanceUID: parameters.seriesInstanceUID },
@@ -62,15 +62,16 @@ export function contentKey(gateway: Gateway, studyInstanceUID: string, parameter
       hash.update(`${sopInstanceUID} ${lengthBytes} ${crc}\n`);
     hash.update('--\n');
   }
-  const graphs = Object.values(gateway.pool.cards.get(poolName(parameters.pipeline))?.graphs ?? {}).map(
-    ({ sha256 }) => sha256,
-  );
-  hash.update(JSON.stringify([pipeline, settings, outputs, deliver, project, graphs]));
+  const { pipeline, settings, outputs, deliver, project } = parameters;
+  hash.update(JSON.stringify([pipeline, settings, outputs, deliver, project, modelKey(gateway, pipeline)]));
   return `${parameters.pipeline} ${hash.digest('hex')}`;
 }
 
-function poolName(pipeline: PipelineName): 'register' | 'denoise' {
-  return pipeline === 'register' ? 'register' : 'denoise';
+/** Everything of a model that decides what it makes. */
+function modelKey({ pool }: Gateway, pipeline: PipelineName): unknown {
+  if (pipeline !== 'register' && pipeline !== 'ct-denoise') return pool.zoo.get(pipeline)?.card;
+  const card = pool.cards.get(pipeline === 'register' ? 'register' : 'denoise');
+  return card === undefined ? undefined : Object.values(card.graphs).map(({ sha256 }) => sha256);
 }
 
 /**
@@ -129,16 +130,16 @@ async function madeOrRefused(
 ): Promise<{ made: Produced; refusal?: Refusal }> {
   const { pipeline, seriesInstanceUID, fixed, settings, outputs } = item.parameters as unknown as DeriveParameters;
   try {
-    const made = await (pipeline === 'register' ? registered : denoised)(gateway, item, signal);
+    const made = await produced(gateway, item, signal);
     return { made };
   } catch (refusal) {
     const ofPipeline = refusal instanceof Refusal && refusal.reason === 'PipelineRefused';
-    if (!ofPipeline || !gateway.pool.cards.has(poolName(pipeline))) throw refusal;
+    if (!ofPipeline || modelKey(gateway, pipeline) === undefined) throw refusal;
     const source = await loadHeads(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
     // Deleted meanwhile: there is nothing left that a report could be of.
     if (source.length === 0) throw refusal;
     const made = produceRefused(gateway.pool, {
-      pipeline: poolName(pipeline),
+      pipeline,
       source,
       fixed: fixed === undefined ? undefined : await loadHeads(gateway, fixed),
       settings,
@@ -147,6 +148,13 @@ async function madeOrRefused(
     });
     return { made, refusal };
   }
+}
+
+function produced(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
+  const { pipeline } = item.parameters as unknown as DeriveParameters;
+  if (pipeline === 'register') return registered(gateway, item, signal);
+  if (pipeline === 'ct-denoise') return denoised(gateway, item, signal);
+  return byManifest(gateway, item, signal);
 }
 
 async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
@@ -167,6 +175,16 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
   return produceDenoised(
     gateway.pool,
     { source, settings },
+    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+  );
+}
+
+async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
+  const { pipeline, seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  const instances = await loadInstances(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
+  return produceByManifest(
+    gateway.pool,
+    { id: pipeline, instances, settings },
     { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
   );
 }

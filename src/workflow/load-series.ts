@@ -25,6 +25,12 @@ export interface SeriesName {
 
 /** @throws Refusal PipelineRefused for what makes no volume and for frames that cannot be decoded */
 export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<LoadedSeries> {
+  const series = await loadInstances(gateway, name);
+  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+}
+
+/** The instances of a series, their pixels decoded when they are asked for. */
+export async function loadInstances(gateway: Gateway, name: SeriesName): Promise<SeriesInstance[]> {
   const series: SeriesInstance[] = [];
   for (const instance of instancesOf(gateway.archive, name)) {
     const { head } = readHead(await readInstanceHead(gateway.archive, instance));
@@ -34,7 +40,7 @@ export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<Lo
         : { head, pixels: () => collected(readInstanceBody(gateway.archive, instance)) },
     );
   }
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+  return series;
 }
 
 /** What the instances of a series say, without their pixels. */

@@ -5,18 +5,22 @@ import { deriveParametricMap } from '../derived/parametric-map.ts';
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { deriveImageSeries } from '../derived/image-series.ts';
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
+import { deriveProjection } from '../derived/projection-image.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
 import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import type { SeriesVolume } from '../dicom/volume.ts';
+import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
+import { readVolume, type SeriesInstance, type SeriesVolume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
 import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
-import { runDenoising, runRegistration, type Pool } from '../pipelines/pool.ts';
+import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import type { RegistrationQuality } from '../pipelines/registration.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
-import { DEFAULT_OUTPUTS, type Output } from '../routing/rules.ts';
+import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
+import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
+import { DEFAULT_OUTPUTS, type Output, type PipelineName } from '../routing/rules.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import {
   checkerboardPanel,
@@ -28,6 +32,7 @@ import {
   scaledTo,
   subtracted,
   windowIn,
+  windowOver,
   type Window,
 } from './panels.ts';
 import {
@@ -241,7 +246,7 @@ const JACOBIAN: Code = { value: 'JACOBIAN', scheme: SCHEME, meaning: 'Jacobian d
 const INVERSE_CONSISTENCY: Code = { value: 'IC-RESIDUAL', scheme: SCHEME, meaning: 'Inverse consistency residual' };
 
 export interface RefusedRun {
-  readonly pipeline: 'register' | 'denoise';
+  readonly pipeline: PipelineName;
   /** Heads of the series that was to be changed. */
   readonly source: readonly Head[];
   readonly fixed?: readonly Head[] | undefined;
@@ -254,12 +259,19 @@ export interface RefusedRun {
 export function produceRefused(pool: Pool, run: RefusedRun): Produced {
   const { pipeline, source, fixed, settings, refusal } = run;
   const findings = refusal instanceof GatesRefusal ? refusal.findings : [];
-  const provenance = provenanceOf(
-    cardOf(pool, pipeline),
-    pipeline === 'register' ? 'Registration of this series to another one was refused' : 'Noise reduction was refused',
-    JSON.stringify(settings),
-    findings.flatMap(({ name, value }) => (Number.isFinite(value) ? [{ name, value }] : [])),
-  );
+  const figures = findings.flatMap(({ name, value }) => (Number.isFinite(value) ? [{ name, value }] : []));
+  const model = pool.zoo.get(pipeline);
+  const provenance =
+    model !== undefined
+      ? zooProvenance(model.card, settings, figures)
+      : provenanceOf(
+          cardOf(pool, pipeline === 'register' ? 'register' : 'denoise'),
+          pipeline === 'register'
+            ? 'Registration of this series to another one was refused'
+            : 'Noise reduction was refused',
+          JSON.stringify(settings),
+          figures,
+        );
   function* objects(): Generator<DerivedObject> {
     if ((run.outputs ?? DEFAULT_OUTPUTS).includes('report'))
       yield deriveMeasurementReport({
@@ -280,6 +292,187 @@ function registrationFigures(measured: RegistrationQuality): QualityFigure[] {
     name: name.startsWith('similarity') ? measure + name.slice('similarity'.length) : name,
     value,
   }));
+}
+
+/**
+ * Runs a model that has a manifest: on the series as one volume, or image by image where images have no place in the patient.
+ * @throws Refusal PipelineRefused
+ */
+export async function produceByManifest(
+  pool: Pool,
+  {
+    id,
+    instances,
+    settings,
+  }: { readonly id: string; readonly instances: readonly SeriesInstance[]; readonly settings: PipelineSettings },
+  options: ProduceOptions,
+): Promise<Produced> {
+  const [first] = instances;
+  const heads = instances.map(({ head }) => head);
+  if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? ''))
+    return produceZoo(pool, { id, source: { heads, volume: await readVolume(instances) }, settings }, options);
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
+  const objects: DerivedObject[] = [];
+  const figures: Record<string, number | string>[] = [];
+  let verdict: Produced['verdict'] = 'pass';
+  for (const [index, instance] of instances.entries()) {
+    const { card, result, geometry, modality, provenance } = await runManifest(
+      pool,
+      { id, source: { heads: [instance.head], volume: await readProjection(instance) }, settings },
+      { ...options, onProgress: (step, share) => options.onProgress?.(step, (index + share) / instances.length) },
+    );
+    if (outputs.includes('report'))
+      objects.push(
+        deriveMeasurementReport({
+          source: [instance.head],
+          outcome: result.verdict.outcome,
+          reasons: notHeld(result.verdict.findings),
+          provenance: reporting(provenance),
+        }),
+      );
+    if (outputs.includes('image'))
+      objects.push(
+        deriveProjection({
+          source: instance.head,
+          volume: { geometry, modality, voxels: result.voxels },
+          // The figures of one image are no part of what the series was made with.
+          provenance,
+          imageType: card.emit.imageType[2] ?? 'CORRECTED',
+          code: codeOf(card.emit.derivation),
+          number: index + 1,
+          series: heads,
+        }),
+      );
+    figures.push(quality(result.quality));
+    if (result.verdict.outcome === 'warn') verdict = 'warn';
+  }
+  return { objects, quality: meanOf(figures), verdict };
+}
+
+function meanOf(all: readonly Record<string, number | string>[]): Record<string, number | string> {
+  const [first = {}] = all;
+  return Object.fromEntries(
+    Object.entries(first).map(([name, value]) => [
+      name,
+      typeof value === 'number' ? all.reduce((sum, one) => sum + Number(one[name]), 0) / all.length : value,
+    ]),
+  );
+}
+
+/** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */
+async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptions): Promise<Produced> {
+  const { source } = request;
+  const outputs = options.outputs ?? DEFAULT_OUTPUTS;
+  const k = middleOf(source.volume.geometry);
+  const before = planeOf(source.volume, k);
+  const sourceVoxels = outputs.includes('difference') ? source.volume.voxels.slice() : undefined;
+  const { card, result, geometry, modality, provenance } = await runManifest(pool, request, options);
+  const after = planeOf({ geometry, voxels: result.voxels }, k);
+  const [first] = source.heads;
+  const window = (first === undefined ? undefined : windowIn(first)) ?? windowOver(before);
+  const made: Made = {
+    source,
+    outputs,
+    verdict: result.verdict,
+    provenance,
+    panels: [
+      panelOf('before', before, window),
+      panelOf('after', after, window),
+      differencePanel('difference', after, before),
+    ],
+    shown: Object.keys(result.quality).slice(0, MOST_SHOWN),
+    window,
+  };
+  function* objects(): Generator<DerivedObject> {
+    if (outputs.includes('image'))
+      yield* withPresentation(
+        made,
+        deriveImageSeries({
+          kind: 'corrected',
+          done: { imageType: card.emit.imageType[2] ?? 'CORRECTED', code: codeOf(card.emit.derivation) },
+          sources: source.heads,
+          volume: { geometry, modality, voxels: result.voxels },
+          provenance,
+        }),
+      );
+    yield* beside(made);
+    if (sourceVoxels !== undefined)
+      yield* deriveImageSeries({
+        kind: 'residual',
+        sources: source.heads,
+        volume: { geometry, modality, voxels: sourceVoxels.map((value, n) => (result.voxels[n] ?? value) - value) },
+        provenance: differing(provenance, SERIES_NUMBER.residual),
+      });
+  }
+  return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
+}
+
+/** Figures that stand under the panels of a key image. */
+const MOST_SHOWN = 5;
+
+interface ZooRequest {
+  readonly id: string;
+  readonly source: LoadedSeries;
+  readonly settings: PipelineSettings;
+}
+
+interface ZooRun {
+  readonly card: ManifestCard;
+  readonly result: ZooResult;
+  readonly geometry: SeriesVolume['geometry'];
+  readonly modality: string;
+  readonly provenance: Provenance;
+}
+
+async function runManifest(
+  pool: Pool,
+  { id, source, settings: given }: ZooRequest,
+  options: ProduceOptions,
+): Promise<ZooRun> {
+  const model = pool.zoo.get(id);
+  if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
+  const { card } = model;
+  const settings = parseZooSettings(card, { ...given });
+  const [first] = source.heads;
+  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  const { geometry, modality } = source.volume;
+  const { lowestHU: lowest, highestHU: highest } = storedRange(source);
+  const result = await runZoo(
+    pool,
+    id,
+    {
+      volume: plain(source.volume),
+      stored: { lowest, highest },
+      imageType: asciiValues(first.dataSet, 0x00080008),
+      rescaleType: asciiValue(first.dataSet, 0x00281054),
+      settings,
+    },
+    options,
+  );
+  return { card, result, geometry, modality, provenance: zooProvenance(card, settings, figuresOf(result.quality)) };
+}
+
+function codeOf(code: CardCode | undefined): Code | undefined {
+  return code === undefined ? undefined : { value: code.code, scheme: code.scheme, meaning: code.meaning };
+}
+
+function zooProvenance(card: ManifestCard, settings: object, figures: readonly QualityFigure[]): Provenance {
+  const { algorithm, seriesSuffix } = card.emit;
+  const { code: value, scheme, meaning } = algorithm.family;
+  return {
+    algorithm: {
+      name: algorithm.name,
+      version: card.version,
+      family: { value, scheme, meaning },
+      parameters: JSON.stringify({ ...card.settings, ...settings, pre: card.pre, post: card.post }),
+      sha256: card.sha256 ?? 'none (no graph)',
+    },
+    softwareVersion: SOFTWARE_VERSION,
+    description: card.experimental === true ? `${card.id} (experimental)` : card.id,
+    figures,
+    seriesNumber: SERIES_NUMBER.zoo,
+    seriesSuffix: card.experimental === true ? `${seriesSuffix} EXPERIMENTAL` : seriesSuffix,
+  };
 }
 
 /** A volume without what only reading it needed: this goes to another thread. */

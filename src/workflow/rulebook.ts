@@ -14,7 +14,7 @@ export function followRules(gateway: Gateway): void {
   const first = rulebook.seen === '';
   rulebook.seen = seen;
   try {
-    const rules = readRules(gateway.config.folder, gateway.config.nodes, gateway.config.profiles);
+    const rules = readRules(gateway.config.folder, gateway.config);
     if (rules.revision === gateway.rules.revision) return;
     const { revision } = gateway.rules;
     gateway.rules = rules;

@@ -17,6 +17,10 @@ function rules(file: { admission?: object[]; processing?: object[] }): Rules {
     {
       nodes: new Set(['pacs']),
       profiles: new Set(['basic']),
+      pipelines: new Map([
+        ['register', new Set(['fixed', 'transform'])],
+        ['ct-denoise', new Set(['alpha'])],
+      ]),
       fail: (path, sentence) => {
         throw new Error(`${path.join('.')}: ${sentence}`);
       },

@@ -1,0 +1,78 @@
+/** What evaluations of all models share: cases from fixed seeds, a run of ours with its time and memory, rows as the command reads them. */
+import { loadManifest } from '../src/pipelines/zoo-manifest.ts';
+import { openModel, runModel, type OpenedModel } from '../src/pipelines/zoo.ts';
+import type { Volume } from '../src/dicom/volume.ts';
+import { join } from 'node:path';
+import type { Row } from './evaluate.ts';
+
+export interface Random {
+  uniform(low: number, high: number): number;
+  normal(): number;
+}
+
+/** The same numbers for the same seed (mulberry32, public domain; Box-Muller). */
+export function random(seed: number): Random {
+  let state = seed;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  return {
+    uniform: (low, high) => low + (high - low) * next(),
+    normal: () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()),
+  };
+}
+
+export function volumeOf(
+  voxels: Float32Array,
+  size: readonly [number, number, number],
+  spacingMm: readonly [number, number, number],
+  modality: string,
+): Volume {
+  return {
+    voxels,
+    modality,
+    geometry: {
+      columns: size[0],
+      rows: size[1],
+      slices: size[2],
+      spacingMm,
+      originMm: [0, 0, 0],
+      axes: [
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 0, 1],
+      ],
+      frameOfReferenceUID: undefined,
+    },
+  };
+}
+
+/** Opened as the pipeline's worker opens it, with two threads. */
+export function openOurs(id: string): Promise<OpenedModel> {
+  return openModel(loadManifest(join(import.meta.dirname, id)), 2);
+}
+
+/** The shipped pipeline on one volume, gates off: an evaluation shows what they would refuse. */
+export async function runOurs(
+  opened: OpenedModel,
+  volume: Volume,
+  settings: { alpha?: number } = {},
+): Promise<{ voxels: Float32Array; seconds: number; peakMb: number }> {
+  const { card, folder } = opened.model;
+  const without: OpenedModel = { ...opened, model: { folder, card: { ...card, gates: {} } } };
+  const begun = performance.now();
+  const stored = { lowest: -1e9, highest: 1e9 };
+  const { voxels } = await runModel(without, { volume, stored, imageType: [], rescaleType: undefined, settings });
+  return { voxels, seconds: (performance.now() - begun) / 1000, peakMb: process.resourceUsage().maxRSS / 1024 };
+}
+
+export function print(row: Row): void {
+  process.stdout.write(`${JSON.stringify(row)}\n`);
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,217 @@
+/** The steps a manifest may name before its graph, each with the way back: values come back by `invert`, the grid always. */
+import { Refusal } from '../dicom/refusal.ts';
+import type { Vector3, VolumeGeometry } from '../dicom/volume.ts';
+import { stabilise } from './rician.ts';
+import { percentiles } from './zoo-figures.ts';
+import type { Step } from './zoo-manifest.ts';
+
+/** Voxels on a grid without a place: index = (k * size[1] + j) * size[0] + i. */
+export interface Grid {
+  readonly values: Float32Array;
+  readonly size: Vector3;
+  readonly spacingMm: Vector3;
+}
+
+export interface Prepared {
+  readonly grid: Grid;
+  /** Undo the value steps, the last one first. */
+  readonly valuesBack: ((values: Float32Array) => void)[];
+  /** Undo the grid steps, the last one first. */
+  readonly gridBack: ((grid: Grid) => Grid)[];
+}
+
+export interface Surroundings {
+  readonly geometry: VolumeGeometry;
+  readonly modality: string;
+  readonly rescaleType: string | undefined;
+}
+
+/** Applies one step of `pre`; `tile` is the runner's own. @throws Refusal PipelineRefused */
+export function prepare(before: Prepared, step: Step, around: Surroundings): Prepared {
+  switch (step.op) {
+    case 'rescaleHU':
+      if (around.modality !== 'CT') throw unfit(`Modality (0008,0060) is ${around.modality.slice(0, 16)}; HU need CT`);
+      if (around.rescaleType !== undefined && around.rescaleType !== 'HU')
+        throw unfit('Rescale Type (0028,1054) is not HU');
+      return before;
+    case 'rescale':
+    case 'tile':
+      return before;
+    case 'orient':
+      return reordered(before, orderTo(step.axes, around.geometry));
+    case 'resample':
+      return resampled(before, typeof step.spacingMm === 'number' ? same(step.spacingMm) : step.spacingMm);
+    case 'window':
+      return windowed(before, step.range[0], step.range[1]);
+    case 'linear':
+      return affine(before, step.from, step.to);
+    case 'normalise': {
+      const [low, high] = percentiles(before.grid.values, [step.low, step.high]);
+      if (!(high! > low!)) throw unfit('the series shows nothing: its percentiles do not differ');
+      return affine(before, [low!, high!], [0, 1]);
+    }
+    case 'log':
+      return mapped(
+        before,
+        (value) => Math.log(Math.max(0, value) + step.offset),
+        (value) => Math.exp(value) - step.offset,
+      );
+    case 'rician': {
+      const { forward, back } = stabilise(before.grid);
+      return mapped(before, forward, back);
+    }
+    default:
+      throw new Error(`${step.op} is no step of pre`);
+  }
+}
+
+function unfit(sentence: string): Refusal {
+  return new Refusal('PipelineRefused', sentence);
+}
+
+function same(value: number): Vector3 {
+  return [value, value, value];
+}
+
+function mapped(before: Prepared, forward: (value: number) => number, back: (value: number) => number): Prepared {
+  const undo = (all: Float32Array): void => {
+    for (let i = 0; i < all.length; i++) all[i] = back(all[i]!);
+  };
+  return {
+    ...before,
+    grid: { ...before.grid, values: before.grid.values.map(forward) },
+    valuesBack: [undo, ...before.valuesBack],
+  };
+}
+
+function affine(before: Prepared, from: readonly [number, number], to: readonly [number, number]): Prepared {
+  const slope = (to[1] - to[0]) / (from[1] - from[0]);
+  return mapped(
+    before,
+    (value) => (value - from[0]) * slope + to[0],
+    (value) => (value - to[0]) / slope + from[0],
+  );
+}
+
+/** What lies outside the window comes back as it was: the model never saw it. */
+function windowed(before: Prepared, low: number, high: number): Prepared {
+  const source = before.grid.values;
+  const undo = (all: Float32Array): void => {
+    for (let i = 0; i < all.length; i++) {
+      const value = source[i]!;
+      if (value < low || value > high) all[i] = value;
+    }
+  };
+  const values = source.map((value) => Math.min(high, Math.max(low, value)));
+  return { ...before, grid: { ...before.grid, values }, valuesBack: [undo, ...before.valuesBack] };
+}
+
+interface Order {
+  /** Axis of the source that each new axis runs along, and whether against it. */
+  readonly axes: readonly [number, number, number];
+  readonly flipped: readonly [boolean, boolean, boolean];
+}
+
+const DIRECTIONS: Readonly<Record<string, readonly [number, number]>> = {
+  L: [0, 1],
+  R: [0, -1],
+  P: [1, 1],
+  A: [1, -1],
+  S: [2, 1],
+  I: [2, -1],
+};
+
+/** The axes of the grid that lie nearest to those asked for. */
+function orderTo(axes: string, { axes: cosines }: VolumeGeometry): Order {
+  const free = new Set([0, 1, 2]);
+  const chosen = [...axes].map((letter) => {
+    const [patientAxis, sign] = DIRECTIONS[letter] ?? [0, 1];
+    const best = [...free].reduce((a, b) =>
+      Math.abs(cosines[b as 0]![patientAxis]!) > Math.abs(cosines[a as 0]![patientAxis]!) ? b : a,
+    );
+    free.delete(best);
+    return { axis: best, flipped: cosines[best as 0]![patientAxis]! * sign < 0 };
+  });
+  const pick = <T>(of: (one: { axis: number; flipped: boolean }) => T) =>
+    chosen.map(of) as unknown as readonly [T, T, T];
+  return { axes: pick(({ axis }) => axis), flipped: pick(({ flipped }) => flipped) };
+}
+
+function reordered(before: Prepared, order: Order): Prepared {
+  const back = (grid: Grid): Grid => permute(grid, inverseOf(order));
+  return { ...before, grid: permute(before.grid, order), gridBack: [back, ...before.gridBack] };
+}
+
+function inverseOf({ axes, flipped }: Order): Order {
+  const at = [0, 1, 2].map((axis) => axes.indexOf(axis)) as unknown as readonly [number, number, number];
+  return { axes: at, flipped: at.map((axis) => flipped[axis]!) as unknown as readonly [boolean, boolean, boolean] };
+}
+
+function permute({ values, size, spacingMm }: Grid, { axes, flipped }: Order): Grid {
+  const stride = [1, size[0], size[0] * size[1]];
+  const to = axes.map((axis) => size[axis as 0]) as unknown as Vector3;
+  const out = new Float32Array(values.length);
+  const steps = axes.map((axis, i) => (flipped[i] ? -stride[axis]! : stride[axis]!));
+  const start = axes.reduce((sum, axis, i) => sum + (flipped[i] ? (size[axis as 0] - 1) * stride[axis]! : 0), 0);
+  let at = 0;
+  for (let k = 0; k < to[2]; k++)
+    for (let j = 0; j < to[1]; j++)
+      for (let i = 0, from = start + k * steps[2]! + j * steps[1]!; i < to[0]; i++, from += steps[0]!)
+        out[at++] = values[from]!;
+  return { values: out, size: to, spacingMm: axes.map((axis) => spacingMm[axis as 0]) as unknown as Vector3 };
+}
+
+function resampled(before: Prepared, spacingMm: Vector3): Prepared {
+  const { grid } = before;
+  const size = grid.size.map((n, a) =>
+    Math.max(1, Math.round((n * grid.spacingMm[a as 0]) / spacingMm[a as 0])),
+  ) as unknown as Vector3;
+  const back = (result: Grid): Grid => toGrid(result, grid.size, grid.spacingMm);
+  return { ...before, grid: toGrid(grid, size, spacingMm), gridBack: [back, ...before.gridBack] };
+}
+
+/** Another number of voxels over the same box, one axis after the other; coarser ones take the mean of what they cover. */
+export function toGrid(grid: Grid, size: Vector3, spacingMm: Vector3): Grid {
+  let { values } = grid;
+  const now = [...grid.size] as [number, number, number];
+  for (const axis of [2, 1, 0] as const) {
+    if (now[axis] === size[axis]) continue;
+    values = alongAxis(values, now, axis, size[axis]);
+    now[axis] = size[axis];
+  }
+  return { values, size, spacingMm };
+}
+
+function alongAxis(values: Float32Array, size: Vector3, axis: 0 | 1 | 2, length: number): Float32Array {
+  const inner = axis === 0 ? 1 : axis === 1 ? size[0] : size[0] * size[1];
+  const from = size[axis];
+  const outer = values.length / (inner * from);
+  const out = new Float32Array(outer * length * inner);
+  for (let n = 0; n < length; n++) {
+    const taps = tapsOf(n, length, from);
+    for (let o = 0; o < outer; o++) {
+      const target = (o * length + n) * inner;
+      for (const [tap, weight] of taps) {
+        const source = (o * from + tap) * inner;
+        for (let i = 0; i < inner; i++) out[target + i]! += weight * values[source + i]!;
+      }
+    }
+  }
+  return out;
+}
+
+/** Linear between two centres when the grid gets finer; a triangle over what is covered when it gets coarser. */
+function tapsOf(n: number, length: number, from: number): (readonly [number, number])[] {
+  const ratio = from / length;
+  const centre = (n + 0.5) * ratio - 0.5;
+  const reach = Math.max(1, ratio);
+  const taps: [number, number][] = [];
+  let sum = 0;
+  for (let tap = Math.ceil(centre - reach); tap <= Math.floor(centre + reach); tap++) {
+    const weight = 1 - Math.abs(tap - centre) / reach;
+    if (weight <= 0) continue;
+    taps.push([Math.min(from - 1, Math.max(0, tap)), weight]);
+    sum += weight;
+  }
+  return taps.map(([tap, weight]) => [tap, weight / sum]);
+}

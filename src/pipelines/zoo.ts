@@ -1,0 +1,341 @@
+/**
+ * Runs a model by its manifest: the box of what it applies to, the steps before, the graph piece by piece, the steps after, the figures
+ * and the gates. The same input, model and settings give the same voxels.
+ */
+import { join } from 'node:path';
+import { Refusal } from '../dicom/refusal.ts';
+import type { Volume } from '../dicom/volume.ts';
+import { biasField } from './bias-field.ts';
+import type { Brake } from './brake.ts';
+import { enhanceExposure } from './exposure.ts';
+import { judge, type Gate, type Verdict } from './gates.ts';
+import { floatsOf } from './graph-session.ts';
+import { readInside, refuseModel } from './manifest.ts';
+import { estimateNoise } from './noise-level.ts';
+import { openSession, type Session, type Tensor } from './session.ts';
+import { imageFigures } from './zoo-figures.ts';
+import { blendOf, type ManifestCard, type ManifestInput, type ManifestModel, type Step } from './zoo-manifest.ts';
+import { prepare, type Grid, type Prepared } from './zoo-steps.ts';
+import { byPieces, type Piece, type Tiling } from './zoo-tiles.ts';
+
+export interface ZooSettings {
+  /** Share of the correction, over the card's own; only where the card blends. */
+  readonly alpha?: number;
+}
+
+export interface ZooInput {
+  readonly volume: Volume;
+  /** Real values that the stored bits can hold. */
+  readonly stored: { readonly lowest: number; readonly highest: number };
+  /** Image Type (0008,0008) and Rescale Type (0028,1054) of the source. */
+  readonly imageType: readonly string[];
+  readonly rescaleType: string | undefined;
+  readonly settings: ZooSettings;
+}
+
+export interface ZooResult {
+  readonly voxels: Float32Array;
+  readonly quality: Readonly<Record<string, number>>;
+  readonly verdict: Verdict;
+}
+
+export interface OpenedModel {
+  readonly model: ManifestModel;
+  /** Absent where the program has no graph. */
+  readonly session: Session | undefined;
+}
+
+/** Settings as a rule gives them. @throws Refusal BadConfiguration */
+export function parseZooSettings(card: ManifestCard, given: Readonly<Record<string, unknown>>): ZooSettings {
+  const blend = blendOf(card);
+  for (const key of Object.keys(given))
+    if (key !== 'alpha' || blend === undefined)
+      throw new Refusal(
+        'BadConfiguration',
+        `${card.id} has no setting ${key}${blend === undefined ? '' : '; expected alpha'}`,
+      );
+  const { alpha } = given;
+  if (alpha === undefined) return {};
+  if (typeof alpha !== 'number' || !(alpha > 0 && alpha <= 1))
+    throw new Refusal('BadConfiguration', `${card.id}: alpha must be a number above 0, at most 1`);
+  return { alpha };
+}
+
+const BYTES_PER_VOXEL = 256;
+
+/** Peak of a run beyond the runtime's own, MB. */
+export function zooMemoryMb(card: ManifestCard, { geometry: { columns, rows, slices } }: Volume): number {
+  const tile = card.pre?.find(({ op }) => op === 'tile');
+  const side = tile?.op === 'tile' ? tile.size : Infinity;
+  const flat = card.io.dims === '2d-slice';
+  const seen = Math.min(columns, side) * Math.min(rows, side) * (flat ? 1 : Math.min(slices, side));
+  const held = columns * rows * slices * 20;
+  return Math.ceil((60e6 + held + seen * (card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL)) / 1e6);
+}
+
+/**
+ * Opens the graph and holds it against the card: names, type, number of axes, sides it fixes, the self-test. @throws Refusal
+ * BadConfiguration
+ */
+export async function openModel(model: ManifestModel, threads: number, brake?: Brake): Promise<OpenedModel> {
+  const { card, folder } = model;
+  if (card.file === undefined) return { model, session: undefined };
+  const limit = Math.min(threads, card.runtime.threads ?? threads);
+  const file = join(folder, card.file);
+  const session = await openSession(file, { threads: limit, arena: card.runtime.arena ?? false, brake }).catch(
+    (error: unknown) => refuseModel(folder, `onnxruntime does not load ${card.file}: ${String(error)}`),
+  );
+  const inputs = card.io.inputs ?? [];
+  for (const { name } of [...inputs, ...card.io.outputs]) {
+    const found = session.shapes.find((shape) => shape.name === name);
+    if (found?.type !== 'float32')
+      refuseModel(
+        folder,
+        `${name} is ${found === undefined ? 'no tensor of the graph' : found.type}; float32 is expected`,
+      );
+  }
+  const undeclared = session.inputs.filter((name) => !inputs.some((input) => input.name === name));
+  if (undeclared.length > 0) refuseModel(folder, `the card lacks the inputs ${undeclared.join(', ')}`);
+  const image = inputs.find(({ role }) => role === 'image');
+  if ((card.program ?? 'graph') === 'graph') {
+    checkAxes(model, session, image?.name ?? '');
+    checkAxes(model, session, card.io.outputs[0]?.name ?? '');
+  }
+  await selfTest(model, session);
+  return { model, session };
+}
+
+function dimsOf(session: Session, name: string): readonly (number | string)[] {
+  return session.shapes.find((shape) => shape.name === name)?.dims ?? [];
+}
+
+/** One image, one channel, two or three free or fixed sides. */
+function checkAxes({ folder, card }: ManifestModel, session: Session, name: string): void {
+  const dims = dimsOf(session, name);
+  const expected = card.io.dims === '2d-slice' ? 4 : 5;
+  const says = `[${dims.join(',')}]`;
+  if (dims.length !== expected) refuseModel(folder, `${name} is ${says}; ${card.io.dims} needs ${expected} axes`);
+  for (const axis of [0, 1])
+    if (typeof dims[axis] === 'number' && dims[axis] > 1)
+      refuseModel(folder, `${name} is ${says}; one image of one channel is needed`);
+  const image = card.io.inputs?.find(({ role }) => role === 'image');
+  for (const side of dims.slice(2))
+    if (typeof side === 'number' && side > 0 && side % (image?.multipleOf ?? 1) !== 0)
+      refuseModel(folder, `${name} is ${says}; multipleOf ${image?.multipleOf} does not divide it`);
+}
+
+async function selfTest({ folder, card }: ManifestModel, session: Session): Promise<void> {
+  const test = card.selfTest;
+  if (test === undefined) return;
+  const values = floatsOf(readInside(folder, join(folder, test.input)));
+  const feeds: Record<string, Tensor> = {};
+  let from = 0;
+  (card.io.inputs ?? []).forEach(({ name }, i) => {
+    const dims =
+      test.inputDims?.[i] ?? dimsOf(session, name).map((side) => (typeof side === 'number' && side > 0 ? side : 0));
+    if (dims.some((side) => side === 0)) refuseModel(folder, `selfTest needs inputDims: ${name} has free dimensions`);
+    const length = dims.reduce((product, one) => product * one, 1);
+    feeds[name] = { dims, data: values.slice(from, from + length) };
+    from += length;
+  });
+  if (from !== values.length)
+    refuseModel(folder, `self-test: ${test.input} has ${values.length} values, expected ${from}`);
+  const expected = floatsOf(readInside(folder, join(folder, test.output)));
+  const output = card.io.outputs[0]?.name ?? '';
+  const results = await session
+    .run(feeds, [output])
+    .catch((error: unknown) => refuseModel(folder, `self-test: the graph does not run: ${String(error)}`));
+  const found = results[output]?.data ?? new Float32Array(0);
+  if (found.length !== expected.length)
+    refuseModel(folder, `self-test: the graph gives ${found.length} values, expected ${expected.length}`);
+  const worst = found.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
+  if (!(worst <= test.tolerance))
+    refuseModel(folder, `self-test: the result differs by ${worst}; at most ${test.tolerance} is allowed`);
+}
+
+/** One piece of the largest legal size once, to see that the graph gives an image back and what memory it takes, MB. */
+export async function probeModel({ model, session }: OpenedModel): Promise<number> {
+  const { card, folder } = model;
+  if (session === undefined || (card.program ?? 'graph') !== 'graph') return 0;
+  const tile = card.pre?.find(({ op }) => op === 'tile');
+  const side = tile?.op === 'tile' ? tile.size : card.io.dims === '2d-slice' ? 256 : 64;
+  const flat = card.io.dims === '2d-slice';
+  const grid: Grid = {
+    values: Float32Array.from({ length: side * side * (flat ? 1 : side) }, (_, i) => ((i * 7919) % 101) / 101),
+    size: [side, side, flat ? 1 : side],
+    spacingMm: [1, 1, 1],
+  };
+  const before = process.memoryUsage.rss();
+  await runGraph({ model, session }, grid, () => undefined);
+  const tookMb = Math.ceil((process.memoryUsage.rss() - before) / 1e6);
+  if (tookMb > card.runtime.maxMemoryMB)
+    refuseModel(
+      folder,
+      `memory probe: one piece took ${tookMb} MB; runtime.maxMemoryMB is ${card.runtime.maxMemoryMB}`,
+    );
+  return tookMb;
+}
+
+/** @throws Refusal PipelineRefused for what the model does not apply to and for a result beyond the gates */
+export async function runModel(
+  opened: OpenedModel,
+  input: ZooInput,
+  progress: (step: string, share: number) => void = () => undefined,
+): Promise<ZooResult> {
+  const { card } = opened.model;
+  checkApplies(card, input);
+  const { volume } = input;
+  const { columns, rows, slices, spacingMm } = volume.geometry;
+  const around = { geometry: volume.geometry, modality: volume.modality, rescaleType: input.rescaleType };
+  let prepared: Prepared = {
+    grid: { values: volume.voxels, size: [columns, rows, slices], spacingMm },
+    valuesBack: [],
+    gridBack: [],
+  };
+  for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
+  const made = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
+  refuseNoNumbers(card, made);
+  const voxels = finish(card, input, prepared, made);
+  const figures = imageFigures({ source: volume, result: voxels, stored: input.stored });
+  const alpha = input.settings.alpha ?? blendOf(card);
+  const quality = { ...figures, ...(alpha === undefined ? {} : { alpha }) };
+  return { voxels, quality, verdict: judge((card.gates ?? {}) as Readonly<Record<string, Gate>>, figures) };
+}
+
+function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
+  for (const value of values)
+    if (!Number.isFinite(value))
+      throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
+}
+
+function runProgram(opened: OpenedModel, grid: Grid, progress: (share: number) => void): Promise<Float32Array> {
+  const { card } = opened.model;
+  const program = card.program ?? 'graph';
+  switch (program) {
+    case 'graph':
+      return runGraph(opened, grid, progress);
+    case 'bias-field':
+      return biasField(opened.session, grid, card.settings ?? {}, progress);
+    case 'exposure':
+      return Promise.resolve(enhanceExposure(grid, card.settings ?? {}));
+    default:
+      return program satisfies never;
+  }
+}
+
+async function runGraph(
+  { model: { card }, session }: OpenedModel,
+  grid: Grid,
+  progress: (share: number) => void,
+): Promise<Float32Array> {
+  if (session === undefined) throw new Error(`${card.id} has no graph`);
+  const inputs = card.io.inputs ?? [];
+  const image = inputs.find(({ role }) => role === 'image');
+  const flat = card.io.dims === '2d-slice';
+  const output = card.io.outputs[0]?.name ?? '';
+  const sigmas = inputs.some(({ role }) => role === 'noiseSigma') ? noiseOf(grid, flat) : [];
+  const tile = card.pre?.find(({ op }) => op === 'tile');
+  const sides = dimsOf(session, image?.name ?? '')
+    .slice(2)
+    .reverse();
+  const fixedSide = (axis: number): number => {
+    const side = sides[axis];
+    return typeof side === 'number' && side > 0 ? side : 0;
+  };
+  const tiling: Tiling = {
+    size: tile?.op === 'tile' ? tile.size : undefined,
+    overlap: tile?.op === 'tile' ? tile.overlap : 0,
+    multipleOf: image?.multipleOf ?? 1,
+    pad: image?.pad ?? 'edge',
+    fixed: [fixedSide(0), fixedSide(1), flat ? 1 : fixedSide(2)],
+    flat,
+  };
+  const run = async (piece: Piece): Promise<Float32Array> => {
+    const feeds = Object.fromEntries(
+      inputs.map((input) => [input.name, feedOf(input, piece, flat, grid, sigmas[flat ? piece.slice : 0] ?? 0)]),
+    );
+    const made = (await session.run(feeds, [output]))[output];
+    if (made?.data.length !== piece.values.length)
+      throw new Refusal(
+        'PipelineRefused',
+        `${card.id} gave ${made?.data.length ?? 0} values for ${piece.values.length} voxels`,
+      );
+    return made.data;
+  };
+  return byPieces(grid, tiling, run, progress);
+}
+
+function feedOf({ role, shape }: ManifestInput, piece: Piece, flat: boolean, grid: Grid, sigma: number): Tensor {
+  const [x, y, z] = piece.size;
+  if (role === 'image') return { dims: flat ? [1, 1, y, x] : [1, 1, z, y, x], data: piece.values };
+  if (role === 'noiseSigma') return { dims: shape ?? [1, 1, 1, 1], data: Float32Array.of(sigma) };
+  return { dims: shape ?? [3], data: Float32Array.from(grid.spacingMm) };
+}
+
+/** Per slice, the median with its two neighbours; of a volume the median of its slices. */
+function noiseOf({ values, size: [columns, rows, slices] }: Grid, flat: boolean): number[] {
+  const pixels = columns * rows;
+  const found = Array.from(
+    { length: slices },
+    (_, k) => estimateNoise({ values: values.subarray(k * pixels, (k + 1) * pixels), columns, rows }).sigma,
+  );
+  const median = (of: readonly number[]): number => {
+    const sorted = of.filter((sigma) => sigma > 0).sort((a, b) => a - b);
+    return sorted[sorted.length >> 1] ?? 0;
+  };
+  return flat ? found.map((_, k) => median(found.slice(Math.max(0, k - 2), k + 3))) : [median(found)];
+}
+
+/** The steps of `post`; what they leave undone of the grid is undone at the end. */
+function finish(card: ManifestCard, input: ZooInput, prepared: Prepared, made: Float32Array): Float32Array {
+  let values = made;
+  const post: readonly Step[] = card.post ?? [];
+  if (post.some(({ op }) => op === 'invert')) for (const back of prepared.valuesBack) back(values);
+  let grid: Grid = { ...prepared.grid, values };
+  for (const back of prepared.gridBack) grid = back(grid);
+  values = grid.values;
+  const source = input.volume.voxels;
+  for (const step of post) {
+    if (step.op === 'blend') {
+      const alpha = input.settings.alpha ?? step.alpha;
+      for (let i = 0; i < values.length; i++) values[i] = source[i]! + alpha * (values[i]! - source[i]!);
+    }
+    if (step.op === 'clampToStored') {
+      const { lowest, highest } = input.stored;
+      for (let i = 0; i < values.length; i++) values[i] = Math.min(highest, Math.max(lowest, values[i]!));
+    }
+  }
+  return values;
+}
+
+/** The box of the card, and our own results. */
+function checkApplies({ id, applies, emit }: ManifestCard, { volume, imageType }: ZooInput): void {
+  const refuse = (found: string, expected: string): never => {
+    throw new Refusal('PipelineRefused', `${id}: ${found}, expected ${expected}`);
+  };
+  const { geometry, modality, voxels } = volume;
+  const { columns, rows, slices, spacingMm } = geometry;
+  if (!applies.Modality.includes(modality))
+    refuse(`Modality (0008,0060) is ${modality.slice(0, 16)}`, applies.Modality.join(', '));
+  const excluded = imageType.find((value) => applies.exclude?.includes(value) === true || value === emit.imageType[2]);
+  if (excluded !== undefined)
+    refuse(`Image Type (0008,0008) contains ${excluded.slice(0, 16)}`, 'a source series without it');
+  if (slices < (applies.minSlices ?? 1) || slices > (applies.maxSlices ?? Infinity))
+    refuse(`${slices} slices`, `${applies.minSlices ?? 1} to ${applies.maxSlices ?? 'any number'}`);
+  const within = (value: number, range: readonly [number, number] | undefined): boolean =>
+    range === undefined || (value >= range[0] && value <= range[1]);
+  for (const mm of spacingMm.slice(0, 2))
+    if (!within(mm, applies.spacing?.xy))
+      refuse(`pixel spacing is ${mm} mm`, `${applies.spacing?.xy?.join(' to ')} mm`);
+  if (!within(spacingMm[2], applies.spacing?.z))
+    refuse(`slices are ${spacingMm[2]} mm apart`, `${applies.spacing?.z?.join(' to ')} mm`);
+  if (!within(columns, applies.size) || !within(rows, applies.size))
+    refuse(`${columns} x ${rows} pixels`, `${applies.size?.join(' to ')} a side`);
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of voxels) {
+    if (!Number.isFinite(value)) refuse('a voxel is not a finite number', 'numbers');
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  if (low === high) refuse('every voxel has one value', 'an image');
+}
