@@ -67,7 +67,7 @@ async function deal(
   }
   const outputs = new Map<string, Output>();
   for (const entry of readdirSync(join(folder, name), { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.parentPath.includes('/out-') || entry.name.endsWith('.json')) continue;
+    if (!entry.isFile() || !entry.parentPath.includes('/out-') || !entry.name.endsWith('.dcm')) continue;
     const bytes = readFileSync(join(entry.parentPath, entry.name));
     const { head, body } = await readObject(bytes);
     const pixels = await gather(body);

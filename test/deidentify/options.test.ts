@@ -161,6 +161,7 @@ function valueOf(dataSet: DataSet, row: Row): string | undefined {
 }
 
 const WALL = memoryWall();
+let patients = 0;
 
 describe('every row under every option', () => {
   for (const [name, column, file] of CASES) {
@@ -171,7 +172,13 @@ describe('every row under every option', () => {
         const vr = vrOf(Number.parseInt(row.tag, 16)) ?? 'UN';
         const { value, sign } =
           row.keyword === 'TimezoneOffsetFromUTC' ? { value: '+0130', sign: '+0130' } : planted(vr);
-        const attributes = { '00100010': `${PERSON}^Q`, [row.tag]: value };
+        // A patient and a study of its own: what one object says of its people is taken out of the others, too.
+        const attributes = {
+          '00100010': `${PERSON}^Q`,
+          '00100020': `P-${++patients}`,
+          '0020000D': `1.2.3.4.7.${patients}`,
+          [row.tag]: value,
+        };
         const { dataSet, file: out } = await pass(makeFile(attributes), { profile, wall: WALL });
         const where = `${name}: ${formatTag(Number.parseInt(row.tag, 16))} ${row.keyword}`;
         assert.equal(holds(out, PERSON), false, `${where}: the patient's name came through`);
