@@ -68,7 +68,13 @@ export function needlesOf(identity: Identity, { pieces }: RawIdentity, makers: r
     [identity.places, SHORTEST_PLACE] as const,
   ]) {
     for (const value of values) {
-      if (value.length >= shortest && !/^0*$/.test(value) && !known.has(value.toLowerCase())) addText(value);
+      if (
+        value.length >= shortest &&
+        !/^0*$/.test(value) &&
+        !NO_NAMES.has(fold(value)) &&
+        !known.has(value.toLowerCase())
+      )
+        addText(value);
     }
   }
   // As they came: ISO 2022, GB18030, Shift JIS and whatever else the object declares.

@@ -285,17 +285,8 @@ const ENGINE: readonly (readonly [what: string, test: () => Promise<void> | void
     },
   ],
   [
-    '11 (DEID-DOCUMENT): documents and speech are held under every profile; the text of a report is cleaned or gone',
+    '11: the text of a report is cleaned or gone',
     async () => {
-      for (const name of PROFILES) {
-        const profile = compileProfile({ ...fileOf(name), faces: 'allow', pixels: 'allow' });
-        for (const suffix of ['104.1', '104.2', '104.3', '104.4', '104.5', '9.4.1', '9.4.2'])
-          await assert.rejects(
-            go({ '00080016': `${CLASS}.${suffix}`, '00420011': Buffer.from('%PDF') }, {}, { profile }),
-            held,
-            suffix,
-          );
-      }
       const report = {
         '00080016': `${CLASS}.88.33`,
         '0040A730': [
@@ -464,6 +455,17 @@ const ENGINE: readonly (readonly [what: string, test: () => Promise<void> | void
 
 describe('obligations of the engine', () => {
   for (const [what, test] of ENGINE) it(`obligation ${what}`, test);
+  it('DEID-DOCUMENT: documents and speech are held under every profile (obligation 11)', async () => {
+    for (const name of PROFILES) {
+      const profile = compileProfile({ ...fileOf(name), faces: 'allow', pixels: 'allow' });
+      for (const suffix of ['104.1', '104.2', '104.3', '104.4', '104.5', '9.4.1', '9.4.2'])
+        await assert.rejects(
+          go({ '00080016': `${CLASS}.${suffix}`, '00420011': Buffer.from('%PDF') }, {}, { profile }),
+          held,
+          suffix,
+        );
+    }
+  });
 });
 
 const THREADS: readonly (readonly [threads: string, what: string, test: () => Promise<void> | void])[] = [

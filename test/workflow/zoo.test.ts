@@ -71,7 +71,7 @@ test("a rule runs a hospital's own model: the derived series is its output, said
   assert.equal(instancesOf(here.gateway.archive, name(derived)).length, 3);
 });
 
-test('[ZOO-own] the same input, model and settings give the same bytes and UIDs', async (t) => {
+test('ZOO-own: the same input, model and settings give the same bytes and UIDs', async (t) => {
   const site = temporary(t);
   writeSiteModel(site, 'half', { factor: 0.5, pre: '[{ op: rescaleHU }, { op: tile, size: 16, overlap: 4 }]' });
   const here = await opened(t, site, 'half');
