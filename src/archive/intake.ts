@@ -19,8 +19,12 @@ export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
 /** Files of that name in the archive's folder belong to nobody when it is opened. */
 export const SPOOL_SUFFIX = '.part';
 
-/** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
-const MOST_HELD_BYTES = 16 * 2 ** 20;
+/**
+ * Memory for objects that are arriving or wait to be written; nobody new begins above it. What waits longer outlives two collections of the
+ * young generation, and only a whole one gives it back: at 16 MiB a CT costs 2.1 ms of CPU and the gateway 280 MB, at 4 MiB 1.8 ms and 250 MB,
+ * at the same rate.
+ */
+const MOST_HELD_BYTES = 4 * 2 ** 20;
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;

@@ -46,6 +46,7 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
   const httpPort = await freePort(setup.httpPort);
   const dimsePort = await freePort(setup.dimsePort);
   const child = spawn(process.execPath, [...startFlags(), join(root, 'src', 'main.ts'), 'serve'], {
+    cwd: root,
     stdio: setup.log === 'terminal' ? ['ignore', 'inherit', 'inherit'] : ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
