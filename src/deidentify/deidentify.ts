@@ -44,6 +44,7 @@ import {
 } from './rewrite.ts';
 import { findResidue, needlesOf, type Known } from './residue.ts';
 import { faceRisk, uncleanable } from './risk.ts';
+import { digested, sourceMark, type SourceMark } from './source-mark.ts';
 import { stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
@@ -65,6 +66,8 @@ export interface Deidentification {
   /** Writes the crosswalk rows of this object; part of the caller's transaction when there is one. */
   readonly remember: () => void;
   readonly counts: Counts;
+  /** By which the same object is known again; to be asked while the source's head still lies in memory. */
+  readonly source: () => SourceMark;
   /** Of pixels that were looked at. */
   readonly pixels?: { readonly boxes: number; readonly changed: boolean };
 }
@@ -170,6 +173,7 @@ export async function deidentify(
       saveKin(wall, domain, whose, kin);
     },
     counts: run.counts,
+    source: () => sourceMark(domain, dataSet, pixels.digest),
     ...(pixelPlan.kind === 'clean' ? { pixels: { boxes: pixels.boxes, changed: pixels.changed } } : {}),
   };
 }
@@ -237,7 +241,10 @@ function admit(
   return { pixelPlan, faceVisible: face !== undefined };
 }
 
-type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'>;
+type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'> & {
+  /** Of the pixels as they came, where they do not pass as they are. */
+  readonly digest: Buffer | undefined;
+};
 
 async function cleaned(
   { head, body }: Identified,
@@ -248,8 +255,10 @@ async function cleaned(
   const passed = cleanBody(body, plan);
   const { dataSet, pixelData } = head;
   if (pixelPlan.kind === 'leave' || pixelData === undefined || pixels === undefined)
-    return { body: passed, boxes: 0, changed: false };
-  return cleanPixels({ dataSet, tag: pixelData.tag, plan, body: passed }, pixelPlan, pixels);
+    return { body: passed, boxes: 0, changed: false, digest: undefined };
+  const { body: read, digest } = digested(passed);
+  const clean = await cleanPixels({ dataSet, tag: pixelData.tag, plan, body: read }, pixelPlan, pixels);
+  return { ...clean, digest: digest() };
 }
 
 /** Whose object it is as the hospital writes it; undefined when it names no patient. */

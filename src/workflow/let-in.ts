@@ -24,6 +24,7 @@ export async function letIn(gateway: Gateway, object: Identified, way: Way): Pro
   beginArrival(gateway, studyInstanceUID);
   try {
     await storeInstance(gateway.archive, done.object, {
+      source: done.source,
       alongside: () => {
         done.remember();
         touchStudy(gateway, project, studyInstanceUID);
