@@ -63,8 +63,11 @@ export interface DeidentifySettings {
 
 export interface Deidentification {
   readonly object: Deidentified;
-  /** Writes the crosswalk rows of this object; part of the caller's transaction when there is one. */
-  readonly remember: () => void;
+  /**
+   * Writes the crosswalk rows of this object; part of the caller's transaction when there is one.
+   * @returns whether it tells of its patient what may stand in texts that are stored already
+   */
+  readonly remember: () => boolean;
   readonly counts: Counts;
   /** By which the same object is known again; to be asked while the source's head still lies in memory. */
   readonly source: () => SourceMark;
@@ -168,9 +171,9 @@ export async function deidentify(
       project,
     } as Deidentified,
     remember: () => {
-      if (!domain.lasting) return;
+      if (!domain.lasting) return false;
       rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
-      saveKin(wall, domain, whose, kin);
+      return saveKin(wall, domain, whose, kin);
     },
     counts: run.counts,
     source: () => sourceMark(domain, dataSet, pixels.digest),

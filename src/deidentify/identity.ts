@@ -118,7 +118,7 @@ export function noIdentity(): Record<Kind, Set<string>> {
 }
 
 export function addPiece(identity: Record<Kind, Set<string>>, [attribute, text]: readonly [number, string]): void {
-  identity[KINDS.get(attribute) ?? 'names'].add(text);
+  identity[kindOf(attribute)].add(text);
 }
 
 /** Of one object alone. */
@@ -137,6 +137,11 @@ export function decodePieces({ pieces }: RawIdentity): (readonly [attribute: num
       .filter((text) => text !== '')
       .map((text) => [attribute, text] as const),
   );
+}
+
+/** What an attribute tells of somebody, if it does. */
+export function kindOf(attribute: number): Kind {
+  return KINDS.get(attribute) ?? 'names';
 }
 
 /** Whether an attribute tells who or where somebody is. */

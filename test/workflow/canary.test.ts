@@ -87,6 +87,7 @@ async function sendByCStore(gateway: GatewayProcess, bytes: Buffer): Promise<num
     port: gateway.dimsePort,
     callingAE: 'CANARY',
     calledAE: 'ISTHMUS',
+    idleMs: 600_000,
     contexts: [{ sopClassUID, transferSyntaxUIDs: [transferSyntaxUID] }],
   });
   const status = await store(association, {

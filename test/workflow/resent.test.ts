@@ -4,8 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it, test, type TestContext } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { listPacks } from '../../src/archive/archive.ts';
 import { instancesOf, readInstance } from '../../src/archive/instances.ts';
 import { reindex } from '../../src/archive/reindex.ts';
+import { itemsOf, textValue, type DataSet } from '../../src/dicom/data-set.ts';
+import { readHead } from '../../src/dicom/part10.ts';
+import { cleanAgain } from '../../src/workflow/clean-again.ts';
+import { completeStudies } from '../../src/workflow/complete.ts';
+import { beginErasure, continueErasures } from '../../src/workflow/erase.ts';
+import { releaseStudy, verifyCompleted, withheldBecause } from '../../src/workflow/withhold.ts';
 import { IMPLICIT_LE, holds, makeFile, PIXELS, type Value } from '../deidentify/support.ts';
 import { bytesOf } from '../archive/support.ts';
 import { openInFolder, take, type Opened } from './opened.ts';
@@ -105,6 +114,114 @@ describe('an object that is sent again after a sibling named its patient', () =>
     assert.equal((await stored(opened)).filter(({ bytes }) => holds(bytes, NAME)).length, 0);
   });
 });
+
+describe('what was stored before anybody named the patient', () => {
+  const texts = async (opened: Opened): Promise<string[]> =>
+    (await stored(opened)).map(({ bytes }) => textValue(readHead(bytes).head.dataSet, 0x0008103e) ?? '').sort();
+
+  test('DEID-LATER: is cleaned again when the study is complete, and shown', async (t) => {
+    const opened = await open(t);
+    const { stored: names } = await send(opened, FIRST);
+    await send(opened, { ...SIBLING, '0008103E': 'LO:Liver, arterial phase' });
+    const study = names?.studyInstanceUID ?? '';
+    await complete(opened);
+    assert.equal(withheldBecause(opened.gateway, study), undefined);
+    assert.deepEqual(await texts(opened), ['Liver of', 'Liver, arterial phase']);
+    for (const { bytes } of await stored(opened)) {
+      assert.equal(holds(bytes, NAME), false);
+      assert.ok(bytes.subarray(-PIXELS.length).equals(PIXELS));
+    }
+    // The packs hold it no more, nor does the index.
+    const { database, folder } = opened.gateway.archive;
+    for (const path of await listPacks(folder)) assert.equal(holds(readFileSync(join(folder, path)), NAME), false);
+    assert.equal(JSON.stringify(database.all('SELECT json FROM series')).includes(NAME), false);
+    assert.equal(opened.events.filter(({ name }) => name === 'cleaned again').length, 1);
+    // A second look finds nothing to do.
+    const before = await stored(opened);
+    await complete(opened, 2 * 60_000);
+    assert.deepEqual(await stored(opened), before);
+    assert.equal((await send(opened, FIRST)).refusal, undefined);
+  });
+
+  it('also in a study that was complete long before', async (t) => {
+    const opened = await open(t);
+    await send(opened, FIRST);
+    await complete(opened);
+    assert.equal((await stored(opened)).filter(({ bytes }) => holds(bytes, NAME)).length, 1);
+    await send(opened, { ...SIBLING, '0020000D': '1.2.3.4.99' });
+    await verifyCompleted(opened.gateway);
+    const { archive } = opened.gateway;
+    const all = archive.database.all('SELECT study_uid FROM study');
+    assert.equal(all.length, 2);
+    for (const row of all)
+      for (const instance of instancesOf(archive, { studyInstanceUID: String(row['study_uid']) }))
+        assert.equal(holds(await bytesOf(readInstance(archive, instance)), NAME), false);
+  });
+
+  it('in code strings, kept text and items; what the profile retains and what the standard says stays', async (t) => {
+    const opened = await open(t);
+    await send(opened, {
+      ...FIRST,
+      '0008103E': 'LO:Liver',
+      '00080070': `LO:${NAME} & Co`,
+      '00185100': 'HFS',
+      '00400275': [{ '00400007': `LO:Liver for ${NAME}`, '00400009': 'SH:77' }],
+      '00181000': 'LO:SERIAL-88',
+      '00280004': 'MONOCHROME2',
+    });
+    const before = (await stored(opened))[0]?.bytes ?? Buffer.alloc(0);
+    await send(opened, { ...SIBLING, '00181000': 'LO:SERIAL-88', '00081010': 'SH:MONOCHROME2' });
+    await complete(opened);
+    const [first] = await stored(opened);
+    const { dataSet } = readHead(first?.bytes ?? Buffer.alloc(0)).head;
+    assert.equal(holds(first?.bytes ?? Buffer.alloc(0), NAME), false);
+    assert.equal(textValue(dataSet, 0x00181000), 'SERIAL-88');
+    assert.equal(textValue(dataSet, 0x00280004), 'MONOCHROME2');
+    const [step] = itemsOf(dataSet, 0x00400275);
+    assert.equal(step && textValue(step, 0x00400007), 'Liver for');
+    // Everything else is what it was.
+    const was = readHead(before).head.dataSet;
+    const changed = [0x00080070, 0x00400275];
+    const others = (of: DataSet): string[] =>
+      of.elements
+        .filter(({ tag }) => !changed.includes(tag))
+        .map(({ tag, valueStart, valueEnd }) => `${tag} ${of.bytes.toString('hex', valueStart, valueEnd)}`);
+    assert.deepEqual(others(dataSet), others(was));
+  });
+
+  it('is not put back when its patient is being erased or the study is gone', async (t) => {
+    const opened = await open(t);
+    const { stored: names } = await send(opened, FIRST);
+    await send(opened, SIBLING);
+    const { gateway } = opened;
+    const study = names?.studyInstanceUID ?? '';
+    const request = { actor: 'officer', reason: 'data-subject-request', reference: 'DSR 7' };
+    beginErasure(gateway, { record: { issuer: '', id: 'PID-4711' } }, request);
+    await assert.rejects(cleanAgain(gateway, 'research', study), { reason: 'Busy' });
+    await Promise.all([continueErasures(gateway), cleanAgain(gateway, 'research', study).catch(() => undefined)]);
+    assert.equal(gateway.archive.database.all('SELECT 1 FROM instance').length, 0);
+    assert.deepEqual(await listPacks(gateway.archive.folder), []);
+  });
+
+  it('waits for a person where cleaning again does not reach it, who releases it with one action', async (t) => {
+    const opened = await open(t);
+    // A table of bytes, which no rule looks into.
+    const table = Buffer.from(`xx ${NAME} xx`);
+    const { stored: names } = await send(opened, { ...FIRST, '0008103E': 'LO:Liver', '00281201': table });
+    await send(opened, SIBLING);
+    await complete(opened);
+    const study = names?.studyInstanceUID ?? '';
+    assert.match(withheldBecause(opened.gateway, study)?.join() ?? '', /identifies stands in 1 of 2 objects/);
+    releaseStudy(opened.gateway, study, 'officer');
+    assert.equal(withheldBecause(opened.gateway, study), undefined);
+  });
+});
+
+async function complete(opened: Opened, ms = 60_000): Promise<void> {
+  opened.clock.now += ms;
+  completeStudies(opened.gateway);
+  await verifyCompleted(opened.gateway);
+}
 
 /** The same values without VRs. */
 function asImplicit(attributes: Attributes): Buffer {
