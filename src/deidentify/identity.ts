@@ -1,6 +1,6 @@
 /** What in an object names people, places and machines, at any depth: what free text is searched for. */
 import { characterSetOf, valueBytes, withoutTrailingPadding, type DataSet } from '../dicom/data-set.ts';
-import { decodeText, type CharacterSet } from '../dicom/character-set.ts';
+import { decodeText, UTF_8, type CharacterSet } from '../dicom/character-set.ts';
 import { tag, vrOf } from '../dicom/dictionary.ts';
 import type { Vr } from '../dicom/vr.ts';
 import type { Option } from './profile.ts';
@@ -75,6 +75,17 @@ export function rawIdentityOf(dataSet: DataSet, options: ReadonlySet<Option>): R
   const key: string[] = [];
   gather(dataSet, undefined, { pieces, key, skips: retained(options) });
   return { key: key.join('\u0000'), pieces };
+}
+
+/** What is said elsewhere than in attributes, by the attribute that would say it. */
+export function withSaid(raw: RawIdentity, said: readonly (readonly [keyword: string, text: string])[]): RawIdentity {
+  const pieces = said.map(([keyword, text]) => ({
+    attribute: tag(keyword),
+    set: UTF_8,
+    vr: vrOf(tag(keyword)) ?? ('LO' as const),
+    bytes: Buffer.from(text, 'utf8'),
+  }));
+  return { key: [raw.key, ...said.flat()].join('\u0000'), pieces: [...raw.pieces, ...pieces] };
 }
 
 /** Whether an option retains an attribute that names a machine or an institution. */
