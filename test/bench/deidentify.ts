@@ -27,14 +27,13 @@ import { measure } from './process-tree.ts';
 
 const PROJECT = join(import.meta.dirname, '..', '..');
 
-/** Every option but pixels and faces. */
+/** Every option but pixels and faces; of the objects' institution an issuer's name is a part, which may not stay. */
 function allOptions(): CompiledProfile {
   const read = (name: string): unknown => parse(readFileSync(join(PROJECT, 'config', name), 'utf8'));
   const { creators } = read('safe-private.yaml') as { creators: PrivateCreators };
   const file = read('profiles/research-longitudinal.yaml') as ProfileFile;
   return compileProfile({
     ...file,
-    options: [...(file.options ?? []), 'retain-institution-identity'],
     private: { mode: 'safe-list', list: 'safe-private.yaml', creators },
   });
 }
