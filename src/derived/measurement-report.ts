@@ -215,10 +215,8 @@ function regionGroup(
   const from = first === undefined ? undefined : referenceTo(first);
   const lies: Item[] = planar
     ? [
-        image(dcm('121214', 'Referenced Segmentation Frame'), {
-          ...referenceItem(segmentation, segment.frame),
-          ReferencedSegmentNumber: segment.number,
-        }),
+        // PS3.3 10.3: the frame says which segment it is.
+        image(dcm('121214', 'Referenced Segmentation Frame'), referenceItem(segmentation, segment.frame)),
         ...(from === undefined ? [] : [image(dcm('121233', 'Source image for segmentation'), referenceItem(from))]),
       ]
     : [

@@ -21,8 +21,8 @@ export interface Code {
 export type Pair = readonly [number, number];
 
 export type Step =
-  | { readonly op: 'rescaleHU' | 'rescale' | 'display' | 'stand' | 'invert' | 'clampToStored' | 'rician' }
-  | { readonly op: 'softmax' | 'sigmoid' | 'argmax' | 'fillHoles' }
+  | { readonly op: 'rescaleHU' | 'rescale' | 'display' | 'stand' | 'phaseDown' | 'invert' | 'clampToStored' | 'rician' }
+  | { readonly op: 'softmax' | 'sigmoid' | 'argmax' | 'fillHoles' | 'tissue' }
   | { readonly op: 'threshold'; readonly at: number }
   | { readonly op: 'largest'; readonly parts: number }
   | { readonly op: 'fit'; readonly pixels: Pair }
@@ -132,6 +132,7 @@ const STEPS: Readonly<
   resample: { needs: ['spacingMm'], in: 'pre' },
   display: { needs: [], in: 'pre' },
   stand: { needs: [], in: 'pre' },
+  phaseDown: { needs: [], in: 'pre' },
   fit: { needs: ['pixels'], in: 'pre' },
   window: { needs: ['range'], in: 'pre' },
   linear: { needs: ['from', 'to'], in: 'pre' },
@@ -142,6 +143,7 @@ const STEPS: Readonly<
   invert: { needs: [], in: 'post', of: 'image' },
   blend: { needs: ['alpha'], in: 'post', of: 'image' },
   clampToStored: { needs: [], in: 'post', of: 'image' },
+  tissue: { needs: [], in: 'post', of: 'image' },
   softmax: { needs: [], in: 'post', of: 'mask' },
   sigmoid: { needs: [], in: 'post', of: 'mask' },
   argmax: { needs: [], in: 'post', of: 'mask' },

@@ -51,6 +51,15 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
     }
     case 'stand':
       return reordered(before, standing(around.attributes['PatientOrientation'] ?? []));
+    case 'phaseDown': {
+      // PS3.3 C.8.3.1: ROW or COL; of an image that was not made by lines, OTHER.
+      const [along] = around.attributes['InPlanePhaseEncodingDirection'] ?? [];
+      if (along !== 'ROW' && along !== 'COL')
+        throw unfit(
+          `In-plane Phase Encoding Direction (0018,1312) is ${along === undefined ? 'absent' : 'neither ROW nor COL'}; ghosts run along it`,
+        );
+      return along === 'COL' ? before : reordered(before, { axes: [1, 0, 2], flipped: [false, false, false] });
+    }
     case 'fit':
       return fitted(before, step.pixels);
     case 'window':

@@ -34,6 +34,15 @@ export interface ZooInput {
   readonly settings: ZooSettings;
   /** Values of the source by keyword: those that the card asks for, Photometric Interpretation and Patient Orientation. */
   readonly attributes?: Readonly<Record<string, readonly string[]>>;
+  /** Of ultrasound: where grey tissue is shown, in pixels, both ends included; absent where the image names no regions at all. */
+  readonly tissue?: readonly Box[] | undefined;
+}
+
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
 }
 
 export interface ZooResult {
@@ -342,12 +351,26 @@ function finish(card: ManifestCard, input: ZooInput, prepared: Prepared, made: F
       const alpha = input.settings.alpha ?? step.alpha;
       for (let i = 0; i < values.length; i++) values[i] = source[i]! + alpha * (values[i]! - source[i]!);
     }
+    if (step.op === 'tissue') keepOutside(values, input);
     if (step.op === 'clampToStored') {
       const { lowest, highest } = input.stored;
       for (let i = 0; i < values.length; i++) values[i] = Math.min(highest, Math.max(lowest, values[i]!));
     }
   }
   return values;
+}
+
+/** What is no grey tissue (spectra, scales, letters) comes back as it was. @throws Refusal PipelineRefused */
+function keepOutside(values: Float32Array, { volume, tissue }: ZooInput): void {
+  if (tissue === undefined) return;
+  if (tissue.length === 0)
+    throw new Refusal('PipelineRefused', 'none of the Ultrasound Regions (0018,6011) shows grey tissue in 2-D');
+  const { columns, rows } = volume.geometry;
+  for (let n = 0; n < values.length; n++) {
+    const [x, y] = [n % columns, Math.floor(n / columns) % rows];
+    if (!tissue.some(({ left, top, right, bottom }) => x >= left && x <= right && y >= top && y <= bottom))
+      values[n] = volume.voxels[n]!;
+  }
 }
 
 /** The box of the card, and our own results. */

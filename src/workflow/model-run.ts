@@ -1,11 +1,12 @@
 /** What runs of all models share: what they are asked, what they leave, and who says it was them. */
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
-import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues, itemsOf, numberValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
+import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
-import type { ZooInput, ZooSettings } from '../pipelines/zoo.ts';
+import type { Box, ZooInput, ZooSettings } from '../pipelines/zoo.ts';
 import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import type { Output } from '../routing/rules.ts';
 import { SERIES_NUMBER, type LoadedSeries } from './beside.ts';
@@ -35,7 +36,7 @@ export function zooInput(card: ManifestCard, source: LoadedSeries, settings: Zoo
   const [first] = source.heads;
   if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
   const { lowestHU: lowest, highestHU: highest } = storedRange(source);
-  const keywords = ['PhotometricInterpretation', 'PatientOrientation', ...Object.keys(card.applies.attributes ?? {})];
+  const keywords = [...ALWAYS, ...Object.keys(card.applies.attributes ?? {})];
   return {
     volume: plain(source.volume),
     stored: { lowest, highest },
@@ -43,7 +44,26 @@ export function zooInput(card: ManifestCard, source: LoadedSeries, settings: Zoo
     rescaleType: asciiValue(first.dataSet, 0x00281054),
     settings,
     attributes: Object.fromEntries(keywords.map((keyword) => [keyword, asciiValues(first.dataSet, tag(keyword))])),
+    tissue: tissueOf(first),
   };
+}
+
+/** What steps ask for. */
+const ALWAYS = ['PhotometricInterpretation', 'PatientOrientation', 'InPlanePhaseEncodingDirection'];
+
+/** Regions of 2-D tissue in grey (PS3.3 C.8.5.5: Region Spatial Format 1, Region Data Type 1). */
+function tissueOf({ dataSet }: Head): Box[] | undefined {
+  const regions = itemsOf(dataSet, tag('SequenceOfUltrasoundRegions'));
+  if (regions.length === 0) return undefined;
+  const number = (region: DataSet, keyword: string): number => numberValue(region, tag(keyword)) ?? 0;
+  return regions
+    .filter((one) => number(one, 'RegionSpatialFormat') === 1 && number(one, 'RegionDataType') === 1)
+    .map((region) => ({
+      left: number(region, 'RegionLocationMinX0'),
+      top: number(region, 'RegionLocationMinY0'),
+      right: number(region, 'RegionLocationMaxX1'),
+      bottom: number(region, 'RegionLocationMaxY1'),
+    }));
 }
 
 /** The value of Image Type that says what was done. */
