@@ -142,6 +142,26 @@ test('display turns MONOCHROME1 round and stand turns the picture; both come bac
   assert.deepEqual(standing([]).flipped, [false, false, false]);
 });
 
+test('phaseDown turns a series whose phase runs along rows, leaves one whose phase runs down, refuses one that does not say', () => {
+  const grid: Grid = { values: Float32Array.of(1, 2, 3, 4, 5, 6), size: [3, 2, 1], spacingMm: [1, 2, 3] };
+  const before: Prepared = { grid, valuesBack: [], gridBack: [] };
+  const asked = (value: readonly string[]): Prepared =>
+    prepare(before, { op: 'phaseDown' }, { ...around, attributes: { InPlanePhaseEncodingDirection: value } });
+  const { grid: made, gridBack } = asked(['ROW']);
+  assert.deepEqual([...made.values], [1, 4, 2, 5, 3, 6]);
+  assert.deepEqual(
+    [made.size, made.spacingMm],
+    [
+      [2, 3, 1],
+      [2, 1, 3],
+    ],
+  );
+  assert.deepEqual([...gridBack[0]!(made).values], [1, 2, 3, 4, 5, 6]);
+  assert.equal(asked(['COL']).grid, grid);
+  for (const value of [[], ['OTHER']])
+    assert.throws(() => asked(value), /Phase Encoding Direction .*; ghosts run along it/);
+});
+
 test('channels are put together from overlapping pieces as single images are', async () => {
   const grid: Grid = {
     values: Float32Array.from({ length: 30 * 22 }, (_, n) => (n * 7919) % 101),
