@@ -9,7 +9,15 @@ import { readHead } from '../../src/dicom/part10.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';
 import { startPerformer } from '../../src/workflow/perform.ts';
 import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
-import { iodErrors, NO_DCIODVFY, scratch, writeObjects } from '../derived/tools.ts';
+import {
+  HIGHDICOM_PYTHON,
+  iodErrors,
+  NO_DCIODVFY,
+  NO_HIGHDICOM,
+  python,
+  scratch,
+  writeObjects,
+} from '../derived/tools.ts';
 import { startStandIn } from '../delivery/node.ts';
 import { until } from '../peers/ports.ts';
 import { lungAt, radiograph, type Radiograph } from '../phantom/radiographs.ts';
@@ -124,6 +132,31 @@ test('the report says how large each lung is, on a frame of the segmentation (TI
   assert.equal(areas.length, 2);
   // 300 x 320 pixels of 1.4 mm are 1882 cm2; each phantom lung covers about a tenth.
   for (const area of areas) assert.ok(area > 100 && area < 400, String(area));
+});
+
+const HIGHDICOM = `
+import sys, json, highdicom as hd
+groups = hd.sr.srread(sys.argv[1]).content.get_planar_roi_measurement_groups()
+s = hd.seg.segread(sys.argv[2])
+print(json.dumps({
+  'areas': [float(m.value) for g in groups for m in g.get_measurements() if m.name.value == '42798000'],
+  'units': [m.unit.value for g in groups for m in g.get_measurements() if m.name.value == '42798000'],
+  'sites': [[f.value.meaning for f in g.finding_sites] for g in groups],
+  'pixels': [int((s.pixel_array[n] > 0).sum()) for n in range(s.NumberOfFrames)],
+  'labels': [s.get_segment_description(n).segment_label for n in s.segment_numbers]}))
+`;
+
+test('highdicom reads both: areas of the report are those of the masks', { skip: NO_HIGHDICOM }, async (t) => {
+  const done = await run(t, [radiograph({ patient: PATIENT })]);
+  const paths = writeObjects(scratch(), [...ofModality(done, 'SR'), ...ofModality(done, 'SEG')]);
+  const found = JSON.parse(python(['-c', HIGHDICOM, ...paths], HIGHDICOM_PYTHON)) as Record<string, unknown>;
+  assert.deepEqual(found['labels'], ['Right lung', 'Left lung']);
+  assert.deepEqual(found['units'], ['cm2', 'cm2']);
+  assert.deepEqual(found['sites'], [['Lung'], ['Lung']]);
+  assert.deepEqual(
+    (found['areas'] as number[]).map((cm2) => Math.round((cm2 * 100) / 1.4 ** 2)),
+    found['pixels'],
+  );
 });
 
 test('a hand is refused: said to be one, by its body part; said to be a chest, by what the picture shows', async (t) => {
