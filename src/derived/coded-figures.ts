@@ -19,6 +19,10 @@ export const CODING_SCHEMES: readonly Item[] = [
 export const NO_UNIT: Code = { value: '1', scheme: 'UCUM', meaning: 'no units' };
 const MM: Code = { value: 'mm', scheme: 'UCUM', meaning: 'millimeter' };
 const HU: Code = { value: "[hnsf'U]", scheme: 'UCUM', meaning: 'Hounsfield unit' };
+const ML: Code = { value: 'mL', scheme: 'UCUM', meaning: 'milliliter' };
+const CM2: Code = { value: 'cm2', scheme: 'UCUM', meaning: 'square centimeter' };
+const PERCENT: Code = { value: '%', scheme: 'UCUM', meaning: 'percent' };
+const PIXELS: Code = { value: '{pixels}', scheme: 'UCUM', meaning: 'pixels' };
 const DEGREE: Code = { value: 'deg', scheme: 'UCUM', meaning: 'degree' };
 
 /** Figures whose name is longer than the 16 characters of a Code Value, or says less than it should. */
@@ -65,27 +69,46 @@ const KNOWN: Readonly<Record<string, readonly [code: string, meaning: string]>> 
   noiseFrequencyChange: ['NOISE-FREQ', 'Relative change of noise frequency'],
   clippedBefore: ['CLIPPED-BEFORE', 'Clipped voxels before correction'],
   clippedAfter: ['CLIPPED-AFTER', 'Clipped voxels after correction'],
+  segmentsFound: ['SEG-FOUND', 'Segments found'],
+  balance: ['SEG-BALANCE', 'Smallest segment over largest'],
+  certainty: ['SEG-CERTAINTY', 'Mean probability within the segments'],
+  borderPercent: ['SEG-BORDER', "Share of the segments' edge at the edge of the picture"],
   clippedAdded: ['CLIPPED-ADDED', 'Clipped voxels added by correction'],
 };
+
+/** Of a segment, behind its name: what stands in the report for any model that makes masks. */
+const OF_SEGMENTS: readonly (readonly [ending: string, meaning: string])[] = [
+  ['Share', 'share of the picture'],
+  ['CentreX', 'centre across, share of the columns'],
+  ['CentreY', 'centre down, share of the rows'],
+  ['Certainty', 'mean probability'],
+  ['Parts', 'connected parts found'],
+];
 
 /** A figure's concept: of the table, or, for a model from elsewhere, its name in words. */
 export function figureCode(name: string): Code {
   const known = KNOWN[name];
   if (known !== undefined) return { value: known[0], scheme: SCHEME, meaning: known[1] };
-  const words = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
+  const [ending, meaning] = OF_SEGMENTS.find(([one]) => name.endsWith(one)) ?? ['', ''];
+  const words = `${wordsOf(name.slice(0, name.length - ending.length))}${meaning === '' ? '' : `: ${meaning}`}`;
   const value = /^[A-Za-z0-9_-]{1,16}$/.test(name)
     ? name
     : `Q${createHash('sha256').update(name).digest('hex').slice(0, 12)}`;
   return { value, scheme: SCHEME, meaning: words.slice(0, 64) };
 }
 
+function wordsOf(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
+}
+
 /** By the unit that stands at the end of the name, unless the figure says it itself. */
 export function figureUnit(name: string, unit?: string): Code {
-  const known = [MM, HU, DEGREE].find((code) => code.value === unit);
+  const known = [MM, HU, DEGREE, ML, CM2, PERCENT, PIXELS].find((code) => code.value === unit);
   if (known !== undefined) return known;
   if (unit !== undefined) return { value: unit, scheme: 'UCUM', meaning: unit };
   if (name.endsWith('Mm')) return MM;
   if (name.endsWith('HU')) return HU;
   if (name.endsWith('Degrees')) return DEGREE;
+  if (name.endsWith('Percent') || /(?:Share|CentreX|CentreY)$/.test(name)) return PERCENT;
   return NO_UNIT;
 }

@@ -33,6 +33,17 @@ export interface Panel {
   readonly rows: number;
   /** Of a pixel, across and down. */
   readonly pixelMm: readonly [number, number];
+  /** Outlines over the slice: the number of the region of each pixel, 0 for none, and the regions' colours. */
+  readonly outlines?: { readonly labels: Uint8Array; readonly colours: readonly Colour[] };
+}
+
+/** Red, green and blue from 0 to 255. */
+export type Colour = readonly [number, number, number];
+
+/** A line of text, white unless it says otherwise. */
+export interface Line {
+  readonly text: string;
+  readonly colour: Colour;
 }
 
 export interface Canvas {
@@ -47,7 +58,7 @@ export interface Lettering {
   readonly left: number;
   readonly top: number;
   readonly scale: number;
-  readonly colour: readonly [number, number, number];
+  readonly colour: Colour;
 }
 
 export interface KeyImageRequest {
@@ -56,7 +67,7 @@ export interface KeyImageRequest {
   /** From left to right. */
   readonly panels: readonly Panel[];
   /** Under the panels. */
-  readonly lines: readonly string[];
+  readonly lines: readonly (string | Line)[];
   /** The first line's colour: green, yellow. */
   readonly outcome: 'pass' | 'warn';
   readonly write: (canvas: Canvas, lettering: Lettering) => void;
@@ -140,15 +151,16 @@ function drawn({ panels, lines, outcome, write }: KeyImageRequest): Canvas {
     drawPanel(canvas, panel, left);
     write(canvas, { text: panel.title, left, top: 10, scale: 2, colour: WHITE });
   }
-  for (const [index, text] of lines.entries()) {
+  for (const [index, line] of lines.entries()) {
     const top = STRIP + PANEL_SIDE + GAP + index * LINE + 6;
-    write(canvas, { text, left: GAP, top, scale: 2, colour: index === 0 ? COLOURS[outcome] : WHITE });
+    const own = typeof line === 'string' ? { text: line, colour: WHITE } : line;
+    write(canvas, { text: own.text, left: GAP, top, scale: 2, colour: index === 0 ? COLOURS[outcome] : own.colour });
   }
   return canvas;
 }
 
 /** In true proportion, as large as its square allows, between pixels linear. */
-function drawPanel(canvas: Canvas, { grey, columns, rows, pixelMm }: Panel, left: number): void {
+function drawPanel(canvas: Canvas, { grey, columns, rows, pixelMm, outlines }: Panel, left: number): void {
   const [wide, high] = [columns * pixelMm[0], rows * pixelMm[1]];
   const scale = PANEL_SIDE / Math.max(wide, high);
   const [width, height] = [Math.max(1, Math.round(wide * scale)), Math.max(1, Math.round(high * scale))];
@@ -161,7 +173,34 @@ function drawPanel(canvas: Canvas, { grey, columns, rows, pixelMm }: Panel, left
       canvas.bytes.fill(linear(grey, columns, rows, u, v), at, at + 3);
     }
   }
+  if (outlines === undefined) return;
+  const label = (x: number, y: number): number => {
+    if (x < 0 || y < 0 || x >= width || y >= height) return 0;
+    const [i, j] = [Math.floor(((x + 0.5) * columns) / width), Math.floor(((y + 0.5) * rows) / height)];
+    return outlines.labels[j * columns + i] ?? 0;
+  };
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const here = label(x, y);
+      const colour = outlines.colours[here - 1];
+      if (colour === undefined) continue;
+      // Two pixels of the canvas wide.
+      const within = OUTLINE.every(([across, down]) => label(x + across, y + down) === here);
+      if (!within) canvas.bytes.set(colour, 3 * ((offsetY + y) * canvas.columns + offsetX + x));
+    }
+  }
 }
+
+const OUTLINE = [
+  [-2, 0],
+  [2, 0],
+  [0, -2],
+  [0, 2],
+  [-1, 0],
+  [1, 0],
+  [0, -1],
+  [0, 1],
+] as const;
 
 function linear(grey: Uint8Array, columns: number, rows: number, u: number, v: number): number {
   const [i, j] = [Math.floor(u), Math.floor(v)];

@@ -40,6 +40,28 @@ export interface ReportRequest {
   /** Each sentence says what was found and what was expected. */
   readonly reasons: readonly string[];
   readonly provenance: Provenance;
+  /** What was measured of each segment of a segmentation. */
+  readonly regions?: {
+    readonly segmentation: Reference;
+    /** One image: areas on frames of the segmentation (TID 1410); a volume: whole segments (TID 1411). */
+    readonly planar: boolean;
+    readonly measured: readonly MeasuredSegment[];
+  };
+}
+
+/** A segment that has at least one voxel. */
+export interface MeasuredSegment {
+  /** Segment Number. */
+  readonly number: number;
+  /** Number of its first frame in the segmentation, from 1. */
+  readonly frame: number;
+  readonly label: string;
+  readonly type: Code;
+  readonly region?: Code | undefined;
+  readonly laterality?: Code | undefined;
+  /** Pixels where the image does not say how large they are. */
+  readonly size: { readonly value: number; readonly unit: 'cm2' | 'mL' | '{pixels}' };
+  readonly certainty: number;
 }
 
 /** @throws Refusal PipelineRefused when there is no source */
@@ -51,7 +73,7 @@ export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
   const studyInstanceUID = referenceTo(first).studyInstanceUID;
   const key = runKey('measurement report', references, provenance);
   const said = createHash('sha256')
-    .update(JSON.stringify([request.outcome, request.reasons, provenance.figures]))
+    .update(JSON.stringify([request.outcome, request.reasons, provenance.figures, request.regions ?? null]))
     .digest('hex');
   const seriesInstanceUID = uidFrom<'series'>(key, said, 'series');
   const sopInstanceUID = uidFrom<'instance'>(key, said, 'instance');
@@ -70,8 +92,11 @@ export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
     CodingSchemeIdentificationSequence: CODING_SCHEMES,
     CompletionFlag: 'COMPLETE',
     VerificationFlag: 'UNVERIFIED',
-    ...evidence(studyInstanceUID, references),
-    ...rootOf(request, uidFrom(key, said, 'tracking')),
+    ...evidence(studyInstanceUID, [
+      ...references,
+      ...(request.regions === undefined ? [] : [request.regions.segmentation]),
+    ]),
+    ...rootOf(request, (name) => uidFrom(key, said, name)),
   });
   putEmptyUnlessPresent(attributes, ['ReferencedPerformedProcedureStepSequence', 'PerformedProcedureCodeSequence']);
   return {
@@ -107,7 +132,7 @@ function evidence(study: StudyInstanceUID, references: readonly Reference[]): It
 
 type Relationship = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'HAS ACQ CONTEXT';
 
-function rootOf(request: ReportRequest, trackingUID: string): Item {
+function rootOf(request: ReportRequest, uidOf: (name: string) => string): Item {
   const { source, fixed = [], provenance } = request;
   return {
     ValueType: 'CONTAINER',
@@ -128,7 +153,10 @@ function rootOf(request: ReportRequest, trackingUID: string): Item {
         libraryGroup(source),
         ...(fixed.length === 0 ? [] : [libraryGroup(fixed)]),
       ]),
-      container('CONTAINS', dcm('126010', 'Imaging Measurements'), [measurementGroup(request, trackingUID)]),
+      container('CONTAINS', dcm('126010', 'Imaging Measurements'), [
+        measurementGroup(request, uidOf('tracking')),
+        ...(request.regions?.measured ?? []).map((segment) => regionGroup(request, segment, uidOf)),
+      ]),
     ],
   };
 }
@@ -170,6 +198,59 @@ function measurementGroup({ outcome, reasons, provenance }: ReportRequest, track
     ]),
     ContentTemplateSequence: template('1501'),
   };
+}
+
+/** TID 1410, 1411: one segment, found where, how large. */
+function regionGroup(
+  { source, regions, provenance }: ReportRequest,
+  segment: MeasuredSegment,
+  uidOf: (name: string) => string,
+): Item {
+  if (regions === undefined) throw new Error('a segment without its segmentation');
+  const { segmentation, planar } = regions;
+  const { size, type, region, laterality } = segment;
+  const image = (concept: Code, reference: Item): Item =>
+    item('CONTAINS', 'IMAGE', concept, { ReferencedSOPSequence: [reference] });
+  const [first] = source;
+  const from = first === undefined ? undefined : referenceTo(first);
+  const lies: Item[] = planar
+    ? [
+        // PS3.3 10.3: the frame says which segment it is.
+        image(dcm('121214', 'Referenced Segmentation Frame'), referenceItem(segmentation, segment.frame)),
+        ...(from === undefined ? [] : [image(dcm('121233', 'Source image for segmentation'), referenceItem(from))]),
+      ]
+    : [
+        image(dcm('121191', 'Referenced Segment'), {
+          ...referenceItem(segmentation),
+          ReferencedSegmentNumber: segment.number,
+        }),
+        ...(from === undefined
+          ? []
+          : [uid('CONTAINS', dcm('121232', 'Source series for segmentation'), from.seriesInstanceUID)]),
+      ];
+  const quantity = size.unit === 'mL' ? sct('118565006', 'Volume') : sct('42798000', 'Area');
+  return {
+    ...container('CONTAINS', dcm('125007', 'Measurement Group'), [
+      text('HAS OBS CONTEXT', dcm('112039', 'Tracking Identifier'), `${provenance.algorithm.name} ${segment.label}`),
+      uid('HAS OBS CONTEXT', dcm('112040', 'Tracking Unique Identifier'), uidOf(`segment ${segment.number}`)),
+      code('CONTAINS', dcm('121071', 'Finding'), type),
+      ...lies,
+      ...(region === undefined ? [] : [site(region, laterality)]),
+      number(quantity, size.value, figureUnit('', size.unit)),
+      number(own('SEG-CERTAINTY', 'Mean probability within the segments'), segment.certainty, figureUnit('')),
+    ]),
+    ContentTemplateSequence: template(planar ? '1410' : '1411'),
+  };
+}
+
+function site(region: Code, laterality: Code | undefined): Item {
+  const found = code('HAS CONCEPT MOD', sct('363698007', 'Finding Site'), region);
+  if (laterality === undefined) return found;
+  return { ...found, ContentSequence: [code('HAS CONCEPT MOD', sct('272741003', 'Laterality'), laterality)] };
+}
+
+function sct(value: string, meaning: string): Code {
+  return { value, scheme: 'SCT', meaning };
 }
 
 const ENGLISH: Code = { value: 'en', scheme: 'RFC5646', meaning: 'English' };

@@ -10,6 +10,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
 import { planVolume, type VolumeGeometry } from '../dicom/volume.ts';
 import { drop, openAttributes, put, type Item } from './attributes.ts';
+import { displayLab } from './display-colour.ts';
 import { refuseOtherGrid } from './image-series.ts';
 import { dimensionItems, gridItems, POSITION, positionItem, type Dimension } from './multi-frame.ts';
 import { writePart10 } from './part10.ts';
@@ -42,6 +43,12 @@ export interface Segment {
   /** PS3.16 CID 7150, e.g. Anatomical Structure. */
   readonly category: Code;
   readonly type: Code;
+  readonly typeModifier?: Code | undefined;
+  /** PS3.16 CID 1 and what goes with it. */
+  readonly region?: Code | undefined;
+  readonly regionModifier?: Code | undefined;
+  /** Red, green, blue from 0 to 255, for viewers. */
+  readonly colour?: readonly [number, number, number] | undefined;
 }
 
 interface MaskRequest {
@@ -63,8 +70,8 @@ export type SegmentationRequest = MaskRequest &
       }
     | {
         readonly kind: 'fractional';
-        /** Probabilities from 0 to 1, segment after segment. */
-        readonly mask: Float32Array;
+        /** Probabilities, segment after segment: from 0 to 1, or in 255 steps. */
+        readonly mask: Float32Array | Uint8Array;
       }
   );
 
@@ -80,6 +87,11 @@ export function deriveSegmentation(request: SegmentationRequest): DerivedObject 
   const [first] = sources;
   if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
   const planar = findElement(first.dataSet, tag('ImageOrientationPatient')) === undefined && isSingleFrame(sources);
+  if (planar && geometry.slices > 1)
+    throw new Refusal(
+      'PipelineRefused',
+      `the image has ${geometry.slices} frames without a place; masks are written for one`,
+    );
   const places = planar ? [{ reference: referenceTo(first), frame: undefined }] : placesOf(sources, geometry);
   const frames = framesOf(request);
   const body = kind === 'binary' ? packed(frames, geometry) : joined(frames);
@@ -187,7 +199,9 @@ function framesOf(request: SegmentationRequest): Frame[] {
       const pixels =
         kind === 'binary'
           ? Uint8Array.from(slice, (value) => (value === segment ? 1 : 0))
-          : Uint8Array.from(slice, (value) => Math.round(value * FULL));
+          : mask instanceof Uint8Array
+            ? Uint8Array.from(slice)
+            : Uint8Array.from(slice, (value) => Math.round(value * FULL));
       if (pixels.some((value) => value > 0)) frames.push({ segment, k, pixels });
     }
   }
@@ -196,7 +210,7 @@ function framesOf(request: SegmentationRequest): Frame[] {
 }
 
 function refuseForeignValues({ kind, mask, segments }: SegmentationRequest): void {
-  const most = kind === 'binary' ? segments.length : 1;
+  const most = kind === 'binary' ? segments.length : mask instanceof Uint8Array ? FULL : 1;
   for (const value of mask)
     if (!(value >= 0 && value <= most))
       throw new Refusal(
@@ -255,7 +269,27 @@ function segmentItem(segment: Segment, number: number, provenance: Provenance): 
     SegmentAlgorithmName: bounded(algorithm.name, 64),
     SegmentationAlgorithmIdentificationSequence: [algorithmItem(algorithm)],
     SegmentedPropertyCategoryCodeSequence: [codeItem(segment.category)],
-    SegmentedPropertyTypeCodeSequence: [codeItem(segment.type)],
+    SegmentedPropertyTypeCodeSequence: [
+      {
+        ...codeItem(segment.type),
+        ...(segment.typeModifier === undefined
+          ? {}
+          : { SegmentedPropertyTypeModifierCodeSequence: [codeItem(segment.typeModifier)] }),
+      },
+    ],
+    ...(segment.region === undefined
+      ? {}
+      : {
+          AnatomicRegionSequence: [
+            {
+              ...codeItem(segment.region),
+              ...(segment.regionModifier === undefined
+                ? {}
+                : { AnatomicRegionModifierSequence: [codeItem(segment.regionModifier)] }),
+            },
+          ],
+        }),
+    ...(segment.colour === undefined ? {} : { RecommendedDisplayCIELabValue: displayLab(segment.colour) }),
   };
 }
 

@@ -158,6 +158,11 @@ export function tagOf(keywordOrHex: string): number | undefined {
   return hex === null ? undefined : Number.parseInt(`${hex[1]}${hex[2]}`, 16);
 }
 
+/** Whether PS3.6 knows an attribute by this keyword. */
+export function isKeyword(keyword: string): boolean {
+  return DICTIONARY.tags.has(keyword);
+}
+
 /** The tag of a keyword that the program itself names. @throws Error, a bug, when the dictionary does not have it */
 export function tag(keyword: string): number {
   const known = DICTIONARY.tags.get(keyword);

@@ -138,13 +138,22 @@ export function runTextDetection(pool: Pool, request: Requests['text'], options:
   return run(pool, 'text', request, options);
 }
 
-/** Runs a model that has a manifest. The voxels move to the worker: the caller's array is empty afterwards. */
-export async function runZoo(
+/** Runs a model that has a manifest and makes an image. The voxels move to the worker: the caller's array is empty afterwards. */
+export function runZoo(pool: Pool, id: string, request: Requests['zoo'], options: RunOptions = {}) {
+  return runByManifest(pool, 'zoo', { id, request }, options);
+}
+
+/** Runs a model that has a manifest and makes masks. The voxels move to the worker: the caller's array is empty afterwards. */
+export function runMasks(pool: Pool, id: string, request: Requests['masks'], options: RunOptions = {}) {
+  return runByManifest(pool, 'masks', { id, request }, options);
+}
+
+async function runByManifest<P extends 'zoo' | 'masks'>(
   pool: Pool,
-  id: string,
-  request: Requests['zoo'],
-  options: RunOptions = {},
-): Promise<Results['zoo']> {
+  pipeline: P,
+  { id, request }: { readonly id: string; readonly request: Requests[P] },
+  options: RunOptions,
+): Promise<Results[P]> {
   const model = pool.zoo.get(id);
   if (model === undefined) throw new Refusal('BadConfiguration', `there is no model ${id}`);
   const { card, folder } = model;
@@ -152,7 +161,7 @@ export async function runZoo(
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMB);
   if (memoryMb > limitMb) throw new Refusal('PipelineRefused', `${id} needs ${memoryMb} MB; ${limitMb} MB are allowed`);
   const timeoutMs = Math.min(options.timeoutMs ?? Infinity, card.runtime.timeoutMs);
-  return submit(pool, { pipeline: 'zoo', folder, request, memoryMb, timeoutMs }, options);
+  return submit(pool, { pipeline, folder, request, memoryMb, timeoutMs }, options);
 }
 
 /** @throws Refusal of the pipeline, or OutOfResources when time or worker is lost; Error when the pipeline has a fault */

@@ -7,6 +7,7 @@ import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
 import type { TextRequest, TextResult } from './text-detection.ts';
 import type { ZooInput, ZooResult } from './zoo.ts';
+import type { MaskResult } from './zoo-masks.ts';
 
 export interface Requests {
   readonly register: RegistrationPair;
@@ -14,6 +15,8 @@ export interface Requests {
   readonly text: TextRequest;
   /** Any model with a manifest. */
   readonly zoo: ZooInput;
+  /** A model with a manifest that makes masks. */
+  readonly masks: ZooInput;
   /** Opens a model with a manifest and runs one piece; nothing of a patient. */
   readonly probe: { readonly probe: true };
 }
@@ -23,6 +26,7 @@ export interface Results {
   readonly denoise: DenoiseResult;
   readonly text: TextResult;
   readonly zoo: ZooResult;
+  readonly masks: MaskResult;
   readonly probe: { readonly tookMb: number };
 }
 

@@ -14,6 +14,7 @@ import { buffersOf } from './requests.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
 import { openModel, probeModel, runModel } from './zoo.ts';
 import { loadManifest } from './zoo-manifest.ts';
+import { runMasks } from './zoo-masks.ts';
 
 type Runner<P extends PipelineName> = (request: Requests[P], progress: Progress) => Promise<Results[P]>;
 
@@ -54,6 +55,10 @@ const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number)
   zoo: async (folder, threads) => {
     const opened = await openModel(loadManifest(folder), threads, settings.brake);
     return (input, progress) => runModel(opened, input, progress);
+  },
+  masks: async (folder, threads) => {
+    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+    return (input, progress) => runMasks(opened, input, progress);
   },
   probe: async (folder, threads) => {
     const opened = await openModel(loadManifest(folder), threads, settings.brake);

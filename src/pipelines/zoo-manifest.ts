@@ -6,9 +6,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isManifest, readYamlFile } from '../config.ts';
+import { isKeyword } from '../dicom/dictionary.ts';
 import type { Gate } from './gates.ts';
 import { readInside, refuseModel } from './manifest.ts';
-import { FIGURES, type FigureName } from './zoo-figures.ts';
+import { FIGURES } from './zoo-figures.ts';
+import { MASK_FIGURES, SEGMENT_FIGURES } from './mask-figures.ts';
 
 export interface Code {
   readonly code: string;
@@ -19,7 +21,11 @@ export interface Code {
 export type Pair = readonly [number, number];
 
 export type Step =
-  | { readonly op: 'rescaleHU' | 'rescale' | 'invert' | 'clampToStored' | 'rician' }
+  | { readonly op: 'rescaleHU' | 'rescale' | 'display' | 'stand' | 'phaseDown' | 'invert' | 'clampToStored' | 'rician' }
+  | { readonly op: 'softmax' | 'sigmoid' | 'argmax' | 'fillHoles' | 'tissue' }
+  | { readonly op: 'threshold'; readonly at: number }
+  | { readonly op: 'largest'; readonly parts: number }
+  | { readonly op: 'fit'; readonly pixels: Pair }
   | { readonly op: 'orient'; readonly axes: string }
   | { readonly op: 'resample'; readonly spacingMm: number | readonly [number, number, number] }
   | { readonly op: 'window'; readonly range: Pair }
@@ -33,16 +39,44 @@ export interface ManifestInput {
   readonly name: string;
   readonly role: 'image' | 'noiseSigma' | 'spacingMm';
   readonly layout?: 'NCHW' | 'NCDHW';
+  readonly channels?: 1 | 3;
   readonly shape?: readonly number[];
   readonly multipleOf?: number;
   readonly pad?: 'edge' | 'zero' | 'reflect';
 }
 
+/** One segment of the masks that a graph makes. */
+export interface ManifestSegment {
+  readonly name: string;
+  readonly label: string;
+  readonly channel: number;
+  readonly category: Code;
+  readonly type: Code;
+  readonly typeModifier?: Code;
+  readonly region?: Code;
+  readonly regionModifier?: Code;
+  readonly colour?: readonly [number, number, number];
+}
+
+interface Emitted {
+  readonly seriesSuffix: string;
+  readonly algorithm: { readonly name: string; readonly family: Code };
+  readonly derivation?: Code;
+}
+
+export type Emit =
+  | (Emitted & { readonly kind: 'derived-image'; readonly imageType: readonly string[] })
+  | (Emitted & {
+      readonly kind: 'segmentation';
+      readonly segmentation: 'binary' | 'fractional';
+      readonly segments: readonly ManifestSegment[];
+    });
+
 /** card.yaml; the meaning of every key stands in config/schema/model-manifest.schema.json. */
 export interface ManifestCard {
   readonly id: string;
   readonly version: string;
-  readonly task: 'denoise' | 'correct' | 'enhance';
+  readonly task: 'denoise' | 'correct' | 'enhance' | 'segment';
   readonly experimental?: boolean;
   readonly program?: 'graph' | 'bias-field' | 'exposure';
   readonly file?: string;
@@ -55,11 +89,12 @@ export interface ManifestCard {
     readonly spacing?: { readonly xy?: Pair; readonly z?: Pair };
     readonly size?: Pair;
     readonly exclude?: readonly string[];
+    readonly attributes?: Readonly<Record<string, readonly string[]>>;
   };
   readonly io: {
     readonly dims: '2d-slice' | '3d-volume';
     readonly inputs?: readonly ManifestInput[];
-    readonly outputs: readonly { readonly name: string; readonly role: 'image' }[];
+    readonly outputs: readonly { readonly name: string; readonly role: 'image' | 'mask' }[];
   };
   readonly pre?: readonly Step[];
   readonly post?: readonly Step[];
@@ -71,13 +106,9 @@ export interface ManifestCard {
     readonly bytesPerVoxel?: number;
     readonly arena?: boolean;
   };
-  readonly gates?: Readonly<Partial<Record<FigureName, Gate>>>;
-  readonly emit: {
-    readonly imageType: readonly string[];
-    readonly seriesSuffix: string;
-    readonly algorithm: { readonly name: string; readonly family: Code };
-    readonly derivation?: Code;
-  };
+  /** By the name of a figure. */
+  readonly gates?: Readonly<Record<string, Gate>>;
+  readonly emit: Emit;
   readonly selfTest?: {
     readonly input: string;
     readonly output: string;
@@ -91,21 +122,34 @@ export interface ManifestModel {
   readonly card: ManifestCard;
 }
 
-/** What each step needs, where it may stand, and whether it changes values, the grid, or neither. */
-const STEPS: Readonly<Record<Step['op'], { readonly needs: readonly string[]; readonly in: 'pre' | 'post' }>> = {
+/** What each step needs, where it may stand, and, after the graph, whether it is for images or for masks. */
+const STEPS: Readonly<
+  Record<Step['op'], { readonly needs: readonly string[]; readonly in: 'pre' | 'post'; readonly of?: 'image' | 'mask' }>
+> = {
   rescaleHU: { needs: [], in: 'pre' },
   rescale: { needs: [], in: 'pre' },
   orient: { needs: ['axes'], in: 'pre' },
   resample: { needs: ['spacingMm'], in: 'pre' },
+  display: { needs: [], in: 'pre' },
+  stand: { needs: [], in: 'pre' },
+  phaseDown: { needs: [], in: 'pre' },
+  fit: { needs: ['pixels'], in: 'pre' },
   window: { needs: ['range'], in: 'pre' },
   linear: { needs: ['from', 'to'], in: 'pre' },
   normalise: { needs: ['low', 'high'], in: 'pre' },
   log: { needs: ['offset'], in: 'pre' },
   rician: { needs: [], in: 'pre' },
   tile: { needs: ['size', 'overlap'], in: 'pre' },
-  invert: { needs: [], in: 'post' },
-  blend: { needs: ['alpha'], in: 'post' },
-  clampToStored: { needs: [], in: 'post' },
+  invert: { needs: [], in: 'post', of: 'image' },
+  blend: { needs: ['alpha'], in: 'post', of: 'image' },
+  clampToStored: { needs: [], in: 'post', of: 'image' },
+  tissue: { needs: [], in: 'post', of: 'image' },
+  softmax: { needs: [], in: 'post', of: 'mask' },
+  sigmoid: { needs: [], in: 'post', of: 'mask' },
+  argmax: { needs: [], in: 'post', of: 'mask' },
+  threshold: { needs: ['at'], in: 'post', of: 'mask' },
+  largest: { needs: ['parts'], in: 'post', of: 'mask' },
+  fillHoles: { needs: [], in: 'post', of: 'mask' },
 };
 
 /** The models with a manifest in these folders, by id. @throws Refusal BadConfiguration for a faulty one and for an id that is there twice */
@@ -127,21 +171,65 @@ export function loadManifests(folders: readonly string[]): Map<string, ManifestM
 export function loadManifest(folder: string): ManifestModel {
   const card = readYamlFile(join(folder, 'card.yaml'), 'model-manifest') as ManifestCard;
   const refuse = (sentence: string): never => refuseModel(folder, sentence);
+  const made = card.emit.kind === 'segmentation' ? 'mask' : 'image';
   if (card.id !== basename(folder)) refuse(`id is ${card.id}; the folder's name is expected`);
   checkGraph(folder, card);
   for (const [where, steps] of [
     ['pre', card.pre ?? []],
     ['post', card.post ?? []],
   ] as const)
-    steps.forEach((step, index) => checkStep(step, where, `${where}[${index}] ${step.op}`, refuse));
+    steps.forEach((step, index) => {
+      const name = `${where}[${index}] ${step.op}`;
+      checkStep(step, where, name, refuse);
+      const { of = made } = STEPS[step.op];
+      if (of !== made) refuse(`${name} is for ${of}s; this model makes ${made}s`);
+    });
+  checkEmit(card, made, refuse);
+  for (const keyword of Object.keys(card.applies.attributes ?? {}))
+    if (!isKeyword(keyword)) refuse(`applies.attributes: ${keyword} is no keyword of PS3.6`);
   const tile = card.pre?.findIndex(({ op }) => op === 'tile') ?? -1;
   if (tile >= 0 && tile !== (card.pre?.length ?? 0) - 1) refuse('tile must be the last step of pre');
+  const figures = figureNames(card);
   for (const [name, gate] of Object.entries(card.gates ?? {})) {
-    if (!(name in FIGURES)) refuse(`gate ${name} is no figure (there are: ${Object.keys(FIGURES).join(', ')})`);
+    if (!figures.includes(name)) refuse(`gate ${name} is no figure (there are: ${figures.join(', ')})`);
     const inOrder = gate.max === undefined ? gate.hard <= (gate.min ?? gate.hard) : gate.hard >= gate.max;
     if (!inOrder) refuse(`gate ${name}: hard is stricter than ${gate.max === undefined ? 'min' : 'max'}`);
   }
   return { folder, card };
+}
+
+/** What task, output, steps and segments say must go together. */
+function checkEmit(
+  { task, program, io, post = [], emit }: ManifestCard,
+  made: 'image' | 'mask',
+  refuse: (sentence: string) => never,
+): void {
+  if ((task === 'segment') !== (made === 'mask')) refuse(`task ${task} does not go with emit.kind ${emit.kind}`);
+  const [output] = io.outputs;
+  if (output?.role !== made) refuse(`the output's role is ${output?.role}; emit.kind ${emit.kind} needs ${made}`);
+  if (emit.kind !== 'segmentation') return;
+  if ((program ?? 'graph') !== 'graph') refuse(`the program ${program} makes no masks`);
+  const order = post.map(({ op }) => op);
+  const decided = order.filter((op) => op === 'argmax' || op === 'threshold');
+  if (decided.length !== 1) refuse(`post has ${decided.length} of argmax and threshold; one is needed`);
+  const activated = order.filter((op) => op === 'softmax' || op === 'sigmoid');
+  if (activated.length > 1 || (activated.length === 1 && order[0] !== activated[0]))
+    refuse('softmax or sigmoid is the first step of post, and the only one of them');
+  if (order.indexOf(decided[0]!) > activated.length) refuse(`${decided[0]} must come before what tidies masks`);
+  for (const key of ['name', 'channel', 'label'] as const)
+    if (new Set(emit.segments.map((segment) => segment[key])).size !== emit.segments.length)
+      refuse(`two segments have one ${key}`);
+  for (const { name, region, regionModifier } of emit.segments)
+    if (regionModifier !== undefined && region === undefined) refuse(`segment ${name}: regionModifier needs region`);
+}
+
+/** The figures that a gate of this card may name. */
+export function figureNames({ emit }: ManifestCard): string[] {
+  if (emit.kind === 'derived-image') return Object.keys(FIGURES);
+  return [
+    ...Object.keys(MASK_FIGURES),
+    ...emit.segments.flatMap(({ name }) => Object.keys(SEGMENT_FIGURES).map((figure) => name + figure)),
+  ];
 }
 
 function checkGraph(folder: string, card: ManifestCard): void {

@@ -24,6 +24,8 @@ export interface Surroundings {
   readonly geometry: VolumeGeometry;
   readonly modality: string;
   readonly rescaleType: string | undefined;
+  /** Values of the source by keyword. */
+  readonly attributes: Readonly<Record<string, readonly string[]>>;
 }
 
 /** Applies one step of `pre`; `tile` is the runner's own. @throws Refusal PipelineRefused */
@@ -41,6 +43,25 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
       return reordered(before, orderTo(step.axes, around.geometry));
     case 'resample':
       return resampled(before, typeof step.spacingMm === 'number' ? same(step.spacingMm) : step.spacingMm);
+    case 'display': {
+      // PS3.3 C.7.6.3.1.2: MONOCHROME1 shows its lowest value white.
+      if (around.attributes['PhotometricInterpretation']?.[0] !== 'MONOCHROME1') return before;
+      const turned = (value: number): number => -value;
+      return mapped(before, turned, turned);
+    }
+    case 'stand':
+      return reordered(before, standing(around.attributes['PatientOrientation'] ?? []));
+    case 'phaseDown': {
+      // PS3.3 C.8.3.1: ROW or COL; of an image that was not made by lines, OTHER.
+      const [along] = around.attributes['InPlanePhaseEncodingDirection'] ?? [];
+      if (along !== 'ROW' && along !== 'COL')
+        throw unfit(
+          `In-plane Phase Encoding Direction (0018,1312) is ${along === undefined ? 'absent' : 'neither ROW nor COL'}; ghosts run along it`,
+        );
+      return along === 'COL' ? before : reordered(before, { axes: [1, 0, 2], flipped: [false, false, false] });
+    }
+    case 'fit':
+      return fitted(before, step.pixels);
     case 'window':
       return windowed(before, step.range[0], step.range[1]);
     case 'linear':
@@ -106,7 +127,7 @@ function windowed(before: Prepared, low: number, high: number): Prepared {
   return { ...before, grid: { ...before.grid, values }, valuesBack: [undo, ...before.valuesBack] };
 }
 
-interface Order {
+export interface Order {
   /** Axis of the source that each new axis runs along, and whether against it. */
   readonly axes: readonly [number, number, number];
   readonly flipped: readonly [boolean, boolean, boolean];
@@ -135,6 +156,46 @@ function orderTo(axes: string, { axes: cosines }: VolumeGeometry): Order {
   const pick = <T>(of: (one: { axis: number; flipped: boolean }) => T) =>
     chosen.map(of) as unknown as readonly [T, T, T];
   return { axes: pick(({ axis }) => axis), flipped: pick(({ flipped }) => flipped) };
+}
+
+/**
+ * How a projection image is turned so that its columns run to the patient's left and its rows to the feet, as a frontal radiograph hangs
+ * (PS3.3 C.7.6.1.1.1); without Patient Orientation it is taken as it is. @throws Refusal PipelineRefused for other projections
+ */
+export function standing([across, down]: readonly string[]): Order {
+  const upright: Order = { axes: [0, 1, 2], flipped: [false, false, false] };
+  if (across === undefined || across === '' || down === undefined) return upright;
+  const [x, y] = [across.slice(0, 1), down.slice(0, 1)];
+  if (!'LR'.includes(x) || !'FH'.includes(y))
+    throw unfit(
+      'Patient Orientation (0020,0020) is not left or right across and head or foot down: a frontal image is expected',
+    );
+  return { ...upright, flipped: [x === 'R', y === 'H', false] };
+}
+
+/** Each slice scaled into so many columns and rows, its proportions kept; the rest is the lowest value. */
+function fitted(before: Prepared, [columns, rows]: readonly [number, number]): Prepared {
+  const { grid } = before;
+  const [nx, ny, nz] = grid.size;
+  const [wide, high] = [nx * grid.spacingMm[0], ny * grid.spacingMm[1]];
+  const scale = Math.min(columns / wide, rows / high);
+  const inner: Vector3 = [Math.max(1, Math.round(wide * scale)), Math.max(1, Math.round(high * scale)), nz];
+  const spacingMm: Vector3 = [wide / inner[0], high / inner[1], grid.spacingMm[2]];
+  const [left, top] = [(columns - inner[0]) >> 1, (rows - inner[1]) >> 1];
+  const small = toGrid(grid, inner, spacingMm);
+  const lowest = small.values.reduce((least, value) => Math.min(least, value), Infinity);
+  const values = new Float32Array(columns * rows * nz).fill(lowest);
+  const rowsOf = (work: (outside: number, inside: number) => void): void => {
+    for (let k = 0; k < nz; k++)
+      for (let j = 0; j < inner[1]; j++) work((k * rows + top + j) * columns + left, (k * inner[1] + j) * inner[0]);
+  };
+  rowsOf((outside, inside) => values.set(small.values.subarray(inside, inside + inner[0]), outside));
+  const back = (result: Grid): Grid => {
+    const cut = new Float32Array(inner[0] * inner[1] * nz);
+    rowsOf((outside, inside) => cut.set(result.values.subarray(outside, outside + inner[0]), inside));
+    return toGrid({ values: cut, size: inner, spacingMm }, grid.size, grid.spacingMm);
+  };
+  return { ...before, grid: { values, size: [columns, rows, nz], spacingMm }, gridBack: [back, ...before.gridBack] };
 }
 
 function reordered(before: Prepared, order: Order): Prepared {

@@ -49,7 +49,9 @@ export function spansOf(length: number, { size, overlap, multipleOf }: Tiling, f
   }));
 }
 
-/** Runs `run` on every piece in order and puts the results together. */
+/**
+ * Runs `run` on every piece in order and puts the results together: as many channels, one after the other, as the first result has.
+ */
 export async function byPieces(
   grid: Grid,
   tiling: Tiling,
@@ -62,7 +64,8 @@ export async function byPieces(
     ? Array.from({ length: nz }, (_, start): Span => ({ start, length: 1, padded: 1, first: true, last: true }))
     : spansOf(nz, tiling, tiling.fixed[2]);
   const single = spans[0].length * spans[1].length === 1 && (tiling.flat || depth.length === 1);
-  const out = new Float32Array(grid.values.length);
+  const voxels = grid.values.length;
+  let out: Float32Array | undefined;
   const weights = single ? undefined : new Float32Array(grid.values.length);
   const total = spans[0].length * spans[1].length * depth.length;
   let done = 0;
@@ -72,12 +75,24 @@ export async function byPieces(
         const place = [x, y, z] as const;
         const size: Vector3 = [x.padded, y.padded, z.padded];
         const values = await run({ size, values: cut(grid, place, size, tiling.pad), slice: z.start });
-        lay(out, weights, grid.size, place, size, values, tiling.overlap);
+        const piece = size[0] * size[1] * size[2];
+        const channels = values.length / piece;
+        out ??= new Float32Array(voxels * channels);
+        for (let c = 0; c < channels; c++)
+          lay(out.subarray(c * voxels, (c + 1) * voxels), c === 0 ? weights : undefined, {
+            grid: grid.size,
+            place,
+            size,
+            values: values.subarray(c * piece, (c + 1) * piece),
+            overlap: tiling.overlap,
+            single,
+          });
         progress(++done / total);
       }
     }
   }
-  if (weights !== undefined) for (let i = 0; i < out.length; i++) out[i]! /= weights[i]!;
+  if (out === undefined) throw new Error('a grid without a piece');
+  if (weights !== undefined) for (let i = 0; i < out.length; i++) out[i]! /= weights[i % voxels]!;
   return out;
 }
 
@@ -107,14 +122,22 @@ function sourcesOf({ start, length }: Span, padded: number, whole: number, pad: 
   });
 }
 
+interface Laid {
+  readonly grid: Vector3;
+  readonly place: Place;
+  /** Of the piece, with padding. */
+  readonly size: Vector3;
+  readonly values: Float32Array;
+  readonly overlap: number;
+  /** One piece is the whole grid: nothing is blended. */
+  readonly single: boolean;
+}
+
+/** Adds one channel of a piece, weighted; the weights are summed up where they are given. */
 function lay(
   out: Float32Array,
   weights: Float32Array | undefined,
-  [nx, ny]: Vector3,
-  [x, y, z]: Place,
-  size: Vector3,
-  values: Float32Array,
-  overlap: number,
+  { grid: [nx, ny], place: [x, y, z], size, values, overlap, single }: Laid,
 ): void {
   const [wx, wy, wz] = [rampOf(x, overlap), rampOf(y, overlap), rampOf(z, overlap)];
   for (let k = 0; k < z.length; k++) {
@@ -122,13 +145,13 @@ function lay(
       const to = ((z.start + k) * ny + y.start + j) * nx + x.start;
       const from = (k * size[1] + j) * size[0];
       for (let i = 0; i < x.length; i++) {
-        if (weights === undefined) {
+        if (single) {
           out[to + i] = values[from + i]!;
           continue;
         }
         const weight = wx[i]! * wy[j]! * wz[k]!;
         out[to + i]! += weight * values[from + i]!;
-        weights[to + i]! += weight;
+        if (weights !== undefined) weights[to + i]! += weight;
       }
     }
   }

@@ -8,13 +8,14 @@ import type { Volume } from '../dicom/volume.ts';
 import { biasField } from './bias-field.ts';
 import type { Brake } from './brake.ts';
 import { enhanceExposure } from './exposure.ts';
-import { judge, type Gate, type Verdict } from './gates.ts';
+import { judge, type Verdict } from './gates.ts';
 import { floatsOf } from './graph-session.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { estimateNoise } from './noise-level.ts';
 import { openSession, type Session, type Tensor } from './session.ts';
 import { imageFigures } from './zoo-figures.ts';
 import { blendOf, type ManifestCard, type ManifestInput, type ManifestModel, type Step } from './zoo-manifest.ts';
+import { channelsOf, maskBytes } from './mask-sizes.ts';
 import { prepare, type Grid, type Prepared } from './zoo-steps.ts';
 import { byPieces, type Piece, type Tiling } from './zoo-tiles.ts';
 
@@ -31,6 +32,17 @@ export interface ZooInput {
   readonly imageType: readonly string[];
   readonly rescaleType: string | undefined;
   readonly settings: ZooSettings;
+  /** Values of the source by keyword: those that the card asks for, Photometric Interpretation and Patient Orientation. */
+  readonly attributes?: Readonly<Record<string, readonly string[]>>;
+  /** Of ultrasound: where grey tissue is shown, in pixels, both ends included; absent where the image names no regions at all. */
+  readonly tissue?: readonly Box[] | undefined;
+}
+
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
 }
 
 export interface ZooResult {
@@ -64,12 +76,15 @@ export function parseZooSettings(card: ManifestCard, given: Readonly<Record<stri
 const BYTES_PER_VOXEL = 256;
 
 /** Peak of a run beyond the runtime's own, MB. */
-export function zooMemoryMb(card: ManifestCard, { geometry: { columns, rows, slices } }: Volume): number {
+export function zooMemoryMb(card: ManifestCard, volume: Volume): number {
+  const { columns, rows, slices } = volume.geometry;
   const tile = card.pre?.find(({ op }) => op === 'tile');
   const side = tile?.op === 'tile' ? tile.size : Infinity;
   const flat = card.io.dims === '2d-slice';
-  const seen = Math.min(columns, side) * Math.min(rows, side) * (flat ? 1 : Math.min(slices, side));
-  const held = columns * rows * slices * 20;
+  const fit = card.pre?.find(({ op }) => op === 'fit');
+  const [wide, high] = fit?.op === 'fit' ? fit.pixels : [columns, rows];
+  const seen = Math.min(wide, side) * Math.min(high, side) * (flat ? 1 : Math.min(slices, side));
+  const held = columns * rows * slices * 20 + maskBytes(card, volume);
   return Math.ceil((60e6 + held + seen * (card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL)) / 1e6);
 }
 
@@ -98,8 +113,12 @@ export async function openModel(model: ManifestModel, threads: number, brake?: B
   if (undeclared.length > 0) refuseModel(folder, `the card lacks the inputs ${undeclared.join(', ')}`);
   const image = inputs.find(({ role }) => role === 'image');
   if ((card.program ?? 'graph') === 'graph') {
-    checkAxes(model, session, image?.name ?? '');
-    checkAxes(model, session, card.io.outputs[0]?.name ?? '');
+    checkAxes(model, session, image?.name ?? '', [image?.channels ?? 1, image?.channels ?? 1]);
+    const least = channelsOf(card.emit);
+    checkAxes(model, session, card.io.outputs[0]?.name ?? '', [
+      least,
+      card.emit.kind === 'segmentation' ? Infinity : least,
+    ]);
   }
   await selfTest(model, session);
   return { model, session };
@@ -109,15 +128,25 @@ function dimsOf(session: Session, name: string): readonly (number | string)[] {
   return session.shapes.find((shape) => shape.name === name)?.dims ?? [];
 }
 
-/** One image, one channel, two or three free or fixed sides. */
-function checkAxes({ folder, card }: ManifestModel, session: Session, name: string): void {
+/** One image, so many channels, two or three free or fixed sides. */
+function checkAxes(
+  { folder, card }: ManifestModel,
+  session: Session,
+  name: string,
+  [fewest, most]: readonly [number, number],
+): void {
   const dims = dimsOf(session, name);
   const expected = card.io.dims === '2d-slice' ? 4 : 5;
   const says = `[${dims.join(',')}]`;
   if (dims.length !== expected) refuseModel(folder, `${name} is ${says}; ${card.io.dims} needs ${expected} axes`);
-  for (const axis of [0, 1])
-    if (typeof dims[axis] === 'number' && dims[axis] > 1)
-      refuseModel(folder, `${name} is ${says}; one image of one channel is needed`);
+  const [images, channels] = dims;
+  const wanted =
+    fewest === most ? `${fewest === 1 ? 'one channel' : `${fewest} channels`}` : `at least ${fewest} channels`;
+  if (
+    (typeof images === 'number' && images > 1) ||
+    (typeof channels === 'number' && channels > 0 && (channels < fewest || channels > most))
+  )
+    refuseModel(folder, `${name} is ${says}; one image of ${wanted} is needed`);
   const image = card.io.inputs?.find(({ role }) => role === 'image');
   for (const side of dims.slice(2))
     if (typeof side === 'number' && side > 0 && side % (image?.multipleOf ?? 1) !== 0)
@@ -185,8 +214,23 @@ export async function runModel(
   const { card } = opened.model;
   checkApplies(card, input);
   const { volume } = input;
+  const { prepared, made } = await propagate(opened, input, progress);
+  const voxels = finish(card, input, prepared, made);
+  const figures = imageFigures({ source: volume, result: voxels, stored: input.stored });
+  const alpha = input.settings.alpha ?? blendOf(card);
+  const quality = { ...figures, ...(alpha === undefined ? {} : { alpha }) };
+  return { voxels, quality, verdict: judge(card.gates ?? {}, figures) };
+}
+
+/** The steps before the graph and the graph: what it gave, still on its own grid and scale. */
+export async function propagate(
+  opened: OpenedModel,
+  { volume, rescaleType, attributes = {} }: ZooInput,
+  progress: (step: string, share: number) => void,
+): Promise<{ prepared: Prepared; made: Float32Array }> {
+  const { card } = opened.model;
   const { columns, rows, slices, spacingMm } = volume.geometry;
-  const around = { geometry: volume.geometry, modality: volume.modality, rescaleType: input.rescaleType };
+  const around = { geometry: volume.geometry, modality: volume.modality, rescaleType, attributes };
   let prepared: Prepared = {
     grid: { values: volume.voxels, size: [columns, rows, slices], spacingMm },
     valuesBack: [],
@@ -195,11 +239,7 @@ export async function runModel(
   for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
   const made = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
   refuseNoNumbers(card, made);
-  const voxels = finish(card, input, prepared, made);
-  const figures = imageFigures({ source: volume, result: voxels, stored: input.stored });
-  const alpha = input.settings.alpha ?? blendOf(card);
-  const quality = { ...figures, ...(alpha === undefined ? {} : { alpha }) };
-  return { voxels, quality, verdict: judge((card.gates ?? {}) as Readonly<Record<string, Gate>>, figures) };
+  return { prepared, made };
 }
 
 function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
@@ -250,12 +290,14 @@ async function runGraph(
     fixed: [fixedSide(0), fixedSide(1), flat ? 1 : fixedSide(2)],
     flat,
   };
+  const fits = (channels: number): boolean => Number.isInteger(channels) && channels >= channelsOf(card.emit);
   const run = async (piece: Piece): Promise<Float32Array> => {
     const feeds = Object.fromEntries(
       inputs.map((input) => [input.name, feedOf(input, piece, flat, grid, sigmas[flat ? piece.slice : 0] ?? 0)]),
     );
     const made = (await session.run(feeds, [output]))[output];
-    if (made?.data.length !== piece.values.length)
+    const channels = (made?.data.length ?? 0) / piece.values.length;
+    if (made === undefined || !(card.emit.kind === 'segmentation' ? fits(channels) : channels === 1))
       throw new Refusal(
         'PipelineRefused',
         `${card.id} gave ${made?.data.length ?? 0} values for ${piece.values.length} voxels`,
@@ -265,11 +307,20 @@ async function runGraph(
   return byPieces(grid, tiling, run, progress);
 }
 
-function feedOf({ role, shape }: ManifestInput, piece: Piece, flat: boolean, grid: Grid, sigma: number): Tensor {
+function feedOf(input: ManifestInput, piece: Piece, flat: boolean, grid: Grid, sigma: number): Tensor {
+  const { role, shape, channels = 1 } = input;
   const [x, y, z] = piece.size;
-  if (role === 'image') return { dims: flat ? [1, 1, y, x] : [1, 1, z, y, x], data: piece.values };
+  if (role === 'image')
+    return { dims: flat ? [1, channels, y, x] : [1, channels, z, y, x], data: repeated(piece.values, channels) };
   if (role === 'noiseSigma') return { dims: shape ?? [1, 1, 1, 1], data: Float32Array.of(sigma) };
   return { dims: shape ?? [3], data: Float32Array.from(grid.spacingMm) };
+}
+
+function repeated(values: Float32Array, times: number): Float32Array {
+  if (times === 1) return values;
+  const all = new Float32Array(values.length * times);
+  for (let n = 0; n < times; n++) all.set(values, n * values.length);
+  return all;
 }
 
 /** Per slice, the median with its two neighbours; of a volume the median of its slices. */
@@ -300,6 +351,7 @@ function finish(card: ManifestCard, input: ZooInput, prepared: Prepared, made: F
       const alpha = input.settings.alpha ?? step.alpha;
       for (let i = 0; i < values.length; i++) values[i] = source[i]! + alpha * (values[i]! - source[i]!);
     }
+    if (step.op === 'tissue') keepOutside(values, input);
     if (step.op === 'clampToStored') {
       const { lowest, highest } = input.stored;
       for (let i = 0; i < values.length; i++) values[i] = Math.min(highest, Math.max(lowest, values[i]!));
@@ -308,8 +360,24 @@ function finish(card: ManifestCard, input: ZooInput, prepared: Prepared, made: F
   return values;
 }
 
+/** What is no grey tissue (spectra, scales, letters) comes back as it was. @throws Refusal PipelineRefused */
+function keepOutside(values: Float32Array, { volume, tissue }: ZooInput): void {
+  if (tissue === undefined) return;
+  if (tissue.length === 0)
+    throw new Refusal('PipelineRefused', 'none of the Ultrasound Regions (0018,6011) shows grey tissue in 2-D');
+  const { columns, rows } = volume.geometry;
+  for (let n = 0; n < values.length; n++) {
+    const [x, y] = [n % columns, Math.floor(n / columns) % rows];
+    if (!tissue.some(({ left, top, right, bottom }) => x >= left && x <= right && y >= top && y <= bottom))
+      values[n] = volume.voxels[n]!;
+  }
+}
+
 /** The box of the card, and our own results. */
-function checkApplies({ id, applies, emit }: ManifestCard, { volume, imageType }: ZooInput): void {
+export function checkApplies(
+  { id, applies, emit }: ManifestCard,
+  { volume, imageType, attributes = {} }: ZooInput,
+): void {
   const refuse = (found: string, expected: string): never => {
     throw new Refusal('PipelineRefused', `${id}: ${found}, expected ${expected}`);
   };
@@ -317,9 +385,14 @@ function checkApplies({ id, applies, emit }: ManifestCard, { volume, imageType }
   const { columns, rows, slices, spacingMm } = geometry;
   if (!applies.Modality.includes(modality))
     refuse(`Modality (0008,0060) is ${modality.slice(0, 16)}`, applies.Modality.join(', '));
-  const excluded = imageType.find((value) => applies.exclude?.includes(value) === true || value === emit.imageType[2]);
+  const own = emit.kind === 'derived-image' ? emit.imageType[2] : undefined;
+  const excluded = imageType.find((value) => applies.exclude?.includes(value) === true || value === own);
   if (excluded !== undefined)
     refuse(`Image Type (0008,0008) contains ${excluded.slice(0, 16)}`, 'a source series without it');
+  for (const [keyword, allowed] of Object.entries(applies.attributes ?? {})) {
+    const foreign = attributes[keyword]?.find((value) => value !== '' && !allowed.includes(value));
+    if (foreign !== undefined) refuse(`${keyword} is ${foreign.slice(0, 16)}`, allowed.join(', '));
+  }
   if (slices < (applies.minSlices ?? 1) || slices > (applies.maxSlices ?? Infinity))
     refuse(`${slices} slices`, `${applies.minSlices ?? 1} to ${applies.maxSlices ?? 'any number'}`);
   const within = (value: number, range: readonly [number, number] | undefined): boolean =>

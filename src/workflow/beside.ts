@@ -2,7 +2,7 @@
 import { writeLabel } from '../codecs/lettering.ts';
 import { figureCode, figureUnit, NO_UNIT } from '../derived/coded-figures.ts';
 import { DEFORMABLE_SPATIAL_REGISTRATION } from '../derived/deformable-registration.ts';
-import { deriveKeyImage, type Panel } from '../derived/key-image.ts';
+import { deriveKeyImage, type Line, type Panel } from '../derived/key-image.ts';
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { derivePresentationState } from '../derived/presentation-state.ts';
 import type { DerivedObject, Provenance } from '../derived/provenance.ts';
@@ -53,19 +53,25 @@ export function* beside(made: Made): Generator<DerivedObject> {
   const of = { source: source.heads, ...(fixed === undefined ? {} : { fixed: fixed.heads }) };
   if (outputs.includes('report'))
     yield deriveMeasurementReport({ ...of, ...judged(verdict), provenance: reporting(provenance) });
-  if (outputs.includes('key-image'))
-    yield deriveKeyImage({
-      ...of,
-      panels: made.panels,
-      lines: [summaryOf(made), ...shownFigures(made)],
-      outcome: verdict.outcome,
-      write: writeLabel,
-      provenance: {
-        ...provenance,
-        seriesNumber: SERIES_NUMBER.keyImage,
-        seriesSuffix: `${provenance.seriesSuffix} key image`,
-      },
-    });
+  if (outputs.includes('key-image')) yield keyImageOf(made);
+}
+
+/** Under the panels: the verdict, lines of its own, the figures to be shown. */
+export function keyImageOf(made: Made, lines: readonly Line[] = []): DerivedObject {
+  const { source, fixed, verdict, provenance } = made;
+  return deriveKeyImage({
+    source: source.heads,
+    ...(fixed === undefined ? {} : { fixed: fixed.heads }),
+    panels: made.panels,
+    lines: [summaryOf(made), ...lines, ...shownFigures(made)],
+    outcome: verdict.outcome,
+    write: writeLabel,
+    provenance: {
+      ...provenance,
+      seriesNumber: SERIES_NUMBER.keyImage,
+      seriesSuffix: `${provenance.seriesSuffix} key image`,
+    },
+  });
 }
 
 /** A series, and how it is to be seen first. */

@@ -7,7 +7,7 @@ import { deriveImageSeries } from '../derived/image-series.ts';
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { deriveProjection } from '../derived/projection-image.ts';
 import { deriveSpatialRegistration } from '../derived/spatial-registration.ts';
-import { asciiValue, asciiValues, numberValue } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
@@ -19,7 +19,7 @@ import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/p
 import type { RegistrationQuality } from '../pipelines/registration.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
-import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
+import type { ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { DEFAULT_OUTPUTS, type Output, type PipelineName } from '../routing/rules.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import {
@@ -45,27 +45,22 @@ import {
   type LoadedSeries,
   type Made,
 } from './beside.ts';
+import {
+  codeOf,
+  doneBy,
+  figuresOf,
+  plain,
+  quality,
+  storedRange,
+  zooInput,
+  zooProvenance,
+  type PipelineSettings,
+  type Produced,
+  type ProduceOptions,
+} from './model-run.ts';
+import { produceMasks } from './masks.ts';
 export type { LoadedSeries } from './beside.ts';
-
-export interface PipelineSettings {
-  readonly transform?: 'rigid' | 'deformable';
-  readonly alpha?: number;
-}
-
-export interface ProduceOptions {
-  /** What is to be written. Default: that of the rules. */
-  readonly outputs?: readonly Output[];
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (step: string, share: number) => void;
-}
-
-export interface Produced {
-  /** Made one by one as they are asked for. */
-  readonly objects: Iterable<DerivedObject>;
-  readonly quality: Readonly<Record<string, number | string>>;
-  readonly verdict: 'pass' | 'warn' | 'refuse';
-}
+export type { PipelineSettings, Produced, ProduceOptions } from './model-run.ts';
 
 /** Aligns `moving` to `fixed`: the resampled series, and the registration object. @throws Refusal PipelineRefused */
 export async function produceRegistration(
@@ -309,6 +304,8 @@ export async function produceByManifest(
 ): Promise<Produced> {
   const [first] = instances;
   const heads = instances.map(({ head }) => head);
+  if (pool.zoo.get(id)?.card.emit.kind === 'segmentation')
+    return produceMasks(pool, { id, instances, settings }, options);
   if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? ''))
     return produceZoo(pool, { id, source: { heads, volume: await readVolume(instances) }, settings }, options);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
@@ -337,7 +334,7 @@ export async function produceByManifest(
           volume: { geometry, modality, voxels: result.voxels },
           // The figures of one image are no part of what the series was made with.
           provenance,
-          imageType: card.emit.imageType[2] ?? 'CORRECTED',
+          imageType: doneBy(card),
           code: codeOf(card.emit.derivation),
           number: index + 1,
           series: heads,
@@ -389,7 +386,7 @@ async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptio
         made,
         deriveImageSeries({
           kind: 'corrected',
-          done: { imageType: card.emit.imageType[2] ?? 'CORRECTED', code: codeOf(card.emit.derivation) },
+          done: { imageType: doneBy(card), code: codeOf(card.emit.derivation) },
           sources: source.heads,
           volume: { geometry, modality, voxels: result.voxels },
           provenance,
@@ -433,77 +430,9 @@ async function runManifest(
   if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
   const { card } = model;
   const settings = parseZooSettings(card, { ...given });
-  const [first] = source.heads;
-  if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
   const { geometry, modality } = source.volume;
-  const { lowestHU: lowest, highestHU: highest } = storedRange(source);
-  const result = await runZoo(
-    pool,
-    id,
-    {
-      volume: plain(source.volume),
-      stored: { lowest, highest },
-      imageType: asciiValues(first.dataSet, 0x00080008),
-      rescaleType: asciiValue(first.dataSet, 0x00281054),
-      settings,
-    },
-    options,
-  );
+  const result = await runZoo(pool, id, zooInput(card, source, settings), options);
   return { card, result, geometry, modality, provenance: zooProvenance(card, settings, figuresOf(result.quality)) };
-}
-
-function codeOf(code: CardCode | undefined): Code | undefined {
-  return code === undefined ? undefined : { value: code.code, scheme: code.scheme, meaning: code.meaning };
-}
-
-function zooProvenance(card: ManifestCard, settings: object, figures: readonly QualityFigure[]): Provenance {
-  const { algorithm, seriesSuffix } = card.emit;
-  const { code: value, scheme, meaning } = algorithm.family;
-  return {
-    algorithm: {
-      name: algorithm.name,
-      version: card.version,
-      family: { value, scheme, meaning },
-      parameters: JSON.stringify({ ...card.settings, ...settings, pre: card.pre, post: card.post }),
-      sha256: card.sha256 ?? 'none (no graph)',
-    },
-    softwareVersion: SOFTWARE_VERSION,
-    description: card.experimental === true ? `${card.id} (experimental)` : card.id,
-    figures,
-    seriesNumber: SERIES_NUMBER.zoo,
-    seriesSuffix: card.experimental === true ? `${seriesSuffix} EXPERIMENTAL` : seriesSuffix,
-  };
-}
-
-/** A volume without what only reading it needed: this goes to another thread. */
-function plain({ geometry, voxels, modality }: SeriesVolume): {
-  geometry: SeriesVolume['geometry'];
-  voxels: Float32Array;
-  modality: string;
-} {
-  return { geometry, voxels, modality };
-}
-
-/** What the stored bits of the series can hold after rescale, the narrowest of its slices. */
-function storedRange({ heads, volume }: LoadedSeries): {
-  lowestHU: number;
-  highestHU: number;
-  paddingHU: readonly [number, number] | undefined;
-} {
-  let lowestHU = -Infinity;
-  let highestHU = Infinity;
-  for (const { instance, slope, intercept } of volume.sources) {
-    const head = heads[instance];
-    if (head === undefined) continue;
-    const bits = numberValue(head.dataSet, 0x00280101) ?? 16;
-    const signed = numberValue(head.dataSet, 0x00280103) === 1;
-    const least = signed ? -(2 ** (bits - 1)) : 0;
-    const most = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
-    lowestHU = Math.max(lowestHU, least * slope + intercept);
-    highestHU = Math.min(highestHU, most * slope + intercept);
-  }
-  const padding = volume.sources.find((source) => source.padding !== undefined)?.padding;
-  return { lowestHU, highestHU, paddingHU: padding };
 }
 
 function cardOf(pool: Pool, pipeline: 'register' | 'denoise'): ModelCard {
@@ -533,18 +462,4 @@ function provenanceOf(
     figures,
     seriesSuffix: card.emit.seriesSuffix,
   };
-}
-
-function figuresOf(measured: object): QualityFigure[] {
-  return Object.entries(measured).flatMap(([name, value]) =>
-    typeof value === 'number' && Number.isFinite(value) ? [{ name, value }] : [],
-  );
-}
-
-function quality(measured: object): Record<string, number | string> {
-  return Object.fromEntries(
-    Object.entries(measured).filter(
-      (entry): entry is [string, number | string] => typeof entry[1] === 'number' || typeof entry[1] === 'string',
-    ),
-  );
 }

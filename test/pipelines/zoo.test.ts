@@ -46,6 +46,7 @@ test('value steps are undone by invert, orientation always', () => {
   const around = {
     modality: 'MR',
     rescaleType: undefined,
+    attributes: {},
     geometry: {
       columns: 5,
       rows: 6,
