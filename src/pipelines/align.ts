@@ -3,7 +3,7 @@
  * starts followed uphill from level to level, and the last of them refined on many samples. No randomness, no graph, no parameter.
  */
 import type { Vector3, Volume } from '../dicom/volume.ts';
-import { rotationAbout } from './least-squares.ts';
+import { rotationAbout } from './rotation.ts';
 import { benchFor, inform, samplesOf, slopeOf, targetOf, type Samples, type Target } from './mutual-information.ts';
 import { bodyMask, normalised, type Window } from './similarity.ts';
 import {
@@ -50,15 +50,25 @@ const SAME_MM = 8;
 const SETTLED_MM = 0.005;
 
 /** Fixed point -> moving point, mm. `start`: what one frame of reference says, tried beside all others. */
-export function align(fixed: Prepared, moving: Prepared, options: { readonly start?: Matrix4; readonly affine: boolean }): Matrix4 {
+export function align(
+  fixed: Prepared,
+  moving: Prepared,
+  options: { readonly start: Matrix4 | undefined; readonly affine: boolean },
+): Matrix4 {
   let candidates = search(fixed, moving, options.start);
   for (const level of LEVELS) candidates = climbAll(fixed, moving, candidates, level, false);
   const [best = options.start ?? IDENTITY] = candidates;
   const finest = { ...FINEST, spacingMm: Math.max(FINEST.spacingMm, finestOf(fixed), finestOf(moving)) };
   const rigid = climbAll(fixed, moving, [best], finest, false)[0] ?? best;
   if (!options.affine) return rigid;
-  const coarse = climbAll(fixed, moving, [rigid], { ...FINEST, spacingMm: 5, samples: 40_000, steps: 40 }, true)[0] ?? rigid;
+  const coarse =
+    climbAll(fixed, moving, [rigid], { ...FINEST, spacingMm: 5, samples: 40_000, steps: 40 }, true)[0] ?? rigid;
   return climbAll(fixed, moving, [coarse], { ...finest, steps: 40 }, true)[0] ?? coarse;
+}
+
+/** Follows one start uphill on the coarse levels alone. */
+export function alignFrom(fixed: Prepared, moving: Prepared, start: Matrix4): Matrix4 {
+  return LEVELS.slice(0, 2).reduce((move, level) => climbAll(fixed, moving, [move], level, false)[0] ?? move, start);
 }
 
 /** The finest spacing of a series along any axis. */
@@ -95,8 +105,8 @@ function smoothed(volume: Volume, spacingMm: number): Volume {
         const row = begin + place * step;
         const low = place === 0 ? 0 : -step;
         const high = place === length - 1 ? 0 : step;
-        for (let n = row; n < row + step; n++) to[n] =
-            0.25 * (from[n + low] as number) + 0.5 * (from[n] as number) + 0.25 * (from[n + high] as number);
+        for (let n = row; n < row + step; n++)
+          to[n] = 0.25 * (from[n + low] as number) + 0.5 * (from[n] as number) + 0.25 * (from[n + high] as number);
       }
     from = to;
   }
@@ -168,7 +178,13 @@ function distanceMm({ centre, radiusMm }: Samples, a: Matrix4, b: Matrix4): numb
   return Math.sqrt(squares);
 }
 
-function climbAll(fixed: Prepared, moving: Prepared, starts: readonly Matrix4[], level: Level, affine: boolean): Matrix4[] {
+function climbAll(
+  fixed: Prepared,
+  moving: Prepared,
+  starts: readonly Matrix4[],
+  level: Level,
+  affine: boolean,
+): Matrix4[] {
   const stage = stageAt(fixed, moving, level.spacingMm, level.samples);
   const ended = starts.map((start) => {
     const move = climb(stage, start, level, affine);
@@ -227,7 +243,12 @@ function steepest(gradient: Float64Array, lengthMm: number): Float64Array {
 }
 
 /** The BFGS update of the inverse of the (negated) second derivative; a step without curvature leaves it. */
-function updated(inverse: Float64Array | undefined, s: Float64Array, y: Float64Array, size: number): Float64Array | undefined {
+function updated(
+  inverse: Float64Array | undefined,
+  s: Float64Array,
+  y: Float64Array,
+  size: number,
+): Float64Array | undefined {
   const curvature = dot(s, y);
   if (!(curvature > 1e-12)) return inverse;
   const scale = curvature / dot(y, y);

@@ -130,14 +130,21 @@ export function inform(samples: Samples, target: Target, move: Matrix4, bench: B
  * about the samples' centre (row by row, each times the radius), else by a rotation vector (times the radius); then by a shift, mm.
  * Of what `inform` has measured last.
  */
-export function slopeOf(samples: Samples, target: Target, move: Matrix4, bench: Bench, count: number, affine: boolean): Float64Array {
+export function slopeOf(
+  samples: Samples,
+  target: Target,
+  move: Matrix4,
+  bench: Bench,
+  count: number,
+  affine: boolean,
+): Float64Array {
   const { joint, values, which, slopes } = bench;
   const { points, centre, radiusMm } = samples;
   const [, columns] = marginals(joint);
   const weights = joint.map((cell, n) => (cell > 0 ? Math.log(cell / f64(columns, n % BINS)) : 0));
   const gradient = new Float64Array(affine ? 12 : 6);
   // Slope along moving indices -> along fixed mm.
-  const map = multiply(target.toIndex, move);
+  const map = Float64Array.from(multiply(target.toIndex, move));
   const m = (n: number) => f64(map, n);
   const [a, b, c, d, e, f, g, h, i] = [m(0), m(1), m(2), m(4), m(5), m(6), m(8), m(9), m(10)];
   for (let s = 0; s < count; s++) {

@@ -1,5 +1,6 @@
 /**
- * Registration of one series to another: rigid, then deformable, by the parameter-free graphs of models/register.
+ * Registration of one series to another: rigid or affine by mutual information, then deformable by the parameter-free graphs of
+ * models/register.
  * All results are in patient space: fixed point -> moving point, LPS mm. Nothing is delivered that did not help.
  */
 import { Refusal } from '../dicom/refusal.ts';
@@ -18,8 +19,16 @@ import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
 import type { ModelCard } from './manifest.ts';
 import type { RegistrationPair } from './registration-settings.ts';
-import { alignRigidly, initialAlignment, mirrorLooksBetter, rotationDegrees, similarityThrough } from './rigid.ts';
-import type { Prepared, RigidSessions } from './rigid.ts';
+import { align } from './align.ts';
+import type { Prepared } from './align.ts';
+import {
+  initialAlignment,
+  mirrorLooksBetter,
+  refuseStretch,
+  rotationDegrees,
+  sharedFrame,
+  similarityThrough,
+} from './rigid.ts';
 import type { Session } from './session.ts';
 import { bodyMask, ncc, nmi, normalised, percentileWindow } from './similarity.ts';
 import {
@@ -36,7 +45,7 @@ import {
 } from './space.ts';
 import type { Matrix4 } from './space.ts';
 
-export interface RegistrationSessions extends RigidSessions {
+export interface RegistrationSessions {
   /** For series that look alike up to gain: sharpens on intensity. */
   readonly mono: Session;
   /** For any two contrasts. */
@@ -81,7 +90,7 @@ export interface RegistrationResult {
   readonly resampled: Volume;
   /** Value of voxels outside the moving field of view: the smallest value of the moving series. */
   readonly paddingValue: number;
-  /** Fixed point -> moving point, row-major. */
+  /** Fixed point -> moving point, row-major: rigid, or affine where that was asked for. */
   readonly rigid: Matrix4;
   readonly field: DisplacementField;
   /** On the field's grid: determinant of the deformable part, and how far from where it began a point comes back, mm. */
@@ -115,9 +124,11 @@ export async function register(
   const start = initialAlignment(f, m);
   refuseSeparate(grid, m.volume.geometry, start);
   progress('rigid', 0.05);
-  const found = await alignRigidly(model.sessions, f, m, start);
+  const affine = settings.transform === 'affine';
+  const found = align(f, m, { start: sharedFrame(f, m), affine });
   const move = similarityThrough(f, m, found).nmi >= similarityThrough(f, m, start).nmi ? found : start;
-  if (await mirrorLooksBetter(model.sessions, f, m, move)) {
+  if (affine) refuseStretch(move);
+  if (mirrorLooksBetter(f, m, move)) {
     throw new Refusal(
       'PipelineRefused',
       'moving looks more like fixed when left and right are exchanged; expected the same side',

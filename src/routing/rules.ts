@@ -53,7 +53,7 @@ export interface ProcessingRule {
   readonly name: string;
   readonly when: ProcessingWhen;
   readonly run: PipelineName;
-  readonly with: { readonly fixed?: FixedChoice; readonly transform?: 'rigid' | 'deformable'; readonly alpha?: number };
+  readonly with: { readonly fixed?: FixedChoice; readonly transform?: 'rigid' | 'affine' | 'deformable'; readonly alpha?: number };
   readonly outputs: readonly Output[];
   readonly deliver: readonly string[];
   readonly expression: Expression | undefined;

@@ -17,7 +17,7 @@ import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import type { RegistrationQuality } from '../pipelines/registration.ts';
-import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { parseRegistrationSettings, type Transform } from '../pipelines/registration-settings.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { DEFAULT_OUTPUTS, type Output, type PipelineName } from '../routing/rules.ts';
@@ -48,7 +48,7 @@ import {
 export type { LoadedSeries } from './beside.ts';
 
 export interface PipelineSettings {
-  readonly transform?: 'rigid' | 'deformable';
+  readonly transform?: Transform;
   readonly alpha?: number;
 }
 
@@ -160,9 +160,9 @@ export async function produceRegistration(
       rigid: result.rigid,
       provenance: { ...provenance, seriesNumber: SERIES_NUMBER.transform },
     };
-    yield settings.transform === 'rigid'
-      ? deriveSpatialRegistration(request)
-      : deriveDeformableRegistration({ ...request, field: result.field });
+    yield settings.transform === 'deformable'
+      ? deriveDeformableRegistration({ ...request, field: result.field })
+      : deriveSpatialRegistration(request);
   }
   return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
 }

@@ -8,8 +8,17 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { random, type Random } from '../../cases.ts';
 import type { Vector3, Volume, VolumeGeometry } from '../../../src/dicom/volume.ts';
-import { rotationAbout } from '../../../src/pipelines/least-squares.ts';
-import { at, indexToPatient, invert, multiply, patientToIndex, transformPoint, translation, type Matrix4 } from '../../../src/pipelines/space.ts';
+import { rotationAbout } from '../../../src/pipelines/rotation.ts';
+import {
+  at,
+  indexToPatient,
+  invert,
+  multiply,
+  patientToIndex,
+  transformPoint,
+  translation,
+  type Matrix4,
+} from '../../../src/pipelines/space.ts';
 import { makeTrunk, realSources, type Source } from './sources.ts';
 
 export const HELD_OUT: readonly number[] = Array.from({ length: 72 }, (_, n) => 1000 + n);
@@ -69,12 +78,18 @@ function contrastsOf(source: Source, different: boolean, next: Random): [Contras
       modality: modalities[n]!,
       see: ([x, y, z]) => {
         const value = contrasts[n]!(x, y, z);
-        return Number.isNaN(value) ? 0 : value ** gamma * (modalities[n] === 'MR' ? Math.exp(u * x + v * y + w * z) : 1);
+        return Number.isNaN(value)
+          ? 0
+          : value ** gamma * (modalities[n] === 'MR' ? Math.exp(u * x + v * y + w * z) : 1);
       },
     };
   };
   if (!different) return [plain(first), plain(first)];
-  if (contrasts.length > 1) return [plain(first), plain((first + 1 + Math.floor(next.uniform(0, contrasts.length - 1.001))) % contrasts.length)];
+  if (contrasts.length > 1)
+    return [
+      plain(first),
+      plain((first + 1 + Math.floor(next.uniform(0, contrasts.length - 1.001))) % contrasts.length),
+    ];
   const [base, curve] = [plain(first), curveOf(next)];
   return [base, { modality: base.modality, see: (p) => curve(base.see(p)) }];
 }
@@ -86,7 +101,14 @@ function biasOf(next: Random): [number, number, number] {
 
 /** Another contrast: air stays dark, what is between becomes anything. */
 function curveOf(next: Random): (value: number) => number {
-  const knots = [0, next.uniform(0.3, 1), next.uniform(0, 1), next.uniform(0, 1), next.uniform(0, 1), next.uniform(0, 0.6)];
+  const knots = [
+    0,
+    next.uniform(0.3, 1),
+    next.uniform(0, 1),
+    next.uniform(0, 1),
+    next.uniform(0, 1),
+    next.uniform(0, 0.6),
+  ];
   return (value) => {
     const place = Math.min(4.999, Math.max(0, value * 5));
     const n = Math.floor(place);
@@ -103,14 +125,31 @@ function someMap(next: Random, affine: boolean): Matrix4 {
   const [axis, angle] = [direction(), (next.uniform(0, 30) * Math.PI) / 180];
   const [way, far] = [direction(), next.uniform(0, 30)];
   const turn = rotationAbout([axis[0] * angle, axis[1] * angle, axis[2] * angle]);
-  const stretch = [0, 1, 2].flatMap((r) => [0, 1, 2].map((c) => (r === c ? next.uniform(0.93, 1.07) : next.uniform(-0.04, 0.04))));
-  const [s0, s1, s2, s3, s4, s5, s6, s7, s8] = stretch as [number, number, number, number, number, number, number, number, number];
+  const stretch = [0, 1, 2].flatMap((r) =>
+    [0, 1, 2].map((c) => (r === c ? next.uniform(0.93, 1.07) : next.uniform(-0.04, 0.04))),
+  );
+  const [s0, s1, s2, s3, s4, s5, s6, s7, s8] = stretch as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   const shape = [s0, s1, s2, 0, s3, s4, s5, 0, s6, s7, s8, 0, 0, 0, 0, 1];
   return multiply(translation([way[0] * far, way[1] * far, way[2] * far]), affine ? multiply(turn, shape) : turn);
 }
 
 /** The fixed grid over most of the body; the moving one of another spacing, sometimes thick slices, sometimes a part of the length. */
-function gridsFor({ radiusMm }: Source, modality: string, next: Random, size?: number): { fixed: VolumeGeometry; moving: VolumeGeometry } {
+function gridsFor(
+  { radiusMm }: Source,
+  modality: string,
+  next: Random,
+  size?: number,
+): { fixed: VolumeGeometry; moving: VolumeGeometry } {
   const [rx, ry, rz] = radiusMm.map((radius) => Math.min(radius, 95) + 8) as [number, number, number];
   const along = Math.floor(next.uniform(0, 4));
   const spacing = (thick: boolean): Vector3 => {
@@ -131,9 +170,25 @@ function gridsFor({ radiusMm }: Source, modality: string, next: Random, size?: n
 
 function grid(radii: Vector3, spacingMm: Vector3, centre: Vector3): VolumeGeometry {
   const counts = radii.map((radius, axis) => Math.round((2 * radius) / spacingMm[axis]!)) as [number, number, number];
-  const origin = counts.map((count, axis) => centre[axis]! - (spacingMm[axis]! * (count - 1)) / 2) as [number, number, number];
+  const origin = counts.map((count, axis) => centre[axis]! - (spacingMm[axis]! * (count - 1)) / 2) as [
+    number,
+    number,
+    number,
+  ];
   const [columns, rows, slices] = counts;
-  return { columns, rows, slices, spacingMm, originMm: origin, axes: [[1, 0, 0], [0, 1, 0], [0, 0, 1]], frameOfReferenceUID: undefined };
+  return {
+    columns,
+    rows,
+    slices,
+    spacingMm,
+    originMm: origin,
+    axes: [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ],
+    frameOfReferenceUID: undefined,
+  };
 }
 
 /** Thick slices are averaged over their thickness. */
@@ -158,11 +213,18 @@ function sampled(geometry: VolumeGeometry, see: (p: Vector3) => number, modality
 function blurred(volume: Volume): Volume {
   const { columns, rows, slices } = volume.geometry;
   let from = volume.voxels;
-  for (const [step, length] of [[1, columns], [columns, rows], [columns * rows, slices]] as const) {
+  for (const [step, length] of [
+    [1, columns],
+    [columns, rows],
+    [columns * rows, slices],
+  ] as const) {
     const to = new Float32Array(from.length);
     for (let n = 0; n < to.length; n++) {
       const place = Math.floor(n / step) % length;
-      to[n] = 0.25 * at(from, place === 0 ? n : n - step) + 0.5 * at(from, n) + 0.25 * at(from, place === length - 1 ? n : n + step);
+      to[n] =
+        0.25 * at(from, place === 0 ? n : n - step) +
+        0.5 * at(from, n) +
+        0.25 * at(from, place === length - 1 ? n : n + step);
     }
     from = to;
   }
@@ -181,7 +243,11 @@ function pointsIn(source: Source, fixed: VolumeGeometry, moving: VolumeGeometry,
         const value = source.contrasts[0]!(x, y, z);
         if (!(value > 0.1)) continue;
         const point: Vector3 = [x, y, z];
-        if (within(transformPoint(toFixed, point), fixed) && within(transformPoint(toMoving, transformPoint(truth, point)), moving)) found.push(point);
+        if (
+          within(transformPoint(toFixed, point), fixed) &&
+          within(transformPoint(toMoving, transformPoint(truth, point)), moving)
+        )
+          found.push(point);
       }
   return found;
 }

@@ -70,12 +70,28 @@ export function makeTrunk(next: Random): Source {
     }
     return value;
   };
-  return { name: 'trunk', radiusMm, contrasts: [seen(0), seen(1), seen(2)], modalities: ['MR', 'CT', 'PT'], isReal: false };
+  return {
+    name: 'trunk',
+    radiusMm,
+    contrasts: [seen(0), seen(1), seen(2)],
+    modalities: ['MR', 'CT', 'PT'],
+    isReal: false,
+  };
 }
 
 function turnOf([a, b, c]: readonly number[]): number[] {
   const [ca, sa, cb, sb, cc, sc] = [Math.cos(a!), Math.sin(a!), Math.cos(b!), Math.sin(b!), Math.cos(c!), Math.sin(c!)];
-  return [cb * cc, sa * sb * cc - ca * sc, ca * sb * cc + sa * sc, cb * sc, sa * sb * sc + ca * cc, ca * sb * sc - sa * cc, -sb, sa * cb, ca * cb];
+  return [
+    cb * cc,
+    sa * sb * cc - ca * sc,
+    ca * sb * cc + sa * sc,
+    cb * sc,
+    sa * sb * sc + ca * cc,
+    ca * sb * sc - sa * cc,
+    -sb,
+    sa * cb,
+    ca * cb,
+  ];
 }
 
 interface Grid {
@@ -159,7 +175,11 @@ function readNifti(file: string): Grid {
 function readHead(file: string): Grid {
   const bytes = readFileSync(file);
   const end = bytes.lastIndexOf(Buffer.from([0x50, 0x4b, 0x01, 0x02]));
-  const [method, packed, local] = [bytes.readUInt16LE(end + 10), bytes.readUInt32LE(end + 20), bytes.readUInt32LE(end + 42)];
+  const [method, packed, local] = [
+    bytes.readUInt16LE(end + 10),
+    bytes.readUInt32LE(end + 20),
+    bytes.readUInt32LE(end + 42),
+  ];
   const from = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
   const data = bytes.subarray(from, from + packed);
   const array = method === 8 ? inflateRawSync(data) : data;
