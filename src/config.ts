@@ -205,7 +205,7 @@ export function readConfig(given: Environment = process.env): Config {
 
 /** What runs without a manifest. */
 const BUILT_IN: readonly (readonly [string, readonly string[]])[] = [
-  ['register', ['fixed', 'transform']],
+  ['register', ['fixed', 'fetch', 'transform']],
   ['ct-denoise', ['alpha']],
 ];
 
