@@ -5,7 +5,8 @@
 import type { Vector3, Volume } from '../dicom/volume.ts';
 import { rotationAbout } from './rotation.ts';
 import { benchFor, inform, samplesOf, slopeOf, targetOf, type Samples, type Target } from './mutual-information.ts';
-import { bodyMask, normalised, type Window } from './similarity.ts';
+import { withoutShading } from './shading.ts';
+import { bodyMask, normalised, percentileWindow, type Window } from './similarity.ts';
 import {
   IDENTITY,
   at,
@@ -49,7 +50,7 @@ const LEAST_SEEN = 0.2;
 const SAME_MM = 8;
 const SETTLED_MM = 0.005;
 
-/** Fixed point -> moving point, mm. `start`: what one frame of reference says, tried beside all others. */
+/** Fixed point -> moving point, mm; of two series that were `flattened`. `start`: what one frame of reference says, tried beside all others. */
 export function align(
   fixed: Prepared,
   moving: Prepared,
@@ -64,6 +65,13 @@ export function align(
   const coarse =
     climbAll(fixed, moving, [rigid], { ...FINEST, spacingMm: 5, samples: 40_000, steps: 40 }, true)[0] ?? rigid;
   return climbAll(fixed, moving, [coarse], { ...finest, steps: 40 }, true)[0] ?? coarse;
+}
+
+/** As `align` wants to see a series: without the shading of coils, which only MR has. */
+export function flattened(series: Prepared): Prepared {
+  if (series.volume.modality !== 'MR') return series;
+  const volume = withoutShading(series.volume, series.window);
+  return { volume, window: percentileWindow(averaged(volume, 3).voxels) };
 }
 
 /** Follows one start uphill on the coarse levels alone. */

@@ -19,7 +19,7 @@ import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
 import type { ModelCard } from './manifest.ts';
 import type { RegistrationPair } from './registration-settings.ts';
-import { align } from './align.ts';
+import { align, flattened } from './align.ts';
 import type { Prepared } from './align.ts';
 import {
   initialAlignment,
@@ -125,10 +125,11 @@ export async function register(
   refuseSeparate(grid, m.volume.geometry, start);
   progress('rigid', 0.05);
   const affine = settings.transform === 'affine';
-  const found = align(f, m, { start: sharedFrame(f, m), affine });
+  const [even, evenMoving] = [flattened(f), flattened(m)];
+  const found = align(even, evenMoving, { start: sharedFrame(f, m), affine });
   const move = similarityThrough(f, m, found).nmi >= similarityThrough(f, m, start).nmi ? found : start;
   if (affine) refuseStretch(move);
-  if (mirrorLooksBetter(f, m, move)) {
+  if (mirrorLooksBetter(even, evenMoving, move)) {
     throw new Refusal(
       'PipelineRefused',
       'moving looks more like fixed when left and right are exchanged; expected the same side',

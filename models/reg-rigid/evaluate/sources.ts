@@ -55,11 +55,13 @@ export function makeTrunk(next: Random): Source {
       ),
     );
   }
-  const turned = parts.map((one) => ({ ...one, matrix: turnOf(one.turn) }));
+  // Beyond its longest radius and its soft edge a part is not seen.
+  const turned = parts.map((one) => ({ ...one, matrix: turnOf(one.turn), reach: (1.7 * Math.max(...one.radii) + 6) ** 2 }));
   const seen = (contrast: number) => (x: number, y: number, z: number) => {
     let value = 0;
-    for (const { centre, radii, matrix, levels } of turned) {
+    for (const { centre, radii, matrix, levels, reach } of turned) {
       const [dx, dy, dz] = [x - centre[0]!, y - centre[1]!, z - centre[2]!];
+      if (dx * dx + dy * dy + dz * dz > reach) continue;
       const u = (matrix[0]! * dx + matrix[1]! * dy + matrix[2]! * dz) / radii[0]!;
       const v = (matrix[3]! * dx + matrix[4]! * dy + matrix[5]! * dz) / radii[1]!;
       const w = (matrix[6]! * dx + matrix[7]! * dy + matrix[8]! * dz) / radii[2]!;
