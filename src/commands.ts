@@ -290,7 +290,11 @@ async function runPipeline(args: string[]): Promise<number> {
     const run = async (): Promise<Produced> => {
       if (onto !== undefined) {
         const series = { moving: await seriesOf(instances), fixed: await seriesOf(onto) };
-        return produceRegistration(pool, { ...series, settings: transform === undefined ? {} : { transform } }, options);
+        return produceRegistration(
+          pool,
+          { ...series, settings: transform === undefined ? {} : { transform } },
+          options,
+        );
       }
       if (pipeline === 'ct-denoise')
         return produceDenoised(pool, { source: await seriesOf(instances), settings: {} }, options);

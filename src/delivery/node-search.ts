@@ -127,10 +127,13 @@ async function findAll(association: Association, identifier: DataSet): Promise<D
   return found;
 }
 
-function identifierOf(level: 'STUDY' | 'SERIES', keys: Readonly<Record<string, string>>, asked: readonly string[]): DataSet {
+function identifierOf(
+  level: 'STUDY' | 'SERIES',
+  keys: Readonly<Record<string, string>>,
+  asked: readonly string[],
+): DataSet {
   const values: Record<string, string> = { ...Object.fromEntries(asked.map((one) => [one, ''])), ...keys };
   values['QueryRetrieveLevel'] = level;
-  // eslint-disable-next-line no-control-regex -- PS3.5 6.1: what is not ASCII needs a character set
   if (Object.values(values).some((value) => /[^\x00-\x7f]/.test(value))) values['SpecificCharacterSet'] = 'ISO_IR 192';
   const sink = openSink();
   const sorted = Object.entries(values).sort(([a], [b]) => tag(a as Keyword) - tag(b as Keyword));
@@ -157,7 +160,8 @@ const VR_OF: Readonly<Record<string, 'CS' | 'DA' | 'TM' | 'UI' | 'LO' | 'IS'>> =
 function textsOf(match: DataSet, keyword: string): string[] {
   const number = tag(keyword as Keyword);
   if (keyword === 'ModalitiesInStudy') return asciiValues(match, number);
-  const value = VR_OF[keyword] === undefined ? textValue(match, number, characterSetOf(match)) : asciiValue(match, number);
+  const value =
+    VR_OF[keyword] === undefined ? textValue(match, number, characterSetOf(match)) : asciiValue(match, number);
   return value === undefined ? [] : [value];
 }
 
@@ -169,17 +173,29 @@ async function searchByWeb({ name, dicomweb }: Node): Promise<NodeSearch> {
     const query = new URLSearchParams({ ...more, limit: String(MOST_ANSWERS) });
     for (const keyword of keys) query.append('includefield', keyword);
     const accept = { ...headers, accept: 'application/dicom+json' };
-    const answer = await exchange({ method: 'GET', url: `${url}${path}?${query.toString()}`, headers: accept, timeoutMs });
+    const answer = await exchange({
+      method: 'GET',
+      url: `${url}${path}?${query.toString()}`,
+      headers: accept,
+      timeoutMs,
+    });
     if (answer.status === 204) return [];
     if (answer.status !== 200)
-      throw new Refusal('DeliveryFailed', `the node answered a search with status ${answer.status}; 200 or 204 is expected`);
+      throw new Refusal(
+        'DeliveryFailed',
+        `the node answered a search with status ${answer.status}; 200 or 204 is expected`,
+      );
     return listOf(answer.body);
   };
   return {
     studies: async (patientID) =>
-      (await search('/studies', STUDY_KEYS, { PatientID: patientID })).map((one) => studyOf((keyword) => jsonTexts(one, keyword))),
+      (await search('/studies', STUDY_KEYS, { PatientID: patientID })).map((one) =>
+        studyOf((keyword) => jsonTexts(one, keyword)),
+      ),
     series: async (study) =>
-      (await search(`/studies/${study}/series`, SERIES_KEYS)).map((one) => seriesOf((keyword) => jsonTexts(one, keyword))),
+      (await search(`/studies/${study}/series`, SERIES_KEYS)).map((one) =>
+        seriesOf((keyword) => jsonTexts(one, keyword)),
+      ),
     async retrieve(study, { seriesInstanceUID }, take) {
       const path = `/studies/${study}/series/${seriesInstanceUID}/instances`;
       let failed = 0;
@@ -214,11 +230,16 @@ function listOf(body: Buffer): unknown[] {
   } catch {
     // Told below.
   }
-  throw new Refusal('DeliveryFailed', `the node answered a search with ${body.length} bytes that are no list of DICOM JSON`);
+  throw new Refusal(
+    'DeliveryFailed',
+    `the node answered a search with ${body.length} bytes that are no list of DICOM JSON`,
+  );
 }
 
 function jsonTexts(item: unknown, keyword: string): string[] {
-  const element = (item as Readonly<Record<string, { Value?: unknown } | undefined>> | null)?.[tagKey(tag(keyword as Keyword))];
+  const element = (item as Readonly<Record<string, { Value?: unknown } | undefined>> | null)?.[
+    tagKey(tag(keyword as Keyword))
+  ];
   const values = element?.Value;
   if (!Array.isArray(values)) return [];
   return values.filter((one) => typeof one === 'string' || typeof one === 'number').map((one) => String(one).trim());

@@ -33,7 +33,11 @@ export interface Explanation {
   /** The study that this one was fetched for as a prior: no rule runs on it. */
   readonly fetchedFor: string | undefined;
   readonly priors: readonly string[];
-  readonly rules: readonly { readonly name: string; readonly run: string; readonly series: readonly ExplainedSeries[] }[];
+  readonly rules: readonly {
+    readonly name: string;
+    readonly run: string;
+    readonly series: readonly ExplainedSeries[];
+  }[];
   /** How the search for a prior went, where there was one. */
   readonly fetch:
     | { readonly state: WorkItemState; readonly node: string; readonly attempts: number; readonly told: string }
@@ -88,7 +92,8 @@ function tell(
 ): string {
   if (against.length > 0) return `the rule does not match: ${against.join('; ')}`;
   if (!isPair) return 'the rule matches';
-  if (isFound) return `the rule matches; the pair was found: ${considered.find(({ outcome }) => outcome === 'chosen')?.because.join(', ') ?? ''}`;
+  if (isFound)
+    return `the rule matches; the pair was found: ${considered.find(({ outcome }) => outcome === 'chosen')?.because.join(', ') ?? ''}`;
   if (considered.length === 0) return 'the rule matches, but there is no other series to pair it with';
   const reasons = [...new Set(considered.flatMap(({ because }) => because))].slice(0, 5);
   return `the rule matches, but none of ${considered.length} series can be its pair: ${reasons.join('; ')}`;
@@ -114,7 +119,9 @@ export function formatExplanation(explanation: Explanation): string {
     complete ? 'complete' : 'not complete yet: rules are asked when it has been quiet for long enough',
     ...(wanted === undefined ? [] : [`fetched as a prior for study ${wanted}: no rule runs on it`]),
     `earlier studies of this patient here: ${priors.length}`,
-    ...(fetch === undefined ? [] : [`prior asked of ${fetch.node}: ${fetch.state}, attempt ${fetch.attempts}: ${fetch.told}`]),
+    ...(fetch === undefined
+      ? []
+      : [`prior asked of ${fetch.node}: ${fetch.state}, attempt ${fetch.attempts}: ${fetch.told}`]),
   ];
   for (const { name, run, series } of rules) {
     lines.push('', `rule "${name}" (${run})`);

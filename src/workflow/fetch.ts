@@ -45,7 +45,11 @@ export async function fetchPrior(gateway: Gateway, item: WorkItem, signal: Abort
     const next = gateway.now() + backOffMs(Math.min(item.attempts, 6));
     if (error.reason === 'DeliveryFailed' && next < deadline) {
       showProgress(gateway.workItems, item.uid, `asked again: ${error.message}`, 0);
-      gateway.log.warn('prior not fetched yet', { study: item.studyInstanceUID, node: parameters.node, found: error.message });
+      gateway.log.warn('prior not fetched yet', {
+        study: item.studyInstanceUID,
+        node: parameters.node,
+        found: error.message,
+      });
       return postponeWork(gateway.workItems, item, { at: next, counts: true });
     }
     outcome = { found: `${error.message}; the time to wait is over`, objects: 0 };
@@ -93,7 +97,8 @@ async function attempt(
   const patientID = (own.attributes[PATIENT_ID] ?? '').trim();
   if (patientID === '') return { found: 'the study came without a Patient ID', objects: 0 };
   // Of a query these are no letters but patterns and lists (PS3.4 C.2.2.2).
-  if (/[*?\\]/.test(patientID)) return { found: 'the Patient ID holds a wildcard: the node cannot be asked for it', objects: 0 };
+  if (/[*?\\]/.test(patientID))
+    return { found: 'the Patient ID holds a wildcard: the node cannot be asked for it', objects: 0 };
   const wanted = seriesOf(gateway.archive, item.studyInstanceUID).filter(({ SeriesInstanceUID }) =>
     parameters.waiting.some(({ seriesInstanceUID }) => seriesInstanceUID === SeriesInstanceUID),
   );
@@ -126,7 +131,8 @@ const STUDY_TIME = '00080030';
 
 /** Two people may share a number: what both sides tell beside it has to be the same. */
 function isOfPatient(study: NodeStudy, { attributes }: StudyRow): boolean {
-  const agree = (theirs: string, ours: string | undefined) => theirs === '' || (ours ?? '').trim() === '' || theirs === ours?.trim();
+  const agree = (theirs: string, ours: string | undefined) =>
+    theirs === '' || (ours ?? '').trim() === '' || theirs === ours?.trim();
   return (
     study.patientID === (attributes[PATIENT_ID] ?? '').trim() &&
     agree(study.issuer, attributes[ISSUER]) &&
@@ -168,7 +174,9 @@ async function choose(
   }: { readonly wanted: readonly SeriesFacts[]; readonly parameters: FetchParameters; readonly signal: AbortSignal },
 ): Promise<Choice> {
   const modalities = new Set(wanted.map(({ Modality }) => Modality));
-  const likely = studies.filter((study) => study.modalities.length === 0 || study.modalities.some((one) => modalities.has(one)));
+  const likely = studies.filter(
+    (study) => study.modalities.length === 0 || study.modalities.some((one) => modalities.has(one)),
+  );
   const looked: string[] = [];
   if (likely.length < studies.length)
     looked.push(`${studies.length - likely.length} without the modality ${[...modalities].join(' or ')}`);
@@ -176,7 +184,8 @@ async function choose(
     signal.throwIfAborted();
     const all = await search.series(study.studyInstanceUID);
     const small = all.filter(({ instances = 0 }) => instances <= parameters.mostImages);
-    if (small.length < all.length) looked.push(`${all.length - small.length} series have more than ${parameters.mostImages} images`);
+    if (small.length < all.length)
+      looked.push(`${all.length - small.length} series have more than ${parameters.mostImages} images`);
     for (const series of wanted) {
       const { fixed, considered } = comparableIn(
         { StudyInstanceUID: '', series: small.map(factsOfNode) },
@@ -195,7 +204,15 @@ async function choose(
   return { study: first ?? NOBODY, series: undefined, looked };
 }
 
-const NOBODY: NodeStudy = { studyInstanceUID: '', patientID: '', issuer: '', birthDate: '', date: '', time: '', modalities: [] };
+const NOBODY: NodeStudy = {
+  studyInstanceUID: '',
+  patientID: '',
+  issuer: '',
+  birthDate: '',
+  date: '',
+  time: '',
+  modalities: [],
+};
 
 /** What a node does not tell speaks neither for nor against. */
 function factsOfNode({ seriesInstanceUID, modality, bodyPart, description, instances }: NodeSeries): SeriesFacts {
@@ -249,16 +266,24 @@ async function bring(
   } finally {
     releaseStudies(gateway, studies);
   }
-  const here = seriesOf(gateway.archive, prior).find(({ SeriesInstanceUID }) => SeriesInstanceUID === seriesInstanceUID);
+  const here = seriesOf(gateway.archive, prior).find(
+    ({ SeriesInstanceUID }) => SeriesInstanceUID === seriesInstanceUID,
+  );
   const objects = here?.instances ?? 0;
   const missing = series.instances === undefined ? failed : series.instances - objects;
   if (objects === 0) {
     if (failed > 0) throw new Refusal('DeliveryFailed', `the node could not send ${failed} objects of the prior`);
-    const why = studyOf(gateway.archive, prior) === undefined ? 'no admission rule let it into this project' : 'none of it could be stored';
+    const why =
+      studyOf(gateway.archive, prior) === undefined
+        ? 'no admission rule let it into this project'
+        : 'none of it could be stored';
     return { found: `a comparable prior was sent, but ${why}: see the quarantine`, objects: 0 };
   }
   if (missing > 0 && failed > 0)
-    throw new Refusal('DeliveryFailed', `the node could not send ${failed} of ${objects + missing} objects of the prior`);
+    throw new Refusal(
+      'DeliveryFailed',
+      `the node could not send ${failed} of ${objects + missing} objects of the prior`,
+    );
   const lost = missing > 0 ? `, ${missing} more were refused at the door${refused > 0 ? ` (${refused})` : ''}` : '';
   return { found: `the prior has come: ${objects} objects${lost}`, prior, objects };
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -31,17 +31,21 @@ interface Hospital {
 interface HospitalOptions {
   readonly retrieveBy: 'dimse' | 'dicomweb';
   readonly waitMinutes?: number;
-  /** Of the PACS's DICOM port, where something stands before it. */
-  readonly port?: number;
+  /** Stands before our DICOM port, as the PACS sees it. */
+  readonly through?: Gate;
 }
 
-async function openHospital(t: TestContext, { retrieveBy, waitMinutes = 5, port }: HospitalOptions): Promise<Hospital> {
+async function openHospital(
+  t: TestContext,
+  { retrieveBy, waitMinutes = 5, through }: HospitalOptions,
+): Promise<Hospital> {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-fetch-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const [httpPort, dimsePort] = [await freePort(), await freePort()];
   const orthanc = await startOrthanc(join(folder, 'orthanc'), {
-    modalities: { isthmus: { aet: 'ISTHMUS', port: dimsePort } },
+    modalities: { isthmus: { aet: 'ISTHMUS', port: through?.port ?? dimsePort } },
   });
+  if (through !== undefined) through.toPort = dimsePort;
   t.after(() => orthanc.stop());
   const setup = {
     folder: join(folder, 'gateway'),
@@ -51,7 +55,7 @@ async function openHospital(t: TestContext, { retrieveBy, waitMinutes = 5, port 
     gateway: 'completion: { quietSeconds: 1 }\n',
     nodes: `nodes:
   pacs:
-    dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${port ?? orthanc.dicomPort} }
+    dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${orthanc.dicomPort} }
     dicomweb: { url: "${orthanc.base}/dicom-web" }
     deliverBy: dicomweb
     proof: status
@@ -139,7 +143,8 @@ for (const retrieveBy of ['dimse', 'dicomweb'] as const)
       assert.equal(fetched.result?.objects, SLICES, fetched.result?.found);
       await until(
         'the registration to end',
-        async () => (await workOf(gateway)).some(({ kind, state }) => kind === 'derive' && /COMPLETED|CANCELED/.test(state)),
+        async () =>
+          (await workOf(gateway)).some(({ kind, state }) => kind === 'derive' && /COMPLETED|CANCELED/.test(state)),
         120_000,
       );
       const work = await workOf(gateway);
@@ -154,10 +159,14 @@ for (const retrieveBy of ['dimse', 'dicomweb'] as const)
       assert.equal((await studiesOf(gateway)).length, 2);
 
       // Nothing of the patient is seen or told.
-      const why = await (await fetch(`${gateway.base}/api/studies/${fetched.studyInstanceUID}/pairs?format=text`)).text();
+      const why = await (
+        await fetch(`${gateway.base}/api/studies/${fetched.studyInstanceUID}/pairs?format=text`)
+      ).text();
       assert.match(why, /prior asked of pacs: COMPLETED/);
       assert.match(why, /the pair was found/);
-      const ofPrior = await (await fetch(`${gateway.base}/api/studies/${fetched.result?.prior}/pairs?format=text`)).text();
+      const ofPrior = await (
+        await fetch(`${gateway.base}/api/studies/${fetched.result?.prior}/pairs?format=text`)
+      ).text();
       assert.match(ofPrior, /fetched as a prior for study/);
       const seen = await (await fetch(`${gateway.base}/dicom-web/instances?includefield=all`)).text();
       const log = readFileSync(gateway.logFile, 'utf8');
@@ -171,22 +180,15 @@ test(
   'MODEL-PRIOR-2 kill -9 in the middle of a C-MOVE: the next start fetches the prior whole, once',
   { skip, timeout: 300_000 },
   async (t) => {
-    const slow = await slowProxy(t);
-    const hospital = await openHospital(t, { retrieveBy: 'dimse', port: slow.port });
-    slow.toPort = hospital.orthanc.dicomPort;
-    const prior = visit('20230615');
-    await fill(hospital, prior);
+    const gate = await openGate(t, 40_000);
+    const hospital = await openHospital(t, { retrieveBy: 'dimse', through: gate });
+    await fill(hospital, visit('20230615'));
     const gateway = await hospital.start();
     await send(gateway, visit('20240917'));
-    await until(
-      'some of the prior to be here',
-      async () => {
-        const counts = (await studiesOf(gateway)).map(({ instanceCount }) => instanceCount);
-        return counts.length === 2;
-      },
-      60_000,
-      5,
-    );
+    await until('some of the prior to be here', async () => (await studiesOf(gateway)).length === 2, 60_000, 50);
+    const partly = (await studiesOf(gateway)).map(({ instanceCount }) => instanceCount);
+    assert.ok(Math.min(...partly) > 0 && Math.min(...partly) < SLICES, `the prior stands at ${partly.join(' and ')}`);
+    gate.open();
     await gateway.kill();
     const again = await hospital.start();
     const fetched = await fetchEnded(again);
@@ -197,7 +199,11 @@ test(
       studies.map(({ instanceCount }) => Math.min(instanceCount, SLICES)),
       [SLICES, SLICES],
     );
-    await until('the registration to be scheduled', async () => (await workOf(again)).some(({ kind }) => kind === 'derive'), 30_000);
+    await until(
+      'the registration to be scheduled',
+      async () => (await workOf(again)).some(({ kind }) => kind === 'derive'),
+      30_000,
+    );
     const kinds = (await workOf(again)).map(({ kind }) => kind).sort();
     assert.deepEqual(kinds, ['derive', 'fetch']);
   },
@@ -225,7 +231,9 @@ test(
     await until(
       'the second fetch to end',
       async () => {
-        late = (await workOf(gateway)).find(({ kind, result }) => kind === 'fetch' && /to wait is over/.test(result?.found ?? ''));
+        late = (await workOf(gateway)).find(
+          ({ kind, result }) => kind === 'fetch' && /to wait is over/.test(result?.found ?? ''),
+        );
         return late !== undefined;
       },
       60_000,
@@ -234,26 +242,38 @@ test(
   },
 );
 
-interface SlowProxy {
+interface Gate {
   readonly port: number;
   toPort: number;
+  /** Lets everything through from now on. */
+  open(): void;
 }
 
-/** Stands before the PACS's DICOM port, so that a test can tell it apart from the gateway's own doors. */
-async function slowProxy(t: TestContext): Promise<SlowProxy> {
+/** Lets so many bytes of a connection through, and then no more until it is opened. */
+async function openGate(t: TestContext, bytes: number): Promise<Gate> {
   const sockets = new Set<Socket>();
-  const proxy = { port: await freePort(), toPort: 0 };
-  const { connect } = await import('node:net');
+  let isOpen = false;
+  const gate = { port: await freePort(), toPort: 0, open: () => void (isOpen = true) };
   const server: Server = createServer((from) => {
-    const to = connect(proxy.toPort, '127.0.0.1');
+    const to = connect(gate.toPort, '127.0.0.1');
     sockets.add(from).add(to);
-    from.pipe(to).pipe(from);
-    for (const one of [from, to]) one.on('error', () => [from, to].forEach((other) => other.destroy()));
+    let passed = 0;
+    from.on('data', (chunk: Buffer) => {
+      passed += chunk.length;
+      if (isOpen || passed <= bytes) to.write(chunk);
+      else from.pause();
+    });
+    to.pipe(from);
+    for (const [one, other] of [
+      [from, to],
+      [to, from],
+    ] as const)
+      one.on('error', () => other.destroy()).on('close', () => other.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(proxy.port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(gate.port, '127.0.0.1', resolve));
   t.after(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return proxy;
+  return gate;
 }

@@ -1,5 +1,5 @@
 # Evaluation of elastix (Debian's, where it is installed) and ANTs on the same pairs as ours.ts, with their usual settings.
-# requires: antspyx==0.6.1 numpy==2.4.6
+# requires: antspyx==0.6.3 numpy==2.3.5
 import json
 import shutil
 import subprocess

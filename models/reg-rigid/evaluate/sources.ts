@@ -56,7 +56,11 @@ export function makeTrunk(next: Random): Source {
     );
   }
   // Beyond its longest radius and its soft edge a part is not seen.
-  const turned = parts.map((one) => ({ ...one, matrix: turnOf(one.turn), reach: (1.7 * Math.max(...one.radii) + 6) ** 2 }));
+  const turned = parts.map((one) => ({
+    ...one,
+    matrix: turnOf(one.turn),
+    reach: (1.7 * Math.max(...one.radii) + 6) ** 2,
+  }));
   const seen = (contrast: number) => (x: number, y: number, z: number) => {
     let value = 0;
     for (const { centre, radii, matrix, levels, reach } of turned) {
