@@ -19,6 +19,7 @@ import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
 import type { ModelCard } from './manifest.ts';
 import type { RegistrationPair } from './registration-settings.ts';
+import { resampleAlong } from './resample.ts';
 import { align, flattened } from './align.ts';
 import type { Prepared } from './align.ts';
 import {
@@ -105,6 +106,8 @@ export type Progress = (step: string, share: number) => void;
 /** Fewer give descriptors and gradients nothing to stand on. */
 const LEAST_PER_AXIS = 8;
 const MIN_IN_VIEW = 0.1;
+/** Grid of a registration without deformation. */
+const JUDGED_VOXELS = 250_000;
 /** Correlation after rigid alignment from which two series of one modality count as one contrast. */
 const SAME_CONTRAST_NCC = 0.5;
 
@@ -138,12 +141,14 @@ export async function register(
   progress('deformable', 0.35);
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
   const session = same ? model.sessions.mono : model.sessions.multi;
-  const images = pairOn(grid, f, m, move);
   const wanted = settings.transform === 'deformable';
-  const deformation = wanted ? await deform(session, images.fixed, images.moving, grid) : noField(grid);
+  // What is only judged needs no more voxels.
+  const shown = wanted ? grid : cubicGrid(fixed.geometry, finest, JUDGED_VOXELS);
+  const images = pairOn(shown, f, m, move);
+  const deformation = wanted ? await deform(session, images.fixed, images.moving, shown) : noField(shown);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
-  const half = halved(grid);
+  const half = halved(shown);
   const coarse = pairOn(half, f, m, move);
   const back = wanted ? await deform(session, coarse.moving, coarse.fixed, half) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
@@ -151,10 +156,18 @@ export async function register(
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));
   progress('resampling', 0.9);
   const field = displacementField(deformation, move);
-  const paddingValue = moving.voxels.reduce((least, value) => Math.min(least, value), Infinity);
-  const onFixed = resampleThrough(moving, fixed.geometry, field, paddingValue);
+  const paddingValue = leastOf(moving.voxels);
+  const onFixed = wanted
+    ? resampleThrough(moving, fixed.geometry, field, paddingValue)
+    : resampleAlong(moving, fixed.geometry, { move, padding: paddingValue });
   const maps = { jacobian: jacobianMap(deformation), inverseConsistencyMm };
   return { resampled: onFixed, paddingValue, rigid: move, field, maps, quality, verdict };
+}
+
+function leastOf(voxels: Float32Array): number {
+  let least = Infinity;
+  for (const value of voxels) if (value < least) least = value;
+  return least;
 }
 
 interface Images {
