@@ -207,7 +207,7 @@ function climb(stage: Stage, start: Matrix4, { spacingMm, steps }: Level, affine
   const size = affine ? 12 : 6;
   let move = start;
   let here = inform(samples, target, move, bench);
-  let gradient = slopeOf(samples, target, move, bench, here.count, affine);
+  let gradient = slopeOf(samples, target, move, { bench, count: here.count, affine });
   let inverse: Float64Array | undefined;
   for (let step = 0; step < steps; step++) {
     const direction = inverse === undefined ? steepest(gradient, spacingMm / 2) : product(inverse, gradient);
@@ -235,7 +235,7 @@ function climb(stage: Stage, start: Matrix4, { spacingMm, steps }: Level, affine
       inverse = undefined;
       continue;
     }
-    const after = slopeOf(samples, target, next, bench, there.count, affine);
+    const after = slopeOf(samples, target, next, { bench, count: there.count, affine });
     const taken = direction.map((one) => share * one);
     const change = gradient.map((one, n) => one - at(after, n));
     inverse = updated(inverse, taken, change, size);

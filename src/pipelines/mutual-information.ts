@@ -134,9 +134,7 @@ export function slopeOf(
   samples: Samples,
   target: Target,
   move: Matrix4,
-  bench: Bench,
-  count: number,
-  affine: boolean,
+  { bench, count, affine }: { readonly bench: Bench; readonly count: number; readonly affine: boolean },
 ): Float64Array {
   const { joint, values, which, slopes } = bench;
   const { points, centre, radiusMm } = samples;
