@@ -75,6 +75,7 @@ export async function retrieveObject(
   take: (bytes: AsyncIterable<Buffer>) => Promise<void>,
 ): Promise<boolean> {
   const accept = 'multipart/related; type="application/dicom"; transfer-syntax=*';
+  const { request } = await import('undici');
   try {
     const answer = await request(url, {
       method: 'GET',
