@@ -178,6 +178,9 @@ test('settings that are unknown or out of bounds are refused', () => {
     error instanceof Refusal && error.reason === 'BadConfiguration' && sentence.test(error.message);
   assert.deepEqual(parseRegistrationSettings({}), DEFAULT_SETTINGS);
   assert.throws(() => parseRegistrationSettings({ tranform: 'rigid' }), refusesSetting(/no setting tranform/));
-  assert.throws(() => parseRegistrationSettings({ transform: 'elastic' }), refusesSetting(/one of rigid, affine, deformable/));
+  assert.throws(
+    () => parseRegistrationSettings({ transform: 'elastic' }),
+    refusesSetting(/one of rigid, affine, deformable/),
+  );
   assert.throws(() => parseRegistrationSettings({ maxWorkingVoxels: 5 }), refusesSetting(/from 100000/));
 });
