@@ -22,6 +22,7 @@ import { startScp, type Scp } from './dimse/scp.ts';
 import { closeGateway, lockDataFolder, openGateway } from './gateway.ts';
 import { openLog } from './log.ts';
 import { closePool, openPool } from './pipelines/pool.ts';
+import { TRANSFORMS } from './pipelines/registration-settings.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
@@ -45,6 +46,7 @@ const USAGE = `usage:
                      [--recipient NAME] [--threads N]
   isthmus deidentify IN --profile NAME --dry-run [--json]        shows every attribute before and after (identities!), writes nothing
   isthmus run register   --input DIR --fixed DIR --output DIR    derived DICOM of the series in --input (which is moved)
+                         [--transform rigid|affine|deformable]
   isthmus run MODEL      --input DIR --output DIR                ct-denoise, or any model with a manifest
   isthmus import-ctp-script FILE                                 device rules (devices.yaml) from a script of CTP's DicomPixelAnonymizer
   isthmus verify                                                 reads every stored object and the audit trail; the gateway must be down
@@ -247,11 +249,20 @@ async function runPipeline(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { input: { type: 'string' }, fixed: { type: 'string' }, output: { type: 'string' } },
+    options: {
+      input: { type: 'string' },
+      fixed: { type: 'string' },
+      output: { type: 'string' },
+      transform: { type: 'string' },
+    },
   });
   const [pipeline] = positionals;
   const { input, fixed, output } = values;
-  const known = pipeline !== undefined && (pipeline === 'register') === (fixed !== undefined);
+  const transform = TRANSFORMS.find((one) => one === values.transform);
+  const known =
+    pipeline !== undefined &&
+    (pipeline === 'register') === (fixed !== undefined) &&
+    (values.transform === undefined || (pipeline === 'register' && transform !== undefined));
   if (!known || input === undefined || output === undefined) {
     process.stderr.write(USAGE);
     return 2;
@@ -279,7 +290,11 @@ async function runPipeline(args: string[]): Promise<number> {
     const run = async (): Promise<Produced> => {
       if (onto !== undefined) {
         const series = { moving: await seriesOf(instances), fixed: await seriesOf(onto) };
-        return produceRegistration(pool, { ...series, settings: {} }, options);
+        return produceRegistration(
+          pool,
+          { ...series, settings: transform === undefined ? {} : { transform } },
+          options,
+        );
       }
       if (pipeline === 'ct-denoise')
         return produceDenoised(pool, { source: await seriesOf(instances), settings: {} }, options);

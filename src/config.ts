@@ -73,6 +73,8 @@ export interface Node {
     { readonly url: string; readonly authorization: string | undefined; readonly timeoutMs: number } | undefined;
   readonly deliverBy: 'dimse' | 'dicomweb';
   readonly proof: Proof;
+  /** How priors come from it. */
+  readonly retrieveBy: 'dimse' | 'dicomweb';
 }
 
 export type Proof = 'read-back' | 'status' | 'storage-commitment';
@@ -205,7 +207,7 @@ export function readConfig(given: Environment = process.env): Config {
 
 /** What runs without a manifest. */
 const BUILT_IN: readonly (readonly [string, readonly string[]])[] = [
-  ['register', ['fixed', 'transform']],
+  ['register', ['fixed', 'fetch', 'transform']],
   ['ct-denoise', ['alpha']],
 ];
 
@@ -338,6 +340,7 @@ interface ResultNodeFile {
   readonly dicomweb?: { readonly url: string; readonly authorization?: string; readonly timeoutSeconds?: number };
   readonly deliverBy: 'dimse' | 'dicomweb';
   readonly proof: Proof;
+  readonly retrieveBy?: 'dimse' | 'dicomweb';
 }
 
 interface ReceiverFile {
@@ -479,6 +482,9 @@ function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Nodes {
       refuse('proof', 'has proof read-back, which needs a dicomweb section');
     if (node.proof === 'storage-commitment' && dimse === undefined)
       refuse('proof', 'has proof storage-commitment, which needs a dimse section');
+    const retrieveBy = node.retrieveBy ?? (dimse === undefined ? 'dicomweb' : 'dimse');
+    if (node[retrieveBy] === undefined)
+      refuse('retrieveBy', `is searched by ${retrieveBy} but has no ${retrieveBy} section`);
     nodes.set(name, {
       name,
       dimse,
@@ -489,6 +495,7 @@ function nodesOf({ value, lineOf }: LocatedYaml, folder: string): Nodes {
       },
       deliverBy: node.deliverBy,
       proof: node.proof,
+      retrieveBy,
     });
   }
   refuseTwoFaces(nodes, receivers, (name) => lineOf(['nodes', name]));

@@ -141,6 +141,13 @@ const MIGRATE_WORKFLOW = {
        since INTEGER NOT NULL,
        accepted TEXT
      ) WITHOUT ROWID`,
+    // Priors that came because a study asked for them (workflow/fetched).
+    `CREATE TABLE fetched_study (
+       study_uid TEXT PRIMARY KEY,
+       for_study TEXT NOT NULL,
+       until INTEGER
+     ) WITHOUT ROWID;
+     CREATE INDEX fetched_for ON fetched_study (for_study)`,
   ],
 } as const;
 

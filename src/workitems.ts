@@ -20,7 +20,7 @@ import { STEP_TABLES, deleteEndedSteps, forgetStepsNaming } from './workitems/st
 export type { SeriesReference } from './workitems/shown.ts';
 
 export type WorkItemState = 'SCHEDULED' | 'IN PROGRESS' | 'COMPLETED' | 'CANCELED';
-export type WorkKind = 'derive' | 'deliver';
+export type WorkKind = 'derive' | 'deliver' | 'fetch';
 
 export interface WorkItem {
   readonly uid: string;

@@ -84,6 +84,7 @@ function describeResult(item) {
     .filter(([, value]) => typeof value === 'number')
     .slice(0, 4)
     .map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`);
+  if (item.kind === 'fetch') return item.result?.found ?? 'the node is being asked';
   return item.result?.node ? `${item.result.objects} objects, proof: ${item.result.proof}` : figures.join(', ');
 }
 
@@ -141,7 +142,9 @@ function showWork(work) {
   if (rows === undefined) return;
   for (const item of work ?? []) {
     const what =
-      item.kind === 'derive' ? `${item.parameters.pipeline} (${item.parameters.rule})` : `to ${item.parameters.node}`;
+      item.kind === 'derive'
+        ? `${item.parameters.pipeline} (${item.parameters.rule})`
+        : `${item.kind === 'fetch' ? 'prior from' : 'to'} ${item.parameters.node}`;
     const line = row(rows, [
       item.kind,
       what,
@@ -174,7 +177,10 @@ function showStudies(studies) {
 
 function verification({ studyInstanceUID, withheldBecause }) {
   const cell = document.createElement('span');
-  cell.append(button('Verify', () => showReport(studyInstanceUID)));
+  cell.append(
+    button('Verify', () => showReport(studyInstanceUID, 'verification')),
+    button('Why?', () => showReport(studyInstanceUID, 'pairs')),
+  );
   if (withheldBecause === undefined) return cell;
   const told = document.createElement('p');
   told.className = 'refused';

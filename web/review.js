@@ -197,9 +197,11 @@ function dataUrl(blob) {
   });
 }
 
-export async function showReport(study) {
-  const reply = await ask(`/api/studies/${study}/verification?format=text`);
+/** `kind`: verification, or pairs (why rules did what they did). */
+export async function showReport(study, kind) {
+  const reply = await ask(`/api/studies/${study}/${kind}?format=text`);
   const dialog = document.querySelector('#report');
+  dialog.querySelector('h2').textContent = kind === 'pairs' ? 'What the rules say of this study' : 'Verification';
   dialog.querySelector('pre').textContent = await reply.text();
   dialog.showModal();
 }

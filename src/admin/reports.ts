@@ -1,9 +1,10 @@
-/** Verification reports, as JSON or as text for people. */
+/** Reports on a study, as JSON or as text for people: its verification, and why rules did what they did. */
 import type { Request } from 'express';
 import { studiesOf } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
+import { explainStudy, formatExplanation } from '../workflow/explain.ts';
 import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
 import { releaseStudy, withheldBecause } from '../workflow/withhold.ts';
 import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
@@ -20,6 +21,11 @@ export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
     const asText = wantsText(queryOf(request).get('format'), request.headers.accept ?? '');
     const report = shownTo(await verifyStudy(gateway, study), { mayReadText: caller.roles.has('privacy-officer') });
     return asText ? new Shown('text/plain; charset=utf-8', formatVerification(report)) : report;
+  });
+  add('get', '/studies/:study/pairs', ['radiology-it', 'privacy-officer'], (request) => {
+    const explanation = explainStudy(gateway, studyOf(request));
+    const asText = wantsText(queryOf(request).get('format'), request.headers.accept ?? '');
+    return asText ? new Shown('text/plain; charset=utf-8', formatExplanation(explanation)) : explanation;
   });
   add('post', '/studies/:study/release', ['privacy-officer'], (request, caller) =>
     releaseStudy(gateway, studyOf(request), caller.name),

@@ -1,4 +1,7 @@
-/** Pushes objects by STOW-RS (PS3.18 10.5), streaming: a part is read from the archive while it goes out. The only user of undici. */
+/**
+ * HTTP to nodes; the only user of undici. Pushes objects by STOW-RS (PS3.18 10.5), streaming: a part is read from the archive while it
+ * goes out. Fetches single objects by WADO-RS, streaming too.
+ */
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Node } from '../config.ts';
@@ -61,6 +64,81 @@ async function gather(body: AsyncIterable<Buffer>): Promise<Buffer> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/**
+ * One object by WADO-RS (PS3.18 10.4), handed on while it comes. False where the node does not have it.
+ * @throws Refusal DeliveryFailed when the node fails, breaks off or answers with something else
+ */
+export async function retrieveObject(
+  { url, headers, timeoutMs }: Pick<HttpQuestion, 'url' | 'headers' | 'timeoutMs'>,
+  take: (bytes: AsyncIterable<Buffer>) => Promise<void>,
+): Promise<boolean> {
+  const accept = 'multipart/related; type="application/dicom"; transfer-syntax=*';
+  const { request } = await import('undici');
+  try {
+    const answer = await request(url, {
+      method: 'GET',
+      headers: { ...headers, accept },
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+    });
+    if (answer.statusCode !== 200) {
+      await answer.body.dump();
+      if (answer.statusCode === 404 || answer.statusCode === 410) return false;
+      throw new Refusal('DeliveryFailed', `the node answered a retrieval with status ${answer.statusCode}`);
+    }
+    const type = String(answer.headers['content-type'] ?? '');
+    const boundary = /;\s*boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))/i.exec(type);
+    const name = boundary?.[1] ?? boundary?.[2];
+    if (/^multipart\/related/i.test(type) && name !== undefined) await take(onlyPart(answer.body, name));
+    else if (/^application\/dicom\s*(;|$)/i.test(type)) await take(answer.body);
+    else {
+      await answer.body.dump();
+      throw new Refusal('DeliveryFailed', 'the node answered a retrieval with something else than application/dicom');
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new Refusal('DeliveryFailed', `the node broke off a retrieval: ${code}`);
+  }
+}
+
+/** Bytes of a part's headers at most. */
+const MOST_PART_HEADERS = 8192;
+
+/** The content of a multipart body that has one part, without holding it in memory. */
+async function* onlyPart(body: AsyncIterable<Buffer>, boundary: string): AsyncGenerator<Buffer> {
+  const end = Buffer.from(`\r\n--${boundary}`, 'latin1');
+  let isInside = false;
+  let isOver = false;
+  let rest = Buffer.alloc(0);
+  for await (const chunk of body) {
+    // What follows the part is read, so that the connection can be used again.
+    if (isOver) continue;
+    rest = Buffer.concat([rest, chunk]);
+    if (!isInside) {
+      const headersEnd = rest.indexOf('\r\n\r\n');
+      if (headersEnd < 0) {
+        if (rest.length > MOST_PART_HEADERS) throw new Refusal('DeliveryFailed', 'a part has no end of its headers');
+        continue;
+      }
+      rest = rest.subarray(headersEnd + 4);
+      isInside = true;
+    }
+    const at = rest.indexOf(end);
+    if (at >= 0) {
+      if (at > 0) yield rest.subarray(0, at);
+      isOver = true;
+      continue;
+    }
+    const sure = rest.length - end.length + 1;
+    if (sure <= 0) continue;
+    yield rest.subarray(0, sure);
+    rest = rest.subarray(sure);
+  }
+  if (!isOver) throw new Refusal('DeliveryFailed', 'the node broke off in the middle of an object');
 }
 
 /**

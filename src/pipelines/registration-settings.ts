@@ -3,9 +3,12 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Volume } from '../dicom/volume.ts';
 import { voxelCount } from './space.ts';
 
+/** rigid: rotation and translation only. affine: stretched and sheared besides. deformable: rigid, then a field. */
+export const TRANSFORMS = ['rigid', 'affine', 'deformable'] as const;
+export type Transform = (typeof TRANSFORMS)[number];
+
 export interface RegistrationSettings {
-  /** rigid: rotation and translation only. */
-  readonly transform: 'rigid' | 'deformable';
+  readonly transform: Transform;
   /** Size of the working grid; time and memory grow with it. */
   readonly maxWorkingVoxels: number;
 }
@@ -34,9 +37,8 @@ export function parseRegistrationSettings(given: Readonly<Record<string, unknown
       );
     }
   }
-  if (settings.transform !== 'rigid' && settings.transform !== 'deformable') {
-    throw new Refusal('BadConfiguration', 'register: transform must be rigid or deformable');
-  }
+  if (!TRANSFORMS.includes(settings.transform))
+    throw new Refusal('BadConfiguration', `register: transform must be one of ${TRANSFORMS.join(', ')}`);
   const [least, most] = WORKING_VOXELS;
   if (
     !Number.isInteger(settings.maxWorkingVoxels) ||

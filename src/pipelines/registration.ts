@@ -1,5 +1,6 @@
 /**
- * Registration of one series to another: rigid, then deformable, by the parameter-free graphs of models/register.
+ * Registration of one series to another: rigid or affine by mutual information, then deformable by the parameter-free graphs of
+ * models/register.
  * All results are in patient space: fixed point -> moving point, LPS mm. Nothing is delivered that did not help.
  */
 import { Refusal } from '../dicom/refusal.ts';
@@ -18,8 +19,17 @@ import { judge } from './gates.ts';
 import type { Gate, Verdict } from './gates.ts';
 import type { ModelCard } from './manifest.ts';
 import type { RegistrationPair } from './registration-settings.ts';
-import { alignRigidly, initialAlignment, mirrorLooksBetter, rotationDegrees, similarityThrough } from './rigid.ts';
-import type { Prepared, RigidSessions } from './rigid.ts';
+import { resampleAlong } from './resample.ts';
+import { align, flattened } from './align.ts';
+import type { Prepared } from './align.ts';
+import {
+  initialAlignment,
+  mirrorLooksBetter,
+  refuseStretch,
+  rotationDegrees,
+  sharedFrame,
+  similarityThrough,
+} from './rigid.ts';
 import type { Session } from './session.ts';
 import { bodyMask, ncc, nmi, normalised, percentileWindow } from './similarity.ts';
 import {
@@ -36,7 +46,7 @@ import {
 } from './space.ts';
 import type { Matrix4 } from './space.ts';
 
-export interface RegistrationSessions extends RigidSessions {
+export interface RegistrationSessions {
   /** For series that look alike up to gain: sharpens on intensity. */
   readonly mono: Session;
   /** For any two contrasts. */
@@ -81,7 +91,7 @@ export interface RegistrationResult {
   readonly resampled: Volume;
   /** Value of voxels outside the moving field of view: the smallest value of the moving series. */
   readonly paddingValue: number;
-  /** Fixed point -> moving point, row-major. */
+  /** Fixed point -> moving point, row-major: rigid, or affine where that was asked for. */
   readonly rigid: Matrix4;
   readonly field: DisplacementField;
   /** On the field's grid: determinant of the deformable part, and how far from where it began a point comes back, mm. */
@@ -96,6 +106,8 @@ export type Progress = (step: string, share: number) => void;
 /** Fewer give descriptors and gradients nothing to stand on. */
 const LEAST_PER_AXIS = 8;
 const MIN_IN_VIEW = 0.1;
+/** Grid of a registration without deformation. */
+const JUDGED_VOXELS = 250_000;
 /** Correlation after rigid alignment from which two series of one modality count as one contrast. */
 const SAME_CONTRAST_NCC = 0.5;
 
@@ -115,9 +127,12 @@ export async function register(
   const start = initialAlignment(f, m);
   refuseSeparate(grid, m.volume.geometry, start);
   progress('rigid', 0.05);
-  const found = await alignRigidly(model.sessions, f, m, start);
+  const affine = settings.transform === 'affine';
+  const [even, evenMoving] = [flattened(f), flattened(m)];
+  const found = align(even, evenMoving, { start: sharedFrame(f, m), affine });
   const move = similarityThrough(f, m, found).nmi >= similarityThrough(f, m, start).nmi ? found : start;
-  if (await mirrorLooksBetter(model.sessions, f, m, move)) {
+  if (affine) refuseStretch(move);
+  if (mirrorLooksBetter(even, evenMoving, move)) {
     throw new Refusal(
       'PipelineRefused',
       'moving looks more like fixed when left and right are exchanged; expected the same side',
@@ -126,12 +141,14 @@ export async function register(
   progress('deformable', 0.35);
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
   const session = same ? model.sessions.mono : model.sessions.multi;
-  const images = pairOn(grid, f, m, move);
   const wanted = settings.transform === 'deformable';
-  const deformation = wanted ? await deform(session, images.fixed, images.moving, grid) : noField(grid);
+  // What is only judged needs no more voxels.
+  const shown = wanted ? grid : cubicGrid(fixed.geometry, finest, JUDGED_VOXELS);
+  const images = pairOn(shown, f, m, move);
+  const deformation = wanted ? await deform(session, images.fixed, images.moving, shown) : noField(shown);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
-  const half = halved(grid);
+  const half = halved(shown);
   const coarse = pairOn(half, f, m, move);
   const back = wanted ? await deform(session, coarse.moving, coarse.fixed, half) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
@@ -139,10 +156,18 @@ export async function register(
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));
   progress('resampling', 0.9);
   const field = displacementField(deformation, move);
-  const paddingValue = moving.voxels.reduce((least, value) => Math.min(least, value), Infinity);
-  const onFixed = resampleThrough(moving, fixed.geometry, field, paddingValue);
+  const paddingValue = leastOf(moving.voxels);
+  const onFixed = wanted
+    ? resampleThrough(moving, fixed.geometry, field, paddingValue)
+    : resampleAlong(moving, fixed.geometry, { move, padding: paddingValue });
   const maps = { jacobian: jacobianMap(deformation), inverseConsistencyMm };
   return { resampled: onFixed, paddingValue, rigid: move, field, maps, quality, verdict };
+}
+
+function leastOf(voxels: Float32Array): number {
+  let least = Infinity;
+  for (const value of voxels) if (value < least) least = value;
+  return least;
 }
 
 interface Images {

@@ -23,7 +23,9 @@ export function normalised(voxels: Float32Array, { low, high }: Window): Float32
 /** 1 where a normalised image is above 60 % of Otsu's threshold: body, table and skin, not air. */
 export function bodyMask(image: Float32Array): Uint8Array {
   const threshold = 0.6 * otsu(image);
-  return Uint8Array.from(image, (value) => (value > threshold ? 1 : 0));
+  const mask = new Uint8Array(image.length);
+  for (let n = 0; n < image.length; n++) if ((image[n] as number) > threshold) mask[n] = 1;
+  return mask;
 }
 
 /** Correlation coefficient over the voxels of the mask: 1 = the same up to gain and offset. */

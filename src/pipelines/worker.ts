@@ -24,8 +24,6 @@ const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number)
     const model = loadModel(folder);
     const open = (name: string) => openGraph(model, name, threads, settings.brake);
     const sessions = {
-      wide: await open('rigid-wide'),
-      step: await open('rigid-step'),
       mono: await open('deform-mono'),
       multi: await open('deform-multi'),
     };

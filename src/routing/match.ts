@@ -1,6 +1,7 @@
 /** Facts + rules -> decisions. Pure: the same facts and rules always decide the same. */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Expression } from './expression.ts';
+import { pairWithin, pairWithPrior, type Pairing, type ShapeOf } from './pairs.ts';
 import type { AdmissionRule, Pattern, ProcessingRule, Rules } from './rules.ts';
 
 /** What the door knows of an arriving object; identified, so it never leaves workflow/receive. */
@@ -105,6 +106,19 @@ function admissionVerdict(rule: string, expression: Expression, facts: Admission
 export interface ProcessingOptions {
   /** Hears of an expression that ended in an error on these facts: its rule does not match, the others go on. */
   readonly onFault?: (rule: ProcessingRule, series: SeriesFacts) => void;
+  /** How series lie; without it pairs are found by their names and numbers alone. */
+  readonly shapeOf?: ShapeOf;
+  /** Hears of a series whose rule fits but whose prior is not here and may be fetched. */
+  readonly onMissingPrior?: (rule: ProcessingRule, series: SeriesFacts) => void;
+  /** Hears what was thought of each rule and series: what speaks against the match, and which pairs were looked at. */
+  readonly onJudged?: (rule: ProcessingRule, series: SeriesFacts, judgement: Judgement) => void;
+}
+
+export interface Judgement {
+  /** Conditions of the rule that do not hold; empty: it matches. */
+  readonly against: readonly string[];
+  /** register: how the other half of the pair was looked for. */
+  readonly pairing: Pairing | undefined;
 }
 
 /** Every rule that matches a series of a complete study. Derived series start nothing, so that results never feed themselves. */
@@ -112,91 +126,88 @@ export function matchProcessing(rules: Rules, study: StudyFacts, options: Proces
   const decisions: Decision[] = [];
   for (const rule of rules.processing) {
     for (const series of study.series) {
-      if (series.derived) continue;
-      try {
-        if (!seriesFits(rule, study, series)) continue;
-      } catch {
-        options.onFault?.(rule, series);
-        continue;
-      }
-      if (rule.run !== 'register') {
-        decisions.push({ rule, series, fixed: undefined });
-        continue;
-      }
-      const fixed = chooseFixed(rule, study, series);
-      if (fixed !== undefined) decisions.push({ rule, series, fixed });
+      const judgement = judge(rule, study, series, options);
+      options.onJudged?.(rule, series, judgement);
+      const { against, pairing } = judgement;
+      if (against.length > 0) continue;
+      if (pairing === undefined) decisions.push({ rule, series, fixed: undefined });
+      else if (pairing.fixed !== undefined) decisions.push({ rule, series, fixed: pairing.fixed });
+      else if (wantsFetching(rule)) options.onMissingPrior?.(rule, series);
     }
   }
   return decisions;
 }
 
-function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): boolean {
-  const { when, expression } = rule;
-  const hasPrior = study.priors.some((prior) =>
-    prior.series.some((other) => !other.derived && other.Modality === series.Modality),
-  );
-  return (
-    fits(when.project, study.project) &&
-    fits(when.modality, series.Modality) &&
-    fits(when.bodyPart, series.BodyPartExamined) &&
-    fits(when.studyDescription, study.StudyDescription) &&
-    fits(when.seriesDescription, series.SeriesDescription) &&
-    series.instances >= (when.minInstances ?? 0) &&
-    (when.hasPrior === undefined || when.hasPrior === hasPrior) &&
-    (expression === undefined ||
-      expression({
-        series: {
-          Modality: series.Modality,
-          SeriesDescription: series.SeriesDescription,
-          BodyPartExamined: series.BodyPartExamined,
-          SOPClassUID: series.SOPClassUID,
-          instances: series.instances,
-        },
-        study: {
-          StudyDescription: study.StudyDescription,
-          project: study.project,
-          hasPrior,
-          series: study.series.length,
-        },
-      }))
-  );
-}
-
-function chooseFixed(rule: ProcessingRule, study: StudyFacts, moving: SeriesFacts): Decision['fixed'] {
-  const choice = rule.with.fixed;
-  if (choice === undefined) return undefined;
-  if (choice === 'newest-prior') {
-    for (const prior of study.priors) {
-      const series = mostComparable(prior.series, moving);
-      if (series !== undefined) return { StudyInstanceUID: prior.StudyInstanceUID, series };
-    }
-    return undefined;
+function judge(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts, options: ProcessingOptions): Judgement {
+  if (series.derived) return { against: ['the series was made by a pipeline'], pairing: undefined };
+  let against: string[];
+  try {
+    against = misfits(rule, study, series);
+  } catch {
+    options.onFault?.(rule, series);
+    return { against: ['the expression cannot be evaluated on this series'], pairing: undefined };
   }
-  const candidates = study.series.filter(
-    (series) =>
-      !series.derived &&
-      series.SeriesInstanceUID !== moving.SeriesInstanceUID &&
-      fits(choice.seriesDescription, series.SeriesDescription) &&
-      fits(choice.modality, series.Modality),
-  );
-  const series = largest(candidates);
-  return series === undefined ? undefined : { StudyInstanceUID: study.StudyInstanceUID, series };
+  if (against.length > 0 || rule.run !== 'register') return { against, pairing: undefined };
+  return { against, pairing: pairFor(rule, study, series, options.shapeOf ?? (() => undefined)) };
 }
 
-/** Same modality; then the same description, then the same body part, then most images. */
-function mostComparable(candidates: readonly SeriesFacts[], moving: SeriesFacts): SeriesFacts | undefined {
-  const same = candidates.filter((series) => !series.derived && series.Modality === moving.Modality);
-  const described = same.filter(
-    (series) => series.SeriesDescription.toLowerCase() === moving.SeriesDescription.toLowerCase(),
-  );
-  const located = same.filter((series) => series.BodyPartExamined === moving.BodyPartExamined);
-  return largest(described) ?? largest(located) ?? largest(same);
+/** A prior that is not here may still come: the rule is judged as if it were. */
+function wantsFetching({ with: { fixed, fetch } }: ProcessingRule): boolean {
+  return fixed === 'newest-prior' && fetch !== undefined;
 }
 
-function largest(series: readonly SeriesFacts[]): SeriesFacts | undefined {
-  return [...series].sort(
-    (a, b) => b.instances - a.instances || (a.SeriesInstanceUID < b.SeriesInstanceUID ? -1 : 1),
-  )[0];
+/** What of the rule does not hold for this series, in words. */
+function misfits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): string[] {
+  const { when, expression } = rule;
+  const hasPrior =
+    wantsFetching(rule) ||
+    study.priors.some((prior) => prior.series.some((other) => !other.derived && other.Modality === series.Modality));
+  const against: string[] = [];
+  const require = (holds: boolean, words: string): void => {
+    if (!holds) against.push(words);
+  };
+  require(fits(when.project, study.project), `when.project: the study is of ${study.project}`);
+  require(fits(when.modality, series.Modality), `when.modality: the series is ${series.Modality}`);
+  require(fits(
+    when.bodyPart,
+    series.BodyPartExamined,
+  ), `when.bodyPart: the series has ${series.BodyPartExamined || 'none'}`);
+  require(fits(when.studyDescription, study.StudyDescription), 'when.studyDescription');
+  require(fits(when.seriesDescription, series.SeriesDescription), 'when.seriesDescription');
+  require(series.instances >= (when.minInstances ?? 0), `when.minInstances: the series has ${series.instances}`);
+  require(when.hasPrior === undefined ||
+    when.hasPrior === hasPrior, `when.hasPrior: there is ${hasPrior ? 'an' : 'no'} earlier study with this modality`);
+  // An expression is asked last: what the other keys exclude it need not understand.
+  if (against.length > 0 || expression === undefined) return against;
+  const holds = expression({
+    series: {
+      Modality: series.Modality,
+      SeriesDescription: series.SeriesDescription,
+      BodyPartExamined: series.BodyPartExamined,
+      SOPClassUID: series.SOPClassUID,
+      instances: series.instances,
+    },
+    study: {
+      StudyDescription: study.StudyDescription,
+      project: study.project,
+      hasPrior,
+      series: study.series.length,
+    },
+  });
+  require(holds, 'when.expr');
+  return against;
+}
+
+function pairFor(rule: ProcessingRule, study: StudyFacts, moving: SeriesFacts, shapeOf: ShapeOf): Pairing {
+  const choice = rule.with.fixed;
+  if (choice === undefined) return { fixed: undefined, considered: [] };
+  if (choice === 'newest-prior') return pairWithPrior(moving, study, shapeOf);
+  const wish = {
+    fits: (series: SeriesFacts) =>
+      fits(choice.seriesDescription, series.SeriesDescription) && fits(choice.modality, series.Modality),
+    prefer: choice.prefer,
+  };
+  return pairWithin(moving, study, wish, shapeOf);
 }
 
 function fits(pattern: Pattern | undefined, text: string): boolean {

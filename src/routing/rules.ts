@@ -47,13 +47,35 @@ export const OUTPUTS = ['image', 'report', 'key-image', 'map', 'difference'] as 
 export type Output = (typeof OUTPUTS)[number];
 export const DEFAULT_OUTPUTS: readonly Output[] = ['image', 'report', 'key-image'];
 
-export type FixedChoice = 'newest-prior' | { readonly seriesDescription?: Pattern; readonly modality?: Pattern };
+export type FixedChoice =
+  | 'newest-prior'
+  | {
+      readonly seriesDescription?: Pattern;
+      readonly modality?: Pattern;
+      /** Of two CTs for one PET. */
+      readonly prefer?: 'diagnostic' | 'attenuation-correction';
+    };
+
+/** Where a prior comes from that is not here, and how long a study waits for it. */
+export interface FetchChoice {
+  /** A node of nodes.yaml. */
+  readonly from: string;
+  /** Default 15. */
+  readonly waitMinutes?: number;
+  /** Images of the prior series at most; default 3000. */
+  readonly mostImages?: number;
+}
 
 export interface ProcessingRule {
   readonly name: string;
   readonly when: ProcessingWhen;
   readonly run: PipelineName;
-  readonly with: { readonly fixed?: FixedChoice; readonly transform?: 'rigid' | 'deformable'; readonly alpha?: number };
+  readonly with: {
+    readonly fixed?: FixedChoice;
+    readonly fetch?: FetchChoice;
+    readonly transform?: 'rigid' | 'affine' | 'deformable';
+    readonly alpha?: number;
+  };
   readonly outputs: readonly Output[];
   readonly deliver: readonly string[];
   readonly expression: Expression | undefined;
@@ -150,6 +172,17 @@ function checkSettings(
       [...path, 'run'],
       'register needs with.fixed: newest-prior, or a pattern for a series of the same study',
     );
+  }
+  if (settings.fetch !== undefined) {
+    if (settings.fixed !== 'newest-prior')
+      surroundings.fail([...path, 'with', 'fetch'], 'with.fetch brings a prior: it needs with.fixed newest-prior');
+    if (!surroundings.nodes.has(settings.fetch.from))
+      surroundings.fail(
+        [...path, 'with', 'fetch', 'from'],
+        `node "${settings.fetch.from}" is not in nodes.yaml (there are: ${[...surroundings.nodes].join(', ')})`,
+      );
+    if (rule.when.hasPrior === false)
+      surroundings.fail([...path, 'when', 'hasPrior'], 'hasPrior false and with.fetch exclude each other');
   }
   if (rule.run !== 'register' && rule.outputs?.includes('map') === true)
     surroundings.fail([...path, 'outputs'], `${rule.run} has no maps; they are of a registration`);

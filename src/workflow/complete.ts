@@ -2,15 +2,18 @@
  * When a study is complete, and what then happens to it. Complete: no association or request that brought something is still open, and
  * nothing has arrived for the quiet time. A late instance opens the study again; work already done on the same content is not repeated.
  */
+import { seriesShape } from '../archive/series-shape.ts';
 import { studyFacts } from '../archive/studies.ts';
 import type { Row } from '../database.ts';
 import type { Gateway } from '../gateway.ts';
-import { matchProcessing, type Decision } from '../routing/match.ts';
+import { matchProcessing, type Decision, type ProcessingOptions, type StudyFacts } from '../routing/match.ts';
+import type { ShapeOf } from '../routing/pairs.ts';
 import type { ProcessingRule } from '../routing/rules.ts';
 import { scheduleWork } from '../workitems.ts';
 import { priorsOf } from './chronology.ts';
 import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
+import { fetchedFor, noteArrival } from './fetched.ts';
 import { scheduleVerification } from './withhold.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
@@ -37,6 +40,7 @@ export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: 
     project,
     gateway.now(),
   );
+  noteArrival(gateway, studyInstanceUID);
 }
 
 /** Completes every study that is due; answers how many. */
@@ -75,18 +79,11 @@ function dueStudies(gateway: Gateway): Row[] {
 
 /** The verdict and the work that follows from it are one transaction. */
 function completeStudy(gateway: Gateway, studyInstanceUID: string, project: string, lastArrival: number): void {
-  const study = studyFacts(gateway.archive, studyInstanceUID);
-  const decisions =
-    study === undefined
-      ? []
-      : matchProcessing(
-          gateway.rules,
-          { ...study, priors: priorsOf(gateway, studyInstanceUID) },
-          {
-            onFault: (rule, series) =>
-              gateway.log.error('rule cannot be evaluated', { rule: rule.name, series: series.SeriesInstanceUID }),
-          },
-        );
+  // A prior is there for the study that wanted it.
+  const { decisions, missing } =
+    fetchedFor(gateway, studyInstanceUID) === undefined
+      ? decide(gateway, studyInstanceUID)
+      : { decisions: [], missing: [] };
   let scheduled = 0;
   gateway.database.transaction(() => {
     gateway.database.run(
@@ -96,12 +93,98 @@ function completeStudy(gateway: Gateway, studyInstanceUID: string, project: stri
     );
     scheduleVerification(gateway, studyInstanceUID);
     for (const decision of decisions) if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+    if (missing.length > 0 && scheduleFetch(gateway, studyInstanceUID, project, missing)) scheduled++;
   });
   gateway.log.info('study complete', {
     study: studyInstanceUID,
     rulesMatched: decisions.length,
     workScheduled: scheduled,
   });
+}
+
+/** What a study looks like to the rules; undefined when there is no such study. */
+export function factsOf(gateway: Gateway, studyInstanceUID: string): StudyFacts | undefined {
+  const study = studyFacts(gateway.archive, studyInstanceUID);
+  return study === undefined ? undefined : { ...study, priors: priorsOf(gateway, studyInstanceUID) };
+}
+
+/** Each series is looked at once. */
+export function shapesIn(gateway: Gateway): ShapeOf {
+  const known = new Map<string, ReturnType<ShapeOf>>();
+  return (studyInstanceUID, seriesInstanceUID) => {
+    const key = `${studyInstanceUID} ${seriesInstanceUID}`;
+    if (!known.has(key)) known.set(key, seriesShape(gateway.archive, { studyInstanceUID, seriesInstanceUID }));
+    return known.get(key);
+  };
+}
+
+interface Decided {
+  readonly decisions: readonly Decision[];
+  /** Series that wait for a prior to be fetched. */
+  readonly missing: readonly Missing[];
+}
+
+interface Missing {
+  readonly rule: ProcessingRule;
+  readonly seriesInstanceUID: string;
+}
+
+function decide(gateway: Gateway, studyInstanceUID: string, more: ProcessingOptions = {}): Decided {
+  const study = factsOf(gateway, studyInstanceUID);
+  const missing: Missing[] = [];
+  if (study === undefined) return { decisions: [], missing };
+  const decisions = matchProcessing(gateway.rules, study, {
+    ...more,
+    shapeOf: shapesIn(gateway),
+    onMissingPrior: (rule, series) => missing.push({ rule, seriesInstanceUID: series.SeriesInstanceUID }),
+    onFault: (rule, series) =>
+      gateway.log.error('rule cannot be evaluated', { rule: rule.name, series: series.SeriesInstanceUID }),
+  });
+  return { decisions, missing };
+}
+
+/** A fetch: which series of the study wait, by the names of their rules. */
+export interface FetchParameters {
+  readonly project: string;
+  readonly node: string;
+  readonly waitMs: number;
+  readonly mostImages: number;
+  readonly waiting: readonly { readonly rule: string; readonly seriesInstanceUID: string }[];
+}
+
+/** So often it may be tried to reach the node within the time there is. */
+const FETCH_ATTEMPTS = 1000;
+
+/** One for each study, ever: where rules disagree, the first one that waits says from where and how long. */
+function scheduleFetch(gateway: Gateway, study: string, project: string, missing: readonly Missing[]): boolean {
+  const fetch = missing[0]?.rule.with.fetch;
+  if (fetch === undefined) return false;
+  const parameters: FetchParameters = {
+    project,
+    node: fetch.from,
+    waitMs: (fetch.waitMinutes ?? 15) * 60_000,
+    mostImages: fetch.mostImages ?? 3000,
+    waiting: missing.map(({ rule, seriesInstanceUID }) => ({ rule: rule.name, seriesInstanceUID })),
+  };
+  return scheduleWork(gateway.workItems, {
+    kind: 'fetch',
+    key: `fetch ${study}`,
+    studyInstanceUID: study,
+    parameters: { ...parameters },
+    maxAttempts: FETCH_ATTEMPTS,
+    shown: shownSeries(
+      gateway,
+      study,
+      parameters.waiting.map(({ seriesInstanceUID }) => ({ studyInstanceUID: study, seriesInstanceUID })),
+    ),
+  });
+}
+
+/** In the transaction that ends a fetch: what waited for it is scheduled. Answers how many work items there are now. */
+export function goOnAfterFetch(gateway: Gateway, study: string, project: string): number {
+  const { decisions } = decide(gateway, study);
+  const waited = decisions.filter(({ rule }) => rule.with.fetch !== undefined);
+  return waited.filter((decision) => scheduleDerivation(gateway, study, project, decision)).length;
 }
 
 function scheduleDerivation(

@@ -35,6 +35,7 @@ import { countUnattributed, discard, heldOfSubject } from '../quarantine.ts';
 import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
 import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
+import { forgetFetchesOf } from './fetched.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -248,6 +249,7 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     forgetTransactionsOf(gateway.database, study);
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
     forgetTalliesOf(gateway, study);
+    forgetFetchesOf(gateway, study);
     forgetVerificationOf(gateway, study);
     forgetTombstones(gateway.archive, instances);
     forgetChangesOf(gateway.archive, study);

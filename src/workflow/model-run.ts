@@ -1,4 +1,5 @@
 /** What runs of all models share: what they are asked, what they leave, and who says it was them. */
+import type { Transform } from '../pipelines/registration-settings.ts';
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { asciiValue, asciiValues, itemsOf, numberValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
@@ -12,7 +13,7 @@ import type { Output } from '../routing/rules.ts';
 import { SERIES_NUMBER, type LoadedSeries } from './beside.ts';
 
 export interface PipelineSettings {
-  readonly transform?: 'rigid' | 'deformable';
+  readonly transform?: Transform;
   readonly alpha?: number;
 }
 

@@ -100,26 +100,29 @@ export function windowIn({ dataSet }: Head): Window | undefined {
   return center === undefined || width === undefined || width < 1 ? undefined : { center, width };
 }
 
-/** Registered minus fixed; where the moving series has no data nothing is said to differ. */
-export function subtracted(registered: Volume, fixed: Float32Array, padding: number): Volume {
+/**
+ * Registered minus fixed, of CT in HU; where the moving series has no data nothing is said to differ. The value that stands there may be
+ * that of air too, so it is the field of view that tells.
+ */
+export function subtracted(registered: Volume, fixed: Float32Array, inView: Uint8Array): Volume {
   const { gain, offset } =
-    registered.modality === 'CT' ? { gain: 1, offset: 0 } : leastSquares(registered.voxels, fixed, padding);
-  const voxels = registered.voxels.map((value, n) => (value === padding ? 0 : gain * value + offset - (fixed[n] ?? 0)));
+    registered.modality === 'CT' ? { gain: 1, offset: 0 } : leastSquares(registered.voxels, fixed, inView);
+  const voxels = registered.voxels.map((value, n) => (inView[n] === 1 ? gain * value + offset - (fixed[n] ?? 0) : 0));
   return { ...registered, voxels };
 }
 
 export function scaledTo(plane: Plane, like: Plane, modality: string): Plane {
   if (modality === 'CT') return plane;
-  const { gain, offset } = leastSquares(plane.values, like.values, Number.NaN);
+  const { gain, offset } = leastSquares(plane.values, like.values);
   return { ...plane, values: plane.values.map((value) => gain * value + offset) };
 }
 
 /** Gain and offset that bring one series' values nearest to the other's: MR scales its values anew with every scan. */
-function leastSquares(from: Float32Array, to: Float32Array, padding: number): { gain: number; offset: number } {
+function leastSquares(from: Float32Array, to: Float32Array, among?: Uint8Array): { gain: number; offset: number } {
   let [n, a, b, aa, ab] = [0, 0, 0, 0, 0];
   for (let i = 0; i < from.length; i++) {
     const [x, y] = [from[i] ?? 0, to[i] ?? 0];
-    if (x === padding) continue;
+    if (among?.[i] === 0) continue;
     n++;
     a += x;
     b += y;

@@ -1,4 +1,7 @@
-/** Takes due work items one after another and does them: derivations one at a time (they want the whole machine), deliveries side by side. */
+/**
+ * Takes due work items one after another and does them: derivations one at a time (they want the whole machine), deliveries and fetches of
+ * priors side by side.
+ */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import {
@@ -12,9 +15,10 @@ import {
 } from '../workitems.ts';
 import { deliver, type DeliverResult, type DeliverWait } from './deliver.ts';
 import { derive } from './derive.ts';
+import { fetchPrior } from './fetch.ts';
 
 const LEASE_MS = 60_000;
-const DELIVERIES_AT_ONCE = 3;
+const AT_ONCE = { derive: 1, deliver: 3, fetch: 2 } as const;
 
 export interface Performer {
   /** Look for due work now. */
@@ -40,8 +44,8 @@ export function startPerformer(gateway: Gateway): Performer {
   const claim = (): void => {
     // A long pause of this very thread may have let leases run out: own work is never claimed a second time.
     renew();
-    for (const kind of ['derive', 'deliver'] as const) {
-      const most = kind === 'derive' ? 1 : DELIVERIES_AT_ONCE;
+    for (const kind of ['derive', 'deliver', 'fetch'] as const) {
+      const most = AT_ONCE[kind];
       while (!cancel.signal.aborted && [...running.keys()].filter((item) => item.kind === kind).length < most) {
         const item = claimWork(gateway.workItems, kind, LEASE_MS);
         if (item === undefined) break;
@@ -84,6 +88,19 @@ function settle(gateway: Gateway, item: WorkItem, outcome: DeliverResult | Deliv
 /** Refusals that another attempt may turn round. */
 const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set(['DeliveryFailed', 'OutOfResources', 'ProcessingFailure']);
 
+async function performed(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
+  switch (item.kind) {
+    case 'derive':
+      return derive(gateway, item, signal);
+    case 'deliver':
+      return settle(gateway, item, await deliver(gateway, item, signal));
+    case 'fetch':
+      return fetchPrior(gateway, item, signal);
+    default:
+      return item.kind satisfies never;
+  }
+}
+
 interface Ends {
   /** The gateway is closing: what is under way goes back to the queue. */
   readonly closing: AbortSignal;
@@ -96,10 +113,7 @@ async function perform(gateway: Gateway, item: WorkItem, { closing, canceled }: 
   const facts = { item: item.uid, kind: item.kind, study: item.studyInstanceUID, attempt: item.attempts };
   gateway.log.info('work begins', facts);
   try {
-    const finished =
-      item.kind === 'derive'
-        ? await derive(gateway, item, signal)
-        : settle(gateway, item, await deliver(gateway, item, signal));
+    const finished = await performed(gateway, item, signal);
     gateway.log.info(finished ? 'work done' : 'work done by another', facts);
   } catch (error) {
     if (canceled.aborted) {

@@ -18,6 +18,7 @@ import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import type { RegistrationQuality } from '../pipelines/registration.ts';
 import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { fieldOfView } from '../pipelines/space.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { DEFAULT_OUTPUTS, type Output, type PipelineName } from '../routing/rules.ts';
@@ -117,7 +118,12 @@ export async function produceRegistration(
         kind: 'subtracted',
         sources: moving.heads,
         reference: fixed.heads,
-        volume: subtracted(result.resampled, fixedVoxels, result.paddingValue),
+        volume: subtracted(
+          result.resampled,
+          fixedVoxels,
+          // Of a deformation the rigid part tells where the moving series ends, to within what it bends there.
+          fieldOfView(moving.volume.geometry, fixed.volume.geometry, result.rigid),
+        ),
         provenance: differing(provenance, SERIES_NUMBER.subtracted),
       });
   }
@@ -155,9 +161,9 @@ export async function produceRegistration(
       rigid: result.rigid,
       provenance: { ...provenance, seriesNumber: SERIES_NUMBER.transform },
     };
-    yield settings.transform === 'rigid'
-      ? deriveSpatialRegistration(request)
-      : deriveDeformableRegistration({ ...request, field: result.field });
+    yield settings.transform === 'deformable'
+      ? deriveDeformableRegistration({ ...request, field: result.field })
+      : deriveSpatialRegistration(request);
   }
   return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
 }

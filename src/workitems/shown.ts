@@ -76,9 +76,16 @@ function labelOf({ kind, parameters }: Work): string {
 }
 
 function codeOf({ kind }: Work): DicomJson {
-  return kind === 'derive'
-    ? codeItem('110001', 'DCM', 'Image Processing')
-    : codeItem('deliver', '99ISTHMUS', 'Delivery of derived objects');
+  switch (kind) {
+    case 'derive':
+      return codeItem('110001', 'DCM', 'Image Processing');
+    case 'deliver':
+      return codeItem('deliver', '99ISTHMUS', 'Delivery of derived objects');
+    case 'fetch':
+      return codeItem('fetch', '99ISTHMUS', 'Fetching of a prior');
+    default:
+      return kind satisfies never;
+  }
 }
 
 function informationItem({ studyInstanceUID, seriesInstanceUID, instances }: SeriesReference): DicomJson {

@@ -37,8 +37,6 @@ before(async () => {
   const loaded = loadModel(join(import.meta.dirname, '..', '..', 'models', 'register'));
   const open = (name: string) => openGraph(loaded, name, 2);
   const sessions = {
-    wide: await open('rigid-wide'),
-    step: await open('rigid-step'),
     mono: await open('deform-mono'),
     multi: await open('deform-multi'),
   };
@@ -180,6 +178,9 @@ test('settings that are unknown or out of bounds are refused', () => {
     error instanceof Refusal && error.reason === 'BadConfiguration' && sentence.test(error.message);
   assert.deepEqual(parseRegistrationSettings({}), DEFAULT_SETTINGS);
   assert.throws(() => parseRegistrationSettings({ tranform: 'rigid' }), refusesSetting(/no setting tranform/));
-  assert.throws(() => parseRegistrationSettings({ transform: 'affine' }), refusesSetting(/rigid or deformable/));
+  assert.throws(
+    () => parseRegistrationSettings({ transform: 'elastic' }),
+    refusesSetting(/one of rigid, affine, deformable/),
+  );
   assert.throws(() => parseRegistrationSettings({ maxWorkingVoxels: 5 }), refusesSetting(/from 100000/));
 });

@@ -18,7 +18,7 @@ function rules(file: { admission?: object[]; processing?: object[] }): Rules {
       nodes: new Set(['pacs']),
       profiles: new Set(['basic']),
       pipelines: new Map([
-        ['register', new Set(['fixed', 'transform'])],
+        ['register', new Set(['fixed', 'fetch', 'transform'])],
         ['ct-denoise', new Set(['alpha'])],
       ]),
       fail: (path, sentence) => {
@@ -187,7 +187,7 @@ const register = (fixed: unknown): Rules =>
     ],
   });
 
-test('newest-prior: the newest study that has a comparable series; same description before same region before size', () => {
+test('newest-prior: the newest study that has a comparable series; never another region, same description before size', () => {
   const prior = (uid: string, ...list: SeriesFacts[]): { StudyInstanceUID: string; series: SeriesFacts[] } => ({
     StudyInstanceUID: uid,
     series: list,
@@ -203,7 +203,8 @@ test('newest-prior: the newest study that has a comparable series; same descript
       prior(
         '9',
         series('9.1', { SeriesDescription: 'T2', instances: 500 }),
-        series('9.2', { SeriesDescription: 't1 mprage', instances: 10, BodyPartExamined: 'OTHER' }),
+        series('9.2', { SeriesDescription: 't1 mprage', instances: 10, BodyPartExamined: 'BRAIN' }),
+        series('9.3', { SeriesDescription: 't1 mprage', instances: 10, BodyPartExamined: 'KNEE' }),
       ),
     ),
     '9.2',
