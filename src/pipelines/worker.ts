@@ -25,8 +25,7 @@ const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number)
     const sessions = {
       wide: await open('rigid-wide'),
       step: await open('rigid-step'),
-      mono: await open('deform-mono'),
-      multi: await open('deform-multi'),
+      search: await open('deform-search'),
     };
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);

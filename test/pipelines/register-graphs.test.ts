@@ -51,7 +51,7 @@ test('the deformable graphs find a blob that was moved by two voxels', async () 
       return Math.exp(-((x - 11.5 - shift) ** 2 + (y - 11.5) ** 2 + (z - 11.5) ** 2) / 60) - 0.6 * inner;
     });
   const model = loadModel(folder);
-  for (const name of ['deform-mono', 'deform-multi']) {
+  for (const name of ['deform-search']) {
     const session = await openGraph(model, name, 1);
     const { field } = await session.run({ fixed: { dims, data: blob(0) }, moving: { dims, data: blob(2) } });
     await session.release();
@@ -64,11 +64,11 @@ test('the deformable graphs find a blob that was moved by two voxels', async () 
 
 test('a changed byte in a graph is refused', (t) => {
   const copy = copyOfModel(t);
-  const file = join(copy, 'deform-multi.onnx');
+  const file = join(copy, 'deform-search.onnx');
   const bytes = readFileSync(file);
   bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000);
   writeFileSync(file, bytes);
-  assert.throws(() => loadModel(copy), refusesModel(/graph deform-multi: deform-multi\.onnx has sha256/));
+  assert.throws(() => loadModel(copy), refusesModel(/graph deform-search: deform-search\.onnx has sha256/));
 });
 
 test('a graph that is a link out of the folder is refused', (t) => {

@@ -39,8 +39,7 @@ before(async () => {
   const sessions = {
     wide: await open('rigid-wide'),
     step: await open('rigid-step'),
-    mono: await open('deform-mono'),
-    multi: await open('deform-multi'),
+    search: await open('deform-search'),
   };
   model = { sessions, gates: loaded.card.gates, applies: loaded.card.applies };
   release = () => Promise.all(Object.values(sessions).map((session) => session.release()));

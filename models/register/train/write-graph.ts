@@ -19,7 +19,6 @@ const OPSET = 20;
 
 const WIDE: Level = { pool: 4, reach: 4, couplings: [0.003, 0.03, 0.3, 1], smooth: 1 };
 const MIDDLE: Level = { pool: 2, reach: 2, couplings: [0.01, 0.1, 1], smooth: 1 };
-const NARROW: Level = { pool: 1, reach: 1, couplings: [0.1, 1], smooth: 2 };
 
 interface Recipe {
   readonly levels: readonly Level[];
@@ -28,17 +27,7 @@ interface Recipe {
 
 export const RECIPES = {
   'rigid-wide': { levels: [WIDE], refinements: [] },
-  'deform-multi': {
-    levels: [WIDE, MIDDLE, NARROW],
-    refinements: [{ measure: 'mind', pool: 1, steps: 20, updateRadius: 3, fieldRadius: 1 }],
-  },
-  'deform-mono': {
-    levels: [WIDE, MIDDLE],
-    refinements: [
-      { measure: 'intensity', pool: 2, steps: 30, updateRadius: 2, fieldRadius: 0 },
-      { measure: 'intensity', pool: 1, steps: 20, updateRadius: 3, fieldRadius: 1 },
-    ],
-  },
+  'deform-search': { levels: [WIDE, MIDDLE], refinements: [] },
 } as const satisfies Readonly<Record<string, Recipe>>;
 
 /** One graph as the bytes of an ONNX file. */
