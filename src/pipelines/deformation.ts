@@ -6,6 +6,7 @@ import type { VolumeGeometry } from '../dicom/volume.ts';
 import type { GridField } from './field-quality.ts';
 import { correlationTerms, fixedLevel, sampledThrough, sloped } from './local-correlation.ts';
 import type { Terms } from './local-correlation.ts';
+import { descriptorTerms, descriptors } from './self-similarity.ts';
 import type { Session } from './session.ts';
 import { at } from './space.ts';
 import { expand, gather, latticeOver, samplingOf, throughValues, volumeOf } from './spline-lattice.ts';
@@ -25,7 +26,7 @@ export interface LevelPlan {
   readonly pool: number;
   /** Distance of control points, voxels of the level. */
   readonly distance: number;
-  /** Radius of the windows, voxels of the level. */
+  /** Correlation of windows of this radius in voxels of the level; 0 = distance of descriptors. */
   readonly radius: number;
   readonly steps: number;
   /** Weight of the bending of the spline against what the images say. */
@@ -84,15 +85,15 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
   }
   const lattice = latticeOver(counts, plan.distance);
   const [dense, blocks] = [samplingOf(lattice, counts, 1, 0), samplingOf(lattice, halfOf(counts), 2, 0.5)];
-  const stage = fixedLevel(fixed, counts, plan.radius);
-  const source = sloped(moving, counts, seen);
+  const termsAt = plan.radius > 0 ? byCorrelation(fixed, moving, counts, plan.radius, seen) : byDescriptors(fixed, moving, counts, seen);
   let spline = fitted(lattice, u, counts);
   let [best, least] = [spline, Infinity];
   let share = 1;
   let update: Float64Array = new Float64Array(0);
   for (let step = 0; step <= plan.steps; step++) {
     u = expand(lattice, spline, dense);
-    const terms = correlationTerms(stage, sampledThrough(source, counts, u));
+    const terms = termsAt(u);
+    if (process.env['DEBUGREG']) console.error('#', plan.pool, step, terms.cost, bendingEnergy(lattice, spline), share);
     const cost = terms.cost + plan.bending * bendingEnergy(lattice, spline);
     if (cost < least) {
       [best, least] = [spline, cost];
@@ -114,6 +115,22 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
     counts = [2 * counts[0], 2 * counts[1], 2 * counts[2]];
   }
   return u;
+}
+
+function byCorrelation(fixed: Float32Array, moving: Float32Array, counts: Counts, radius: number, seen: Uint8Array | undefined) {
+  const stage = fixedLevel(fixed, counts, radius);
+  const source = sloped(moving, counts, seen);
+  return (u: Float32Array): Terms => correlationTerms(stage, sampledThrough(source, counts, u));
+}
+
+/** Described anew at every step, as the image lies then: the descriptor turns with nothing. */
+function byDescriptors(fixed: Float32Array, moving: Float32Array, counts: Counts, seen: Uint8Array | undefined) {
+  const described = descriptors(fixed, counts);
+  const source = sloped(moving, counts, seen);
+  return (u: Float32Array): Terms => {
+    const [moved] = sampledThrough(source, counts, u);
+    return descriptorTerms(described, descriptors(moved ?? fixed, counts), counts, seen);
+  };
 }
 
 /** (sum over blocks of B^T S B + bending) update = force - bending spline, by conjugate gradients. */
