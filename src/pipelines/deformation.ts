@@ -37,12 +37,11 @@ export interface DeformationPlan {
   readonly levels: readonly LevelPlan[];
 }
 
-/** For every pair; see models/register/evaluation for what it was chosen by. */
+/** For every pair and contrast; models/register/evaluation says what it was chosen by. */
 export const DEFORMATION: DeformationPlan = {
   levels: [
-    { pool: 4, distance: 4, radius: 2, steps: 12, bending: 0.05 },
-    { pool: 2, distance: 4, radius: 2, steps: 8, bending: 0.05 },
-    { pool: 1, distance: 6, radius: 3, steps: 5, bending: 0.05 },
+    { pool: 2, distance: 6, radius: 0, steps: 10, bending: 1 },
+    { pool: 1, distance: 6, radius: 2, steps: 6, bending: 3 },
   ],
 };
 
@@ -50,15 +49,24 @@ export const DEFORMATION: DeformationPlan = {
 const LONGEST_STEP = 1.5;
 /** A step of this root mean square ends a level. */
 const SETTLED = 0.01;
-const SOLVER_STEPS = 12;
+const SOLVER_STEPS = 30;
 /** Least determinant that is left standing. */
 const LEAST_JACOBIAN = 0.15;
 
-export async function deform(search: Session, pair: GridPair, plan: DeformationPlan): Promise<GridField> {
+/** The field that brings `moving` onto `fixed`, without folds; `told` hears the share done. */
+export async function deform(
+  search: Session,
+  pair: GridPair,
+  plan: DeformationPlan = DEFORMATION,
+  told: (share: number) => void = () => undefined,
+): Promise<GridField> {
   let field = await searched(search, pair);
   // Blocks of two voxels have to fit into the level.
   const fitting = plan.levels.filter(({ pool }) => countsOf(pair.grid).every((count) => count % (2 * pool) === 0));
-  for (const level of fitting) field = refined(pair, field, level);
+  for (const [i, level] of fitting.entries()) {
+    told((i + 1) / (fitting.length + 1));
+    field = refined(pair, field, level);
+  }
   return { grid: pair.grid, voxels: field };
 }
 
@@ -93,7 +101,6 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
   for (let step = 0; step <= plan.steps; step++) {
     u = expand(lattice, spline, dense);
     const terms = termsAt(u);
-    if (process.env['DEBUGREG']) console.error('#', plan.pool, step, terms.cost, bendingEnergy(lattice, spline), share);
     const cost = terms.cost + plan.bending * bendingEnergy(lattice, spline);
     if (cost < least) {
       [best, least] = [spline, cost];

@@ -127,13 +127,15 @@ export async function register(
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
   const images = pairOn(grid, f, m, move);
   const wanted = settings.transform === 'deformable';
-  const deformation = wanted ? await deform(model.sessions.search, images, DEFORMATION) : noField(grid);
+  const deformation = wanted
+    ? await deform(model.sessions.search, images, DEFORMATION, (share) => progress('deformable', 0.35 + 0.45 * share))
+    : noField(grid);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
   const half = halved(grid);
   const coarse = pairOn(half, f, m, move);
   const turned = { grid: half, fixed: coarse.moving, moving: coarse.fixed };
-  const back = wanted ? await deform(model.sessions.search, turned, DEFORMATION) : noField(half);
+  const back = wanted ? await deform(model.sessions.search, turned) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
   const quality = measure(f, m, { start, move, images, deformation, inverseConsistencyMm, same });
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));

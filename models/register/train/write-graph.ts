@@ -9,9 +9,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { box, compose, concat, lattice, newDraft, sub, warp } from './graph.ts';
-import { match, mindSsc, refine, stepTerms } from './matching.ts';
+import { match, mindSsc, stepTerms } from './matching.ts';
 import type { Draft } from './graph.ts';
-import type { Level, Refinement } from './matching.ts';
+import type { Level } from './matching.ts';
 import { FLOAT, encodeGraph, encodeModel, encodeNode, encodeValue } from './onnx.ts';
 import type { Message } from './onnx.ts';
 
@@ -20,30 +20,24 @@ const OPSET = 20;
 const WIDE: Level = { pool: 4, reach: 4, couplings: [0.003, 0.03, 0.3, 1], smooth: 1 };
 const MIDDLE: Level = { pool: 2, reach: 2, couplings: [0.01, 0.1, 1], smooth: 1 };
 
-interface Recipe {
-  readonly levels: readonly Level[];
-  readonly refinements: readonly Refinement[];
-}
-
 export const RECIPES = {
-  'rigid-wide': { levels: [WIDE], refinements: [] },
-  'deform-search': { levels: [WIDE, MIDDLE], refinements: [] },
-} as const satisfies Readonly<Record<string, Recipe>>;
+  'rigid-wide': [WIDE],
+  'deform-search': [WIDE, MIDDLE],
+} as const satisfies Readonly<Record<string, readonly Level[]>>;
 
-/** One graph as the bytes of an ONNX file. */
-export function writeGraph(recipe: Recipe): Message {
+/** Discrete searches, one after the other, as the bytes of an ONNX file. */
+export function writeGraph(levels: readonly Level[]): Message {
   const g = newDraft();
   const grid = lattice(g, 'fixed');
   const fixed = mindSsc(g, 'fixed');
   const nothing = sub(g, 'fixed', 'fixed');
   let u = concat(g, [nothing, nothing, nothing], 1);
-  for (const [i, level] of recipe.levels.entries()) {
+  for (const [i, level] of levels.entries()) {
     // The descriptor is not invariant to rotation: it is computed again on the image as moved so far.
     const moving = mindSsc(g, i === 0 ? 'moving' : warp(g, 'moving', u, grid));
     const du = match(g, fixed, moving, level, grid);
     u = box(g, i === 0 ? du : compose(g, u, du, grid), 1, 3);
   }
-  for (const stage of recipe.refinements) u = refine(g, 'fixed', 'moving', u, stage, grid);
   g.nodes.push(encodeNode('Identity', [u], ['field'], {}));
   return encodeRegistration(g, 'field', 3);
 }
@@ -57,7 +51,7 @@ export function writeStepGraph(): Message {
 
 /** All graphs by the name of their file. */
 export function writeAll(): Map<string, Message> {
-  const graphs = Object.entries(RECIPES).map(([name, recipe]): [string, Message] => [name, writeGraph(recipe)]);
+  const graphs = Object.entries(RECIPES).map(([name, levels]): [string, Message] => [name, writeGraph(levels)]);
   return new Map([...graphs, ['rigid-step', writeStepGraph()]]);
 }
 
