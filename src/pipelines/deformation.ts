@@ -40,8 +40,8 @@ export interface DeformationPlan {
 /** For every pair and contrast; models/register/evaluation says what it was chosen by. */
 export const DEFORMATION: DeformationPlan = {
   levels: [
-    { pool: 2, distance: 6, radius: 0, steps: 10, bending: 1 },
-    { pool: 1, distance: 6, radius: 2, steps: 6, bending: 3 },
+    { pool: 2, distance: 6, radius: 0, steps: 8, bending: 1 },
+    { pool: 1, distance: 6, radius: 2, steps: 6, bending: 1.5 },
   ],
 };
 
@@ -49,7 +49,7 @@ export const DEFORMATION: DeformationPlan = {
 const LONGEST_STEP = 1.5;
 /** A step of this root mean square ends a level. */
 const SETTLED = 0.01;
-const SOLVER_STEPS = 30;
+const SOLVER_STEPS = 16;
 /** Least determinant that is left standing. */
 const LEAST_JACOBIAN = 0.15;
 

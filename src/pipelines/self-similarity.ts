@@ -55,14 +55,19 @@ type Offset = readonly [number, number, number];
 function squaredDifference(image: Float32Array, [nx, ny, nz]: Counts, a: Offset, b: Offset): Float32Array {
   const result = new Float32Array(image.length);
   const within = (index: number, count: number): number => Math.min(Math.max(index, 0), count - 1);
-  let n = 0;
   for (let k = 0; k < nz; k++)
     for (let j = 0; j < ny; j++) {
       const rowA = (within(k + a[0], nz) * ny + within(j + a[1], ny)) * nx;
       const rowB = (within(k + b[0], nz) * ny + within(j + b[1], ny)) * nx;
-      for (let i = 0; i < nx; i++, n++) {
+      const row = (k * ny + j) * nx;
+      const [fromA, fromB] = [rowA + a[2], rowB + b[2]];
+      for (let i = 1; i < nx - 1; i++) {
+        const d = image[fromA + i]! - image[fromB + i]!;
+        result[row + i] = d * d;
+      }
+      for (const i of [0, nx - 1]) {
         const d = image[rowA + within(i + a[2], nx)]! - image[rowB + within(i + b[2], nx)]!;
-        result[n] = d * d;
+        result[row + i] = d * d;
       }
     }
   return result;
@@ -75,35 +80,43 @@ export function descriptorTerms(fixed: Float32Array, moved: Float32Array, counts
   const half: Counts = [nx / 2, ny / 2, nz / 2];
   const blocks = volumeOf(half);
   const [force, stiffness] = [new Float32Array(3 * blocks), new Float32Array(6 * blocks)];
-  let cost = 0;
-  for (let channel = 0; channel < CHANNELS; channel++) {
-    const from = channel * count;
-    let n = 0;
-    for (let k = 0; k < nz; k++)
-      for (let j = 0; j < ny; j++) {
-        const row = ((k >> 1) * half[1] + (j >> 1)) * half[0];
-        const [up, down] = [k < nz - 1 ? plane : 0, k > 0 ? plane : 0];
-        const [back, front] = [j < ny - 1 ? nx : 0, j > 0 ? nx : 0];
-        for (let i = 0; i < nx; i++, n++) {
-          if (seen !== undefined && seen[n] === 0) continue;
-          const p = from + n;
-          const b = row + (i >> 1);
+  let [cost, n] = [0, 0];
+  for (let k = 0; k < nz; k++)
+    for (let j = 0; j < ny; j++) {
+      const row = ((k >> 1) * half[1] + (j >> 1)) * half[0];
+      const [up, down] = [k < nz - 1 ? plane : 0, k > 0 ? plane : 0];
+      const [back, front] = [j < ny - 1 ? nx : 0, j > 0 ? nx : 0];
+      for (let i = 0; i < nx; i++, n++) {
+        if (seen !== undefined && seen[n] === 0) continue;
+        const [right, left] = [i < nx - 1 ? 1 : 0, i > 0 ? 1 : 0];
+        let [fx, fy, fz, zz, zy, zx, yy, yx, xx] = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (let channel = 0, p = n; channel < CHANNELS; channel++, p += count) {
           const r = fixed[p]! - moved[p]!;
-          const x = 0.5 * (moved[i < nx - 1 ? p + 1 : p]! - moved[i > 0 ? p - 1 : p]!);
-          const y = 0.5 * (moved[p + back]! - moved[p - front]!);
-          const z = 0.5 * (moved[p + up]! - moved[p - down]!);
+          const x = moved[p + right]! - moved[p - left]!;
+          const y = moved[p + back]! - moved[p - front]!;
+          const z = moved[p + up]! - moved[p - down]!;
           cost += r * r;
-          force[b]! += r * z;
-          force[blocks + b]! += r * y;
-          force[2 * blocks + b]! += r * x;
-          stiffness[b]! += z * z;
-          stiffness[blocks + b]! += z * y;
-          stiffness[2 * blocks + b]! += z * x;
-          stiffness[3 * blocks + b]! += y * y;
-          stiffness[4 * blocks + b]! += y * x;
-          stiffness[5 * blocks + b]! += x * x;
+          fx += r * x;
+          fy += r * y;
+          fz += r * z;
+          zz += z * z;
+          zy += z * y;
+          zx += z * x;
+          yy += y * y;
+          yx += y * x;
+          xx += x * x;
         }
+        const b = row + (i >> 1);
+        force[b]! += 0.5 * fz;
+        force[blocks + b]! += 0.5 * fy;
+        force[2 * blocks + b]! += 0.5 * fx;
+        stiffness[b]! += 0.25 * zz;
+        stiffness[blocks + b]! += 0.25 * zy;
+        stiffness[2 * blocks + b]! += 0.25 * zx;
+        stiffness[3 * blocks + b]! += 0.25 * yy;
+        stiffness[4 * blocks + b]! += 0.25 * yx;
+        stiffness[5 * blocks + b]! += 0.25 * xx;
       }
-  }
+    }
   return { force, stiffness, cost: cost / count };
 }
