@@ -93,7 +93,10 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
   }
   const lattice = latticeOver(counts, plan.distance);
   const [dense, blocks] = [samplingOf(lattice, counts, 1, 0), samplingOf(lattice, halfOf(counts), 2, 0.5)];
-  const termsAt = plan.radius > 0 ? byCorrelation(fixed, moving, counts, plan.radius, seen) : byDescriptors(fixed, moving, counts, seen);
+  const termsAt =
+    plan.radius > 0
+      ? byCorrelation(fixed, moving, counts, plan.radius, seen)
+      : byDescriptors(fixed, moving, counts, seen);
   let spline = fitted(lattice, u, counts);
   let [best, least] = [spline, Infinity];
   let share = 1;
@@ -124,7 +127,13 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
   return u;
 }
 
-function byCorrelation(fixed: Float32Array, moving: Float32Array, counts: Counts, radius: number, seen: Uint8Array | undefined) {
+function byCorrelation(
+  fixed: Float32Array,
+  moving: Float32Array,
+  counts: Counts,
+  radius: number,
+  seen: Uint8Array | undefined,
+) {
   const stage = fixedLevel(fixed, counts, radius);
   const source = sloped(moving, counts, seen);
   return (u: Float32Array): Terms => correlationTerms(stage, sampledThrough(source, counts, u));
@@ -169,7 +178,8 @@ function solved(
   addBending(lattice, spline, -weight, r);
   // The diagonal of the stiffness, roughly: how much each control point is held.
   const trace = new Float32Array(count);
-  for (let n = 0; n < count; n++) trace[n] = (stiffness[n]! + stiffness[3 * count + n]! + stiffness[5 * count + n]!) / 3;
+  for (let n = 0; n < count; n++)
+    trace[n] = (stiffness[n]! + stiffness[3 * count + n]! + stiffness[5 * count + n]!) / 3;
   const held = gather(lattice, trace, blocks, 1);
   const damping = 0.02 * (held.reduce((sum, one) => sum + one, 0) / points) + 1e-9;
   const scale = Float64Array.from(r, (_, n) => 1 / (0.35 * held[n % points]! + 42 * weight + damping));

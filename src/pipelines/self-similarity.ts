@@ -27,7 +27,9 @@ export const CHANNELS = PAIRS.length;
 export function descriptors(image: Float32Array, counts: Counts): Float32Array {
   const count = volumeOf(counts);
   const result = new Float32Array(CHANNELS * count);
-  PAIRS.forEach(([a, b], channel) => result.set(boxMean(squaredDifference(image, counts, a, b), counts, 1), channel * count));
+  PAIRS.forEach(([a, b], channel) =>
+    result.set(boxMean(squaredDifference(image, counts, a, b), counts, 1), channel * count),
+  );
   const spread = new Float32Array(count);
   let total = 0;
   for (let n = 0; n < count; n++) {
@@ -74,7 +76,12 @@ function squaredDifference(image: Float32Array, [nx, ny, nz]: Counts, a: Offset,
 }
 
 /** Force and stiffness of the squared distance of the descriptors; slopes are those of the moving one as it lies now. */
-export function descriptorTerms(fixed: Float32Array, moved: Float32Array, counts: Counts, seen: Uint8Array | undefined): Terms {
+export function descriptorTerms(
+  fixed: Float32Array,
+  moved: Float32Array,
+  counts: Counts,
+  seen: Uint8Array | undefined,
+): Terms {
   const [nx, ny, nz] = counts;
   const [count, plane] = [volumeOf(counts), nx * ny];
   const half: Counts = [nx / 2, ny / 2, nz / 2];

@@ -8,7 +8,13 @@ import { DEFORMATION, deform } from '../../src/pipelines/deformation.ts';
 import type { GridPair } from '../../src/pipelines/deformation.ts';
 import { jacobianFigures } from '../../src/pipelines/field-quality.ts';
 import { openGraph } from '../../src/pipelines/graph-session.ts';
-import { boxMean, correlationTerms, fixedLevel, sampledThrough, sloped } from '../../src/pipelines/local-correlation.ts';
+import {
+  boxMean,
+  correlationTerms,
+  fixedLevel,
+  sampledThrough,
+  sloped,
+} from '../../src/pipelines/local-correlation.ts';
 import { loadModel } from '../../src/pipelines/manifest.ts';
 import { descriptorTerms, descriptors } from '../../src/pipelines/self-similarity.ts';
 import type { Session } from '../../src/pipelines/session.ts';
@@ -78,7 +84,8 @@ test('the mean over a cube is that of the voxels in it, cut at the edges', () =>
     let [sum, n] = [0, 0];
     for (let z = Math.max(0, k - 2); z <= Math.min(nz - 1, k + 2); z++)
       for (let y = Math.max(0, j - 2); y <= Math.min(ny - 1, j + 2); y++)
-        for (let x = Math.max(0, i - 2); x <= Math.min(nx - 1, i + 2); x++, n++) sum += image[(z * ny + y) * nx + x] ?? 0;
+        for (let x = Math.max(0, i - 2); x <= Math.min(nx - 1, i + 2); x++, n++)
+          sum += image[(z * ny + y) * nx + x] ?? 0;
     assert.ok(Math.abs((means[(k * ny + j) * nx + i] ?? 9) - sum / n) < 1e-5);
   }
 });
@@ -99,7 +106,8 @@ test('the force of correlation is the slope of its cost', () => {
   const [fixed, moving] = [smoothImage(1), smoothImage(2)];
   const level = fixedLevel(fixed, counts, 2);
   const source = sloped(moving, counts, undefined);
-  const cost = (height: number): number => correlationTerms(level, sampledThrough(source, counts, bump(counts, height))).cost;
+  const cost = (height: number): number =>
+    correlationTerms(level, sampledThrough(source, counts, bump(counts, height))).cost;
   const direction = bump(counts, 1);
   const { force } = correlationTerms(level, sampledThrough(source, counts, bump(counts, 0)));
   // Force is summed over blocks; the direction hardly changes within one.
@@ -109,17 +117,35 @@ test('the force of correlation is the slope of its cost', () => {
     for (let j = 0; j < 6; j++)
       for (let i = 0; i < 8; i++) {
         let mean = 0;
-        for (const [a, b, c] of [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]] as const)
+        for (const [a, b, c] of [
+          [0, 0, 0],
+          [1, 0, 0],
+          [0, 1, 0],
+          [1, 1, 0],
+          [0, 0, 1],
+          [1, 0, 1],
+          [0, 1, 1],
+          [1, 1, 1],
+        ] as const)
           mean += (direction[2 * count + ((2 * k + c) * 12 + 2 * j + b) * 16 + 2 * i + a] ?? 0) / 8;
         slope += mean * (force[2 * blocks + (k * 6 + j) * 8 + i] ?? 0);
       }
   const numeric = ((cost(0.05) - cost(-0.05)) / 0.1) * count;
-  assert.ok(Math.sign(numeric) === -Math.sign(slope) && Math.abs(numeric + 2 * slope) < 0.35 * Math.abs(numeric), `${numeric} ${-2 * slope}`);
+  assert.ok(
+    Math.sign(numeric) === -Math.sign(slope) && Math.abs(numeric + 2 * slope) < 0.35 * Math.abs(numeric),
+    `${numeric} ${-2 * slope}`,
+  );
 });
 
 test('descriptors are the same for a negative of the image, and pull nothing where nothing moved', () => {
   const image = smoothImage(3);
-  const [a, b] = [descriptors(image, counts), descriptors(image.map((value) => 1 - value), counts)];
+  const [a, b] = [
+    descriptors(image, counts),
+    descriptors(
+      image.map((value) => 1 - value),
+      counts,
+    ),
+  ];
   assert.ok(a.every((value, n) => Math.abs(value - (b[n] ?? 9)) < 1e-3));
   const { force, cost } = descriptorTerms(a, b, counts, undefined);
   assert.ok(cost < 1e-5 && force.every((value) => Math.abs(value) < 1e-2));
@@ -148,7 +174,10 @@ before(async () => {
 after(() => search.release());
 
 /** Blobs of many sizes; `other` shows each with another brightness. */
-function blobs(other: boolean, at: (x: number, y: number, z: number) => readonly [number, number, number]): Float32Array {
+function blobs(
+  other: boolean,
+  at: (x: number, y: number, z: number) => readonly [number, number, number],
+): Float32Array {
   const random = numbers(11, 6 * 60);
   const parts = Array.from({ length: 60 }, (_, p) => [...random.subarray(6 * p, 6 * p + 6)] as number[]);
   const image = new Float32Array(total);
@@ -157,7 +186,8 @@ function blobs(other: boolean, at: (x: number, y: number, z: number) => readonly
     let value = Math.hypot(x - 23.5, y - 23.5, z - 23.5) < 21 ? 0.3 : 0;
     for (const [a = 0, b = 0, c = 0, r = 0, one = 0, two = 0] of parts) {
       const d = Math.hypot(x - 6 - 36 * a, y - 6 - 36 * b, z - 6 - 36 * c) / (2 + 5 * r);
-      if (d < 1.2 && value > 0) value += Math.min(1, Math.max(0, (1.2 - d) / 0.4)) * (0.2 + 0.8 * (other ? two : one) - value);
+      if (d < 1.2 && value > 0)
+        value += Math.min(1, Math.max(0, (1.2 - d) / 0.4)) * (0.2 + 0.8 * (other ? two : one) - value);
     }
     image[n] = value;
   }
