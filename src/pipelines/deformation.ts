@@ -70,10 +70,14 @@ export async function deform(
   return { grid: pair.grid, voxels: field };
 }
 
-/** The discrete search, at half the resolution where that leaves axes that are multiples of 4, as its graph wants them. */
+/**
+ * The discrete search, at half the resolution where that leaves enough: its graph wants axes that are multiples of 4, and averages over 4
+ * voxels before it looks. Where there are fewer than two such averages it says nothing.
+ */
 async function searched(search: Session, { grid, fixed, moving }: GridPair): Promise<Float32Array> {
   const counts = countsOf(grid);
-  const coarser = counts.every((count) => count % 8 === 0);
+  if (counts.some((count) => count < 8)) return new Float32Array(3 * volumeOf(counts));
+  const coarser = counts.every((count) => count >= 16 && count % 8 === 0);
   const [nx, ny, nz] = coarser ? halfOf(counts) : counts;
   const see = (image: Float32Array) => ({ dims: [1, 1, nz, ny, nx], data: coarser ? pooled(image, counts) : image });
   const { field } = await search.run({ fixed: see(fixed), moving: see(moving) });

@@ -224,3 +224,13 @@ test('two images that have nothing in common leave a field that does not fold', 
   const found = await deform(search, pair, DEFORMATION);
   assert.equal(jacobianFigures(found, new Uint8Array(total).fill(1)).foldingFraction, 0);
 });
+
+for (const slices of [4, 8])
+  test(`a pair of ${slices} slices is deformed by finite numbers`, async () => {
+    const thin: Counts = [24, 16, slices];
+    const few: VolumeGeometry = { ...grid, columns: 24, rows: 16, slices };
+    const pair: GridPair = { grid: few, fixed: smoothImage(31, thin), moving: smoothImage(32, thin) };
+    const { voxels } = await deform(search, pair);
+    assert.equal(voxels.length, 3 * 24 * 16 * slices);
+    assert.ok(voxels.every((value) => Number.isFinite(value)));
+  });
