@@ -18,6 +18,7 @@ import {
 import { loadModel } from '../../src/pipelines/manifest.ts';
 import { descriptorTerms, descriptors } from '../../src/pipelines/self-similarity.ts';
 import type { Session } from '../../src/pipelines/session.ts';
+import { percentileWindow } from '../../src/pipelines/similarity.ts';
 import { expand, gather, latticeOver, samplingOf, throughValues } from '../../src/pipelines/spline-lattice.ts';
 import type { Counts } from '../../src/pipelines/spline-lattice.ts';
 
@@ -149,6 +150,17 @@ test('descriptors are the same for a negative of the image, and pull nothing whe
   assert.ok(a.every((value, n) => Math.abs(value - (b[n] ?? 9)) < 1e-3));
   const { force, cost } = descriptorTerms(a, b, counts, undefined);
   assert.ok(cost < 1e-5 && force.every((value) => Math.abs(value) < 1e-2));
+});
+
+test('the window of an image is that of its sorted voxels', () => {
+  fc.assert(
+    fc.property(fc.array(fc.oneof(fc.constant(0), fc.float({ noNaN: true, min: -1e3, max: 1e3 })), { minLength: 1, maxLength: 400 }), (values) => {
+      const sorted = Float32Array.from(values).sort();
+      const rank = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+      const { low, high } = percentileWindow(Float32Array.from(values));
+      assert.ok(low === rank(0.005) && high === rank(0.995), `${low} ${high}`);
+    }),
+  );
 });
 
 const grid: VolumeGeometry = {
