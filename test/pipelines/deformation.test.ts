@@ -154,12 +154,19 @@ test('descriptors are the same for a negative of the image, and pull nothing whe
 
 test('the window of an image is that of its sorted voxels', () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(fc.constant(0), fc.float({ noNaN: true, min: -1e3, max: 1e3 })), { minLength: 1, maxLength: 400 }), (values) => {
-      const sorted = Float32Array.from(values).sort();
-      const rank = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
-      const { low, high } = percentileWindow(Float32Array.from(values));
-      assert.ok(low === rank(0.005) && high === rank(0.995), `${low} ${high}`);
-    }),
+    fc.property(
+      fc.array(fc.oneof(fc.constant(0), fc.float({ noNaN: true, min: -1e3, max: 1e3 })), {
+        minLength: 1,
+        maxLength: 400,
+      }),
+      (values) => {
+        const sorted = Float32Array.from(values).sort();
+        const rank = (share: number) =>
+          sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+        const { low, high } = percentileWindow(Float32Array.from(values));
+        assert.ok(low === rank(0.005) && high === rank(0.995), `${low} ${high}`);
+      },
+    ),
   );
 });
 
