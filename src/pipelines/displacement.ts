@@ -11,6 +11,7 @@ import {
   sampleLinear,
   transformPoint,
   voxelCount,
+  walk,
 } from './space.ts';
 import type { Matrix4 } from './space.ts';
 
@@ -74,6 +75,17 @@ export function resampleThrough(
   }
   if (inside === 0) throw new Refusal('PipelineRefused', 'no voxel of fixed lies in the moving field of view');
   return { geometry: target, voxels, modality: moving.modality };
+}
+
+/** The field at the voxel centres of a grid in fixed space: x, y, z in mm for each voxel. */
+export function vectorsOn(field: DisplacementField, target: VolumeGeometry): Float32Array {
+  const vectors = new Float32Array(3 * voxelCount(target));
+  const vector = new Float64Array(3);
+  walk(target, multiply(patientToIndex(field.geometry), indexToPatient(target)), (n, x, y, z) => {
+    sampleVector(field, x, y, z, vector);
+    vectors.set(vector, 3 * n);
+  });
+  return vectors;
 }
 
 function along(m: Matrix4, r: 0 | 4 | 8, i: number, j: number, k: number): number {

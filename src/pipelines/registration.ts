@@ -5,6 +5,8 @@
  */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Volume, VolumeGeometry } from '../dicom/volume.ts';
+import { DEFORMATION, deform } from './deformation.ts';
+import type { GridPair } from './deformation.ts';
 import { displacementField, resampleThrough } from './displacement.ts';
 import type { DisplacementField } from './displacement.ts';
 import {
@@ -47,10 +49,8 @@ import {
 import type { Matrix4 } from './space.ts';
 
 export interface RegistrationSessions {
-  /** For series that look alike up to gain: sharpens on intensity. */
-  readonly mono: Session;
-  /** For any two contrasts. */
-  readonly multi: Session;
+  /** Discrete matcher that begins the deformable step. */
+  readonly search: Session;
 }
 
 export interface RegistrationModel {
@@ -140,17 +140,19 @@ export async function register(
   }
   progress('deformable', 0.35);
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
-  const session = same ? model.sessions.mono : model.sessions.multi;
   const wanted = settings.transform === 'deformable';
   // What is only judged needs no more voxels.
   const shown = wanted ? grid : cubicGrid(fixed.geometry, finest, JUDGED_VOXELS);
   const images = pairOn(shown, f, m, move);
-  const deformation = wanted ? await deform(session, images.fixed, images.moving, shown) : noField(shown);
+  const deformation = wanted
+    ? await deform(model.sessions.search, images, DEFORMATION, (share) => progress('deformable', 0.35 + 0.45 * share))
+    : noField(shown);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
   const half = halved(shown);
   const coarse = pairOn(half, f, m, move);
-  const back = wanted ? await deform(session, coarse.moving, coarse.fixed, half) : noField(half);
+  const turned = { grid: half, fixed: coarse.moving, moving: coarse.fixed };
+  const back = wanted ? await deform(model.sessions.search, turned) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
   const quality = measure(f, m, { start, move, images, deformation, inverseConsistencyMm, same });
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));
@@ -170,15 +172,10 @@ function leastOf(voxels: Float32Array): number {
   return least;
 }
 
-interface Images {
-  readonly fixed: Float32Array;
-  readonly moving: Float32Array;
-}
-
 interface Estimate {
   readonly start: Matrix4;
   readonly move: Matrix4;
-  readonly images: Images;
+  readonly images: GridPair;
   readonly deformation: GridField;
   readonly inverseConsistencyMm: Float32Array;
   readonly same: boolean;
@@ -212,7 +209,7 @@ function refuseUnfit(
   }
 }
 
-function prepare(role: 'fixed' | 'moving', volume: Volume, spacingMm: number): Prepared {
+export function prepare(role: 'fixed' | 'moving', volume: Volume, spacingMm: number): Prepared {
   const coarse = averaged(volume, spacingMm);
   const window = percentileWindow(coarse.voxels);
   if (!(window.high > window.low)) {
@@ -232,23 +229,12 @@ function refuseSeparate(grid: VolumeGeometry, moving: VolumeGeometry, move: Matr
 }
 
 /** Both series on one grid of fixed space, about [0, 1]. */
-function pairOn(grid: VolumeGeometry, fixed: Prepared, moving: Prepared, move: Matrix4): Images {
+export function pairOn(grid: VolumeGeometry, fixed: Prepared, moving: Prepared, move: Matrix4): GridPair {
   const spacing = at(grid.spacingMm, 0);
   const see = ({ volume, window }: Prepared, map: Matrix4) =>
     normalised(resampled(averaged(volume, spacing), grid, map), window);
-  return { fixed: see(fixed, IDENTITY), moving: see(moving, move) };
-}
-
-async function deform(
-  session: Session,
-  fixed: Float32Array,
-  moving: Float32Array,
-  grid: VolumeGeometry,
-): Promise<GridField> {
-  const dims = [1, 1, grid.slices, grid.rows, grid.columns];
-  const { field } = await session.run({ fixed: { dims, data: fixed }, moving: { dims, data: moving } });
-  if (field === undefined) throw new Error('the deformable graph gives no field');
-  return { grid, voxels: field.data };
+  const seen = fieldOfView(moving.volume.geometry, grid, move);
+  return { grid, fixed: see(fixed, IDENTITY), moving: see(moving, move), seen };
 }
 
 function noField(grid: VolumeGeometry): GridField {

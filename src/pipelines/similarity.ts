@@ -10,9 +10,34 @@ export interface Window {
 }
 
 export function percentileWindow(voxels: Float32Array): Window {
-  const sorted = voxels.slice().sort();
-  const rank = (share: number) => at(sorted, Math.min(sorted.length - 1, Math.floor(share * sorted.length)));
+  const values = voxels.slice();
+  const rank = (share: number) => ranked(values, Math.min(values.length - 1, Math.floor(share * values.length)));
   return { low: rank(0.005), high: rank(0.995) };
+}
+
+/** The value that sorting would put at `place`; parts the values in place, in linear time. */
+function ranked(values: Float32Array, place: number): number {
+  let [from, to] = [0, values.length - 1];
+  while (from < to) {
+    const [a, b, c] = [values[from]!, values[(from + to) >> 1]!, values[to]!];
+    const pivot = Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
+    // Smaller ones to the left, larger ones to the right, the many equal ones (air) between.
+    let [left, here, right] = [from, from, to];
+    while (here <= right) {
+      const value = values[here]!;
+      if (value < pivot) {
+        values[here++] = values[left]!;
+        values[left++] = value;
+      } else if (value > pivot) {
+        values[here] = values[right]!;
+        values[right--] = value;
+      } else here++;
+    }
+    if (place < left) to = left - 1;
+    else if (place > right) from = right + 1;
+    else return pivot;
+  }
+  return at(values, place);
 }
 
 export function normalised(voxels: Float32Array, { low, high }: Window): Float32Array {

@@ -24,8 +24,7 @@ const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number)
     const model = loadModel(folder);
     const open = (name: string) => openGraph(model, name, threads, settings.brake);
     const sessions = {
-      mono: await open('deform-mono'),
-      multi: await open('deform-multi'),
+      search: await open('deform-search'),
     };
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);

@@ -42,7 +42,7 @@ test('every graph opens with the tensors the card declares', async () => {
   for (const name of Object.keys(model.card.graphs)) await (await openGraph(model, name, 1)).release();
 });
 
-test('the deformable graphs find a blob that was moved by two voxels', async () => {
+test('the discrete search finds a blob that was moved by two voxels', async () => {
   const dims = [1, 1, 24, 24, 24];
   const blob = (shift: number) =>
     Float32Array.from({ length: 24 ** 3 }, (_, n) => {
@@ -51,32 +51,30 @@ test('the deformable graphs find a blob that was moved by two voxels', async () 
       return Math.exp(-((x - 11.5 - shift) ** 2 + (y - 11.5) ** 2 + (z - 11.5) ** 2) / 60) - 0.6 * inner;
     });
   const model = loadModel(folder);
-  for (const name of ['deform-mono', 'deform-multi']) {
-    const session = await openGraph(model, name, 1);
-    const { field } = await session.run({ fixed: { dims, data: blob(0) }, moving: { dims, data: blob(2) } });
-    await session.release();
-    const centre = 11 * 576 + 11 * 24 + 10;
-    const [z, y, x] = [0, 1, 2].map((channel) => field?.data[channel * 24 ** 3 + centre] ?? Number.NaN);
-    assert.ok(Math.abs((x ?? 0) - 2) < 0.5, `${name}: x ${x}`);
-    assert.ok(Math.abs(y ?? 9) < 0.5 && Math.abs(z ?? 9) < 0.5, `${name}: y ${y} z ${z}`);
-  }
+  const session = await openGraph(model, 'deform-search', 1);
+  const { field } = await session.run({ fixed: { dims, data: blob(0) }, moving: { dims, data: blob(2) } });
+  await session.release();
+  const centre = 11 * 576 + 11 * 24 + 10;
+  const [z, y, x] = [0, 1, 2].map((channel) => field?.data[channel * 24 ** 3 + centre] ?? Number.NaN);
+  assert.ok(Math.abs((x ?? 0) - 2) < 1, `x ${x}`);
+  assert.ok(Math.abs(y ?? 9) < 0.5 && Math.abs(z ?? 9) < 0.5, `y ${y} z ${z}`);
 });
 
 test('a changed byte in a graph is refused', (t) => {
   const copy = copyOfModel(t);
-  const file = join(copy, 'deform-multi.onnx');
+  const file = join(copy, 'deform-search.onnx');
   const bytes = readFileSync(file);
   bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000);
   writeFileSync(file, bytes);
-  assert.throws(() => loadModel(copy), refusesModel(/graph deform-multi: deform-multi\.onnx has sha256/));
+  assert.throws(() => loadModel(copy), refusesModel(/graph deform-search: deform-search\.onnx has sha256/));
 });
 
 test('a graph that is a link out of the folder is refused', (t) => {
   const copy = copyOfModel(t);
   const outside = join(copy, '..', 'elsewhere.onnx');
-  cpSync(join(copy, 'rigid-step.onnx'), outside);
-  rmSync(join(copy, 'rigid-step.onnx'));
-  symlinkSync(outside, join(copy, 'rigid-step.onnx'));
+  cpSync(join(copy, 'deform-search.onnx'), outside);
+  rmSync(join(copy, 'deform-search.onnx'));
+  symlinkSync(outside, join(copy, 'deform-search.onnx'));
   assert.throws(() => loadModel(copy), refusesModel(/lies outside the folder/));
 });
 
@@ -100,9 +98,9 @@ test('an unknown key, another id and a gate in the wrong order are refused by na
 test('a tensor that the card describes otherwise than the graph is refused', async (t) => {
   const copy = copyOfModel(t);
   const file = join(copy, 'card.yaml');
-  writeFileSync(file, readFileSync(file, 'utf8').replaceAll('name: terms', 'name: words'));
+  writeFileSync(file, readFileSync(file, 'utf8').replaceAll('name: field', 'name: words'));
   await assert.rejects(
-    openGraph(loadModel(copy), 'rigid-step', 1),
-    refusesModel(/graph rigid-step: words is no such tensor/),
+    openGraph(loadModel(copy), 'deform-search', 1),
+    refusesModel(/graph deform-search: words is no such tensor/),
   );
 });

@@ -37,8 +37,7 @@ before(async () => {
   const loaded = loadModel(join(import.meta.dirname, '..', '..', 'models', 'register'));
   const open = (name: string) => openGraph(loaded, name, 2);
   const sessions = {
-    mono: await open('deform-mono'),
-    multi: await open('deform-multi'),
+    search: await open('deform-search'),
   };
   model = { sessions, gates: loaded.card.gates, applies: loaded.card.applies };
   release = () => Promise.all(Object.values(sessions).map((session) => session.release()));

@@ -63,50 +63,24 @@ export const square = (g: Draft, a: Value) => mul(g, a, a);
 export const scale = (g: Draft, a: Value, factor: number) => mul(g, a, num(g, factor));
 export const concat = (g: Draft, parts: readonly Value[], axis: number) => op(g, 'Concat', parts, { axis });
 
-/** Sum over the channels, kept as one channel. */
-export const sumChannels = (g: Draft, x: Value) => op(g, 'ReduceSum', [x, ints(g, 1)], { keepdims: 1 });
 
-/** Runs `body` a fixed number of times on one state tensor. */
-export function repeat(g: Draft, times: number, state: Value, body: (g: Draft, state: Value) => Value): Value {
-  return loop(g, times, { state }, (inner, _step, current) => ({ state: body(inner, current) }));
-}
-
-/** Runs `body` a fixed number of times and stacks what it gives in a new first axis. */
+/** Runs `body` a fixed number of times and stacks what it gives in a new first axis: ONNX Loop. The body sees the names of the graph around it. */
 export function collect(g: Draft, times: number, body: (g: Draft, step: Value) => Value): Value {
-  return loop(g, times, {}, (inner, step) => ({ row: body(inner, step) }));
-}
-
-/** ONNX Loop, without an early end. The body sees the names of the graph around it. */
-function loop(
-  g: Draft,
-  times: number,
-  start: { readonly state?: Value },
-  body: (inner: Draft, step: Value, state: Value) => { readonly state?: Value; readonly row?: Value },
-): Value {
   const name = newName(g);
   const inner = newDraft(`${name}_`);
-  const [step, go, state] = [`${name}_step`, `${name}_go`, `${name}_state`];
-  const result = body(inner, step, state);
+  const [step, go] = [`${name}_step`, `${name}_go`];
+  const row = body(inner, step);
   const on = op(inner, 'Identity', [go]);
-  const stateful = start.state !== undefined;
   const graph = encodeGraph({
     name,
     nodes: inner.nodes,
     constants: inner.constants,
-    inputs: [
-      encodeValue(step, INT64, []),
-      encodeValue(go, BOOL, []),
-      ...(stateful ? [encodeValue(state, FLOAT, new Array<undefined>(5).fill(undefined))] : []),
-    ],
-    outputs: [
-      encodeValue(on, BOOL, []),
-      ...(stateful ? [encodeValue(result.state ?? '', FLOAT, new Array<undefined>(5).fill(undefined))] : []),
-      ...(stateful ? [] : [encodeValue(result.row ?? '', FLOAT, new Array<undefined>(3).fill(undefined))]),
-    ],
+    inputs: [encodeValue(step, INT64, []), encodeValue(go, BOOL, [])],
+    outputs: [encodeValue(on, BOOL, []), encodeValue(row, FLOAT, new Array<undefined>(3).fill(undefined))],
   });
   const count = integers(g, [], [times]);
   const yes = constant(g, BOOL, [], Uint8Array.of(1));
-  return op(g, 'Loop', [count, yes, ...(start.state === undefined ? [] : [start.state])], { body: { graph } });
+  return op(g, 'Loop', [count, yes], { body: { graph } });
 }
 
 export function sizeOf(g: Draft, x: Value): Value {
@@ -147,20 +121,6 @@ function depthwise(g: Draft, padded: Value, kernel: readonly number[], channels:
   const taps = kernel.reduce((a, b) => a * b, 1);
   const weights = floats(g, [channels, 1, ...kernel], new Array<number>(channels * taps).fill(1 / taps));
   return op(g, 'Conv', [padded, weights], { kernel_shape: kernel, group: channels });
-}
-
-/** Central differences along z, y, x. */
-export function gradient(g: Draft, x: Value): Value[] {
-  const padded = padEdge(g, x, [1, 1, 1]);
-  const steps = [
-    [1, 0, 0],
-    [0, 1, 0],
-    [0, 0, 1],
-  ];
-  return steps.map((step) => {
-    const back = step.map((o) => -o);
-    return scale(g, sub(g, shifted(g, padded, 1, step), shifted(g, padded, 1, back)), 0.5);
-  });
 }
 
 export function lattice(g: Draft, like: Value): Lattice {

@@ -1,33 +1,27 @@
 /**
  * The matcher without parameters: MIND-SSC descriptors (Heinrich et al., MICCAI 2013), a discrete search over integer
- * shifts with coupled convex regularisation (Heinrich et al., MICCAI 2014), then demons steps on the descriptors or on
- * locally normalised intensity.
+ * shifts with coupled convex regularisation (Heinrich et al., MICCAI 2014).
  */
 import {
   add,
   averagePool,
   box,
   collect,
-  compose,
   concat,
   div,
   enlarge,
   floats,
-  gradient,
   integers,
   ints,
   lattice,
-  mul,
   num,
   op,
   padEdge,
-  repeat,
   scale,
   shifted,
   sizeOf,
   square,
   sub,
-  sumChannels,
   warp,
 } from './graph.ts';
 import type { Draft, Lattice, Value } from './graph.ts';
@@ -56,20 +50,6 @@ export interface Level {
   readonly smooth: number;
 }
 
-/** Demons steps on a grid `pool` times coarser than the graph's. */
-export interface Refinement {
-  readonly measure: 'mind' | 'intensity';
-  readonly pool: number;
-  readonly steps: number;
-  /** Box radius on the update, applied twice. */
-  readonly updateRadius: number;
-  /** Box radius on the whole field after each step; 0 = none. */
-  readonly fieldRadius: number;
-}
-
-/** Radius of the window of local normalisation, in voxels. */
-const NORMALISE_RADIUS = 4;
-
 /** Descriptor of 12 channels in [0, 1]: what the neighbourhood of a voxel looks like, whatever the contrast. */
 export function mindSsc(g: Draft, image: Value): Value {
   const padded = padEdge(g, image, [1, 1, 1]);
@@ -97,59 +77,6 @@ export function match(g: Draft, fixed: Value, moving: Value, level: Level, grid:
     }
   }
   return enlarge(g, u, grid, level.pool);
-}
-
-/** Demons steps from `u`: forces smoothed twice, each step composed into the field. */
-export function refine(g: Draft, fixed: Value, moving: Value, start: Value, stage: Refinement, grid: Lattice): Value {
-  const [f, m] = [averagePool(g, fixed, stage.pool), averagePool(g, moving, stage.pool)];
-  const coarse = stage.pool === 1 ? grid : lattice(g, f);
-  const mind = stage.measure === 'mind';
-  const a = mind ? mindSsc(g, f) : localNormalise(g, f);
-  const b = mind ? mindSsc(g, m) : localNormalise(g, m);
-  const total = (h: Draft, x: Value) => (mind ? sumChannels(h, x) : x);
-  const [damping, floor] = mind ? [0.25, 1e-3] : [0.5, 1e-2];
-  const u = stage.pool === 1 ? start : scale(g, averagePool(g, start, stage.pool), 1 / stage.pool);
-  const end = repeat(g, stage.steps, u, (h, current) => {
-    const warped = warp(h, b, current, coarse);
-    const [residual, slopes] = [sub(h, a, warped), gradient(h, warped)];
-    const force = concat(
-      h,
-      slopes.map((slope) => total(h, mul(h, residual, slope))),
-      1,
-    );
-    const norm = op(h, 'Sum', [
-      ...slopes.map((slope) => total(h, square(h, slope))),
-      scale(h, total(h, square(h, residual)), damping),
-      num(h, floor),
-    ]);
-    const once = box(h, div(h, force, norm), stage.updateRadius, 3);
-    const next = compose(h, current, box(h, once, stage.updateRadius, 3), coarse);
-    return stage.fieldRadius > 0 ? box(h, next, stage.fieldRadius, 3) : next;
-  });
-  return enlarge(g, end, grid, stage.pool);
-}
-
-/**
- * What a Gauss-Newton step of a rigid or affine map needs of every voxel, 10 channels: sum r^2; sum r g (z, y, x); sum g g^T
- * (zz, zy, zx, yy, yx, xx); r = fixed - moving and g = gradient of moving, summed over the descriptor's channels.
- */
-export function stepTerms(g: Draft, fixed: Value, moving: Value): Value {
-  const [f, m] = [mindSsc(g, fixed), mindSsc(g, moving)];
-  const residual = sub(g, f, m);
-  const slopes = gradient(g, m);
-  const product = (a: Value, b: Value) => sumChannels(g, mul(g, a, b));
-  const forces = slopes.map((slope) => product(residual, slope));
-  const tensor = slopes.flatMap((a, i) => slopes.slice(i).map((b) => product(a, b)));
-  return concat(g, [product(residual, residual), ...forces, ...tensor], 1);
-}
-
-/** (x - local mean) / sqrt(local variance + a tenth of its mean): bias and gain leave, edges stay. */
-function localNormalise(g: Draft, image: Value): Value {
-  const mean = box(g, image, NORMALISE_RADIUS, 1);
-  const spread = sub(g, box(g, square(g, image), NORMALISE_RADIUS, 1), square(g, mean));
-  const variance = op(g, 'Max', [spread, num(g, 0)]);
-  const floor = scale(g, op(g, 'ReduceMean', [variance, ints(g, 1, 2, 3, 4)], { keepdims: 1 }), 0.1);
-  return div(g, sub(g, image, mean), op(g, 'Sqrt', [add(g, variance, add(g, floor, num(g, 1e-12)))]));
 }
 
 /** [shifts, depth, height, width]: sum over channels of (f(x) - m(x + d))^2. A Loop keeps the file small. */

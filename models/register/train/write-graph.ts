@@ -3,15 +3,14 @@
  *
  *   node models/register/train/write-graph.ts            # writes models/register/*.onnx, the same bytes every time
  *
- * Every graph takes `fixed` and `moving`, float32 [1,1,D,H,W] on one near-isotropic grid, about [0,1]. All but one give
+ * Every graph takes `fixed` and `moving`, float32 [1,1,D,H,W] on one near-isotropic grid, about [0,1], and gives
  * `field`, float32 [1,3,D,H,W], channels (z,y,x), voxels: moving(x + field(x)) lies on fixed(x).
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { box, compose, concat, lattice, newDraft, sub, warp } from './graph.ts';
-import { match, mindSsc, refine, stepTerms } from './matching.ts';
-import type { Draft } from './graph.ts';
-import type { Level, Refinement } from './matching.ts';
+import { match, mindSsc } from './matching.ts';
+import type { Level } from './matching.ts';
 import { FLOAT, encodeGraph, encodeModel, encodeNode, encodeValue } from './onnx.ts';
 import type { Message } from './onnx.ts';
 
@@ -19,69 +18,39 @@ const OPSET = 20;
 
 const WIDE: Level = { pool: 4, reach: 4, couplings: [0.003, 0.03, 0.3, 1], smooth: 1 };
 const MIDDLE: Level = { pool: 2, reach: 2, couplings: [0.01, 0.1, 1], smooth: 1 };
-const NARROW: Level = { pool: 1, reach: 1, couplings: [0.1, 1], smooth: 2 };
-
-interface Recipe {
-  readonly levels: readonly Level[];
-  readonly refinements: readonly Refinement[];
-}
 
 export const RECIPES = {
-  'rigid-wide': { levels: [WIDE], refinements: [] },
-  'deform-multi': {
-    levels: [WIDE, MIDDLE, NARROW],
-    refinements: [{ measure: 'mind', pool: 1, steps: 20, updateRadius: 3, fieldRadius: 1 }],
-  },
-  'deform-mono': {
-    levels: [WIDE, MIDDLE],
-    refinements: [
-      { measure: 'intensity', pool: 2, steps: 30, updateRadius: 2, fieldRadius: 0 },
-      { measure: 'intensity', pool: 1, steps: 20, updateRadius: 3, fieldRadius: 1 },
-    ],
-  },
-} as const satisfies Readonly<Record<string, Recipe>>;
+  'deform-search': [WIDE, MIDDLE],
+} as const satisfies Readonly<Record<string, readonly Level[]>>;
 
-/** One graph as the bytes of an ONNX file. */
-export function writeGraph(recipe: Recipe): Message {
+/** Discrete searches, one after the other, as the bytes of an ONNX file. */
+export function writeGraph(levels: readonly Level[]): Message {
   const g = newDraft();
   const grid = lattice(g, 'fixed');
   const fixed = mindSsc(g, 'fixed');
   const nothing = sub(g, 'fixed', 'fixed');
   let u = concat(g, [nothing, nothing, nothing], 1);
-  for (const [i, level] of recipe.levels.entries()) {
+  for (const [i, level] of levels.entries()) {
     // The descriptor is not invariant to rotation: it is computed again on the image as moved so far.
     const moving = mindSsc(g, i === 0 ? 'moving' : warp(g, 'moving', u, grid));
     const du = match(g, fixed, moving, level, grid);
     u = box(g, i === 0 ? du : compose(g, u, du, grid), 1, 3);
   }
-  for (const stage of recipe.refinements) u = refine(g, 'fixed', 'moving', u, stage, grid);
   g.nodes.push(encodeNode('Identity', [u], ['field'], {}));
-  return encodeRegistration(g, 'field', 3);
-}
-
-/** The graph of one Gauss-Newton step: `terms`, float32 [1,10,D,H,W]; see stepTerms. */
-export function writeStepGraph(): Message {
-  const g = newDraft();
-  g.nodes.push(encodeNode('Identity', [stepTerms(g, 'fixed', 'moving')], ['terms'], {}));
-  return encodeRegistration(g, 'terms', 10);
-}
-
-/** All graphs by the name of their file. */
-export function writeAll(): Map<string, Message> {
-  const graphs = Object.entries(RECIPES).map(([name, recipe]): [string, Message] => [name, writeGraph(recipe)]);
-  return new Map([...graphs, ['rigid-step', writeStepGraph()]]);
-}
-
-function encodeRegistration(g: Draft, output: string, channels: number): Message {
   const value = (name: string, count: number) => encodeValue(name, FLOAT, [1, count, 'D', 'H', 'W']);
   const graph = encodeGraph({
     name: 'registration',
     nodes: g.nodes,
     constants: g.constants,
     inputs: [value('fixed', 1), value('moving', 1)],
-    outputs: [value(output, channels)],
+    outputs: [value('field', 3)],
   });
   return encodeModel(graph, OPSET, 'isthmus');
+}
+
+/** All graphs by the name of their file. */
+export function writeAll(): Map<string, Message> {
+  return new Map(Object.entries(RECIPES).map(([name, levels]) => [name, writeGraph(levels)]));
 }
 
 if (import.meta.main) {
