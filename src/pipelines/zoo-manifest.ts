@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isManifest, readYamlFile } from '../config.ts';
+import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { FIGURES, type FigureName } from './zoo-figures.ts';
@@ -72,6 +73,7 @@ export interface ManifestCard {
     readonly arena?: boolean;
   };
   readonly gates?: Readonly<Partial<Record<FigureName, Gate>>>;
+  readonly familiar?: FamiliarityFile;
   readonly emit: {
     readonly imageType: readonly string[];
     readonly seriesSuffix: string;

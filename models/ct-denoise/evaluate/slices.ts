@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { readObject } from '../../../src/dicom/part10.ts';
 import { readVolume } from '../../../src/dicom/volume.ts';
+import { correctionWeights, makeScratch } from '../../../src/pipelines/body.ts';
 import { estimateNoise } from '../../../src/pipelines/noise-level.ts';
 import { mean, print, random, type Random } from '../../cases.ts';
 
@@ -236,11 +237,12 @@ const FIGURES: Readonly<Record<string, 'higher' | 'lower' | 'neither'>> = {
   'edge width, % wider': 'lower',
 };
 
-/** PSNR over what is not air around the body; bias and contrast against the noisy slice, so that chance has no part in them. */
+/** PSNR over the body with its gas, table and air around it left out; bias and contrast against the noisy slice, so that chance has no part in them. */
 export function scoreOf({ truth, noisy, body }: Case, result: Float32Array): Score {
   let [sum, count] = [0, 0];
+  const within = bodyOf(truth);
   for (let i = 0; i < PIXELS; i++) {
-    if (truth[i]! < -950) continue;
+    if (within[i] !== 1) continue;
     sum += (result[i]! - truth[i]!) ** 2;
     count++;
   }
@@ -262,6 +264,18 @@ export function scoreOf({ truth, noisy, body }: Case, result: Float32Array): Sco
     ...Object.fromEntries(kept),
     'edge width, % wider': 100 * (edgeWidth(result, rod) / edgeWidth(truth, rod) - 1),
   };
+}
+
+const bodies = new WeakMap<Float32Array, Float32Array>();
+
+/** 1 in the body of the noise-free slice: outside it ours leaves every value as it is, on purpose. */
+function bodyOf(truth: Float32Array): Float32Array {
+  const known = bodies.get(truth);
+  if (known !== undefined) return known;
+  const weights = new Float32Array(PIXELS);
+  correctionWeights({ values: truth, columns: SIDE, rows: SIDE }, undefined, weights, makeScratch(PIXELS));
+  bodies.set(truth, weights);
+  return weights;
 }
 
 function inside(values: Float32Array, { x, y }: { x: number; y: number }, radius: number): number[] {

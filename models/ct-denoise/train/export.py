@@ -2,7 +2,7 @@
 
   python3 export.py --checkpoint denoise.pt --folder ..
 
-The graph is written node by node, not traced: opset 17, any even H and W, x and sigma in HU (any unit would do, see net.py).
+The graph is written node by node, not traced: opset 17, any H and W that 4 divides, x and sigma in HU (any unit would do, see net.py).
 model.onnx, selftest.in.f32 (x of 1x1x48x64, then sigma) and selftest.out.f32 (y), little-endian float32.
 """
 import argparse
@@ -14,7 +14,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from net import Denoiser
+from net import BINOMIAL, Denoiser, without_low
 from synth import image, unit_noise
 
 SHAPE = (1, 1, 48, 64)
@@ -44,7 +44,15 @@ def graph(net):
         h = add('Add', [h, step], f'h.{i}')
     last = conv('tail', add('Relu', [h], 'relu.last'), net.tail.weight, net.tail.bias, [1, 1, 1, 1])
     noise = add('DepthToSpace', [last], 'noise', blocksize=2, mode='CRD')
-    add('Sub', ['x', add('Mul', [noise, 'sigma'], 'noiseHU')], 'y')
+    # net.without_low
+    means = add('AveragePool', [noise], 'means', kernel_shape=[4, 4], strides=[4, 4])
+    around = constant('around', np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64))
+    taps = np.outer(BINOMIAL, BINOMIAL).astype(np.float32)[None, None]
+    low = add('Conv', [add('Pad', [means, around], 'wider', mode='edge'), constant('binomial', taps)], 'low', kernel_shape=[5, 5])
+    scales = constant('scales', np.array([1, 1, 4, 4], np.float32))
+    wide = add('Resize', [low, '', scales], 'wide', mode='linear', coordinate_transformation_mode='half_pixel')
+    fine = add('Sub', [noise, wide], 'fine')
+    add('Sub', ['x', add('Mul', [fine, 'sigma'], 'noiseHU')], 'y')
     picture = ['n', 1, 'h', 'w']
     return helper.make_graph(
         nodes, 'ct-denoise',
@@ -70,7 +78,8 @@ def main():
     rng = np.random.default_rng(7)
     clean = image(rng)[:SHAPE[2], :SHAPE[3]] * 600 - 300
     x = (clean + SIGMA_HU * unit_noise(rng, 1, SHAPE[3])[0, :SHAPE[2]]).astype('<f4').reshape(SHAPE)
-    y = net(torch.from_numpy(x), torch.full((1, 1, 1, 1), SIGMA_HU)).numpy().astype('<f4')
+    source, sigma = torch.from_numpy(x), torch.full((1, 1, 1, 1), SIGMA_HU)
+    y = (source - without_low(source - net(source, sigma))).numpy().astype('<f4')
     (a.folder / 'selftest.in.f32').write_bytes(x.tobytes() + np.float32(SIGMA_HU).astype('<f4').tobytes())
     (a.folder / 'selftest.out.f32').write_bytes(y.tobytes())
     print('steps', saved['step'], 'seconds', round(saved['seconds']), 'bytes', len(data))
