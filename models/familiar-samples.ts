@@ -14,7 +14,13 @@ const SLICES = 2;
 /** Value of a point; x and y from -1 to 1 over the field of view, z from -1 to 1 over the slices. */
 type Anatomy = (x: number, y: number, z: number) => number;
 
-export function sampleOf(kind: Kind, seed: number): Volume {
+/** Drawn coarsely; `matrix` is the number of pixels a side that its spacing goes with. */
+export interface Sample {
+  readonly volume: Volume;
+  readonly matrix: number;
+}
+
+export function sampleOf(kind: Kind, seed: number): Sample {
   const next = random(seed);
   switch (kind) {
     case 'CT':
@@ -123,7 +129,7 @@ function drawn(
 }
 
 /** Body, head or limb in air, or a field of view within the body. */
-function ctOf(next: Random): Volume {
+function ctOf(next: Random): Sample {
   const part = next.uniform(0, 1);
   const fill = part < 0.25 ? next.uniform(1.1, 2) : part < 0.45 ? next.uniform(0.3, 0.6) : next.uniform(0.6, 1.05);
   const outline = {
@@ -159,12 +165,16 @@ function ctOf(next: Random): Volume {
   const slices = chance(next, 0.2) ? 1 : SLICES;
   const sigma = logUniform(next, 2, 90);
   const voxels = drawn(next, anatomy, { blur: next.uniform(0, 0.8), sigma, slices, rician: false });
-  const pixel = logUniform(next, 0.25, 1.6) * (chance(next, 0.2) ? 2 : 1);
-  return volumeOf(voxels.map(Math.round), [SIDE, SIDE, slices], [pixel, pixel, logUniform(next, 0.4, 10)], 'CT');
+  const matrix = chance(next, 0.6) ? 512 : Math.round(logUniform(next, 256, 1024));
+  const pixel = logUniform(next, 110, 520) / matrix;
+  return {
+    matrix,
+    volume: volumeOf(voxels.map(Math.round), [SIDE, SIDE, slices], [pixel, pixel, logUniform(next, 0.4, 10)], 'CT'),
+  };
 }
 
 /** Magnitude images: head, trunk, limb, phantom or fruit; any contrast, coil and field of view; air with its noise or set to zero. */
-function mrOf(next: Random): Volume {
+function mrOf(next: Random): Sample {
   const fill = next.uniform(0.35, 1.5);
   const outline = {
     x: next.uniform(-0.15, 0.15),
@@ -198,17 +208,22 @@ function mrOf(next: Random): Volume {
   const voxels = drawn(next, anatomy, { blur: next.uniform(0, 0.8), sigma, slices, rician: true });
   const scale = logUniform(next, 60, 4000);
   const masked = chance(next, 0.3) ? 3.5 * sigma : 0;
-  const pixel = logUniform(next, 0.2, 4);
-  return volumeOf(
-    voxels.map((value) => (value < masked ? 0 : Math.round(value * scale))),
-    [SIDE, SIDE, slices],
-    [pixel, pixel * (chance(next, 0.1) ? next.uniform(0.8, 1.25) : 1), logUniform(next, 0.4, 10)],
-    'MR',
-  );
+  const matrix = Math.round(logUniform(next, 72, 640));
+  const pixel = logUniform(next, 60, 480) / matrix;
+  const aspect = chance(next, 0.1) ? next.uniform(0.8, 1.25) : 1;
+  return {
+    matrix,
+    volume: volumeOf(
+      voxels.map((value) => (value < masked ? 0 : Math.round(value * scale))),
+      [SIDE, SIDE, slices],
+      [pixel, pixel * aspect, logUniform(next, 0.4, 10)],
+      'MR',
+    ),
+  };
 }
 
 /** A chest, a limb or a skull, bright or dark where rays pass, collimated or not. */
-function radiographOf(next: Random): Volume {
+function radiographOf(next: Random): Sample {
   const chest = chance(next, 0.55);
   const body = {
     x: 0,
@@ -252,14 +267,11 @@ function radiographOf(next: Random): Volume {
   const top = 2 ** Math.floor(next.uniform(8, 16)) - 1;
   const inverted = chance(next, 0.5);
   const gamma = next.uniform(0.6, 1.6);
-  const pixel = logUniform(next, 0.07, 0.5);
-  return volumeOf(
-    voxels.map((value) => {
-      const share = Math.min(1, Math.max(0, value / 1.4)) ** gamma;
-      return Math.round(top * (inverted ? 1 - share : share));
-    }),
-    [SIDE, SIDE, 1],
-    [pixel, pixel, 1],
-    'DX',
-  );
+  const matrix = Math.round(logUniform(next, 900, 4000));
+  const pixel = logUniform(next, 150, 430) / matrix;
+  const stored = voxels.map((value) => {
+    const share = Math.min(1, Math.max(0, value / 1.4)) ** gamma;
+    return Math.round(top * (inverted ? 1 - share : share));
+  });
+  return { matrix, volume: volumeOf(stored, [SIDE, SIDE, 1], [pixel, pixel, 1], 'DX') };
 }

@@ -15,9 +15,8 @@ import {
   type FeatureName,
   type Tree,
 } from '../src/pipelines/familiarity.ts';
-import type { Volume } from '../src/dicom/volume.ts';
 import { random, type Random } from './cases.ts';
-import { sampleOf, type Kind } from './familiar-samples.ts';
+import { sampleOf, type Kind, type Sample } from './familiar-samples.ts';
 
 const SHAPE: readonly FeatureName[] = [
   'entropy',
@@ -25,6 +24,7 @@ const SHAPE: readonly FeatureName[] = [
   'noiseColour',
   'gradient',
   'gradientKurtosis',
+  'matrix',
   'pixelMm',
   'pixelAspect',
 ];
@@ -54,13 +54,13 @@ const KIND_OF: Readonly<Record<string, Kind>> = {
 const FITTED = 400;
 const HELD_BACK = 100;
 const TREES = 60;
-const SUBSAMPLE = 64;
+const SUBSAMPLE = 128;
 /** What a refused series lies beyond the farthest sample of the fit. */
 const BEYOND = { unfamiliarFeatures: 1, farthestFeature: 0.5, isolation: 0.01 };
 
 function fit(kind: Kind): { json: string; told: string } {
   const names = FEATURES_OF[kind];
-  const vectors = Array.from({ length: FITTED }, (_, seed) => featureValues(sampleOf(kind, seed), names));
+  const vectors = Array.from({ length: FITTED }, (_, seed) => valuesOf(sampleOf(kind, seed), names));
   const features = names.map((name, i) => ({ name, fence: fenceOf(vectors.map((vector) => vector[i]!)) }));
   const next = random(20261121);
   const trees = Array.from({ length: TREES }, () => grown(chosen(vectors, next), next));
@@ -74,22 +74,31 @@ function fit(kind: Kind): { json: string; told: string } {
       return [name, { max: rounded(at(0.99)), hard: rounded(at(1) + BEYOND[name]) }];
     }),
   ) as Familiarity['limits'];
-  const beyond = (level: 'max' | 'hard', volumes: readonly Volume[]): number =>
-    volumes.filter((volume) => {
-      const found = figuresOf({ features, ...forest }, featureValues(volume, names));
+  const beyond = (level: 'max' | 'hard', samples: readonly Sample[]): number =>
+    samples.filter((sample) => {
+      const found = figuresOf({ features, ...forest }, valuesOf(sample, names));
       return Object.entries(limits).some(([name, gate]) => found[name as keyof typeof found] > gate[level]!);
     }).length;
-  const fresh = (of: Kind): Volume[] => Array.from({ length: HELD_BACK }, (_, n) => sampleOf(of, 10_000 + n));
+  const fresh = (of: Kind): Sample[] => Array.from({ length: HELD_BACK }, (_, n) => sampleOf(of, 10_000 + n));
   const own = fresh(kind);
-  const foreign: Record<string, Volume[]> = {
-    inverted: own.map((volume) => ({ ...volume, voxels: volume.voxels.map((value) => -value) })),
+  const foreign: Record<string, Sample[]> = {
+    inverted: own.map(inverted),
     ...Object.fromEntries((['CT', 'MR', 'XR'] as const).filter((other) => other !== kind).map((of) => [of, fresh(of)])),
   };
-  const refused = Object.entries(foreign).map(([name, volumes]) => `${name} ${beyond('hard', volumes)}`);
+  const refused = Object.entries(foreign).map(([name, samples]) => `${name} ${beyond('hard', samples)}`);
   const told =
     `of ${HELD_BACK} not fitted on, ${beyond('max', own) - beyond('hard', own)} warned of, ${beyond('hard', own)} refused; ` +
     `of ${HELD_BACK} foreign ones refused: ${refused.join(', ')}; ${JSON.stringify(limits)}`;
   return { json: `${JSON.stringify({ features, samples: SUBSAMPLE, limits, trees })}\n`, told };
+}
+
+function valuesOf({ volume, matrix }: Sample, names: readonly FeatureName[]): number[] {
+  const values = featureValues(volume, names);
+  return values.map((value, i) => (names[i] === 'matrix' ? Math.log2(matrix) : value));
+}
+
+function inverted({ volume, matrix }: Sample): Sample {
+  return { matrix, volume: { ...volume, voxels: volume.voxels.map((value) => -value) } };
 }
 
 function fenceOf(values: readonly number[]): [number, number] {

@@ -127,6 +127,8 @@ const SLICES = 6;
 const SIDE = 96;
 
 interface Seen {
+  /** Pixels of the longer side. */
+  readonly matrix: number;
   readonly spacingMm: readonly [number, number, number];
   /** Percentiles 1, 10, 50, 90, 99 of the values looked at. */
   readonly levels: readonly number[];
@@ -157,6 +159,7 @@ const FEATURES = {
   noiseColour: ({ noise }: Seen) => Math.log2(Math.max(1e-3, noise[1]) / Math.max(1e-3, noise[0])),
   gradient: ({ gradient, range }: Seen) => Math.log10(Math.max(1e-6, gradient.mean / range)),
   gradientKurtosis: ({ gradient }: Seen) => Math.log10(gradient.kurtosis),
+  matrix: ({ matrix }: Seen) => Math.log2(matrix),
   pixelMm: ({ spacingMm: [x] }: Seen) => Math.log2(x),
   pixelAspect: ({ spacingMm: [x, y] }: Seen) => Math.log2(x / y),
   sliceMm: ({ spacingMm: [, , z] }: Seen) => Math.log2(z),
@@ -195,6 +198,7 @@ function look({ geometry, voxels, modality }: Volume): Seen {
   const levels = percentiles(values, [1, 10, 50, 90, 99]);
   const range = Math.max(levels[4]! - levels[0]!, 1e-6);
   return {
+    matrix: Math.max(columns, rows),
     spacingMm,
     levels,
     range,

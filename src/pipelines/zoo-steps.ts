@@ -57,8 +57,8 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
         (value) => Math.exp(value) - step.offset,
       );
     case 'rician': {
-      const { forward, back } = stabilise(before.grid);
-      return mapped(before, forward, back);
+      const { values, back } = stabilise(before.grid);
+      return { ...before, grid: { ...before.grid, values }, valuesBack: [back, ...before.valuesBack] };
     }
     default:
       throw new Error(`${step.op} is no step of pre`);
