@@ -180,7 +180,7 @@ async function correctSlice(
   addSlice(quality, { source, result: result.values, weights, sigma, alpha });
 }
 
-/** Pixels from left to right - 1 and from top to bottom - 1; sides are multiples of 4 (the graph means over 4x4) and may reach beyond the slice. */
+/** Pixels from left to right - 1 and from top to bottom - 1; sides are multiples of 8 (the graph halves them three times) and may reach beyond the slice. */
 interface Box {
   readonly left: number;
   readonly top: number;
@@ -207,19 +207,19 @@ function bodyBox({ voxels, geometry: { columns, rows, slices } }: Volume): Box {
         bottom = Math.max(bottom, row);
       }
     }
-  if (right < left) return { left: 0, top: 0, right: upTo4(columns), bottom: upTo4(rows) };
+  if (right < left) return { left: 0, top: 0, right: upTo8(columns), bottom: upTo8(rows) };
   const from = [Math.max(0, left - BOX_MARGIN), Math.max(0, top - BOX_MARGIN)] as const;
   const to = [Math.min(columns, right + BOX_MARGIN), Math.min(rows, bottom + BOX_MARGIN)] as const;
   return {
     left: from[0],
     top: from[1],
-    right: from[0] + upTo4(to[0] - from[0]),
-    bottom: from[1] + upTo4(to[1] - from[1]),
+    right: from[0] + upTo8(to[0] - from[0]),
+    bottom: from[1] + upTo8(to[1] - from[1]),
   };
 }
 
-function upTo4(length: number): number {
-  return 4 * Math.ceil(length / 4);
+function upTo8(length: number): number {
+  return 8 * Math.ceil(length / 8);
 }
 
 function clearOutside(weights: Float32Array, columns: number, { left, top, right, bottom }: Box): void {
