@@ -281,3 +281,26 @@ test('a network that shifts CT numbers is refused, and one that gives no numbers
     /no slice of equal size/,
   );
 });
+
+test('what the network takes away has no low frequencies: means over 24 x 24 pixels stay, whatever lies there', async () => {
+  const { volume, truth } = phantom({ sigmaHU: 40, colour: 'white' });
+  const sigma = { dims: [1, 1, 1, 1], data: Float32Array.of(40) };
+  const { y } = await model.session.run({ x: { dims: [1, 1, 256, 256], data: volume.voxels }, sigma });
+  const [means, changes]: [number[], number[]] = [[], []];
+  for (let top = 64; top + 24 <= 192; top += 8) {
+    for (let left = 64; left + 24 <= 192; left += 8) {
+      let [change, power] = [0, 0];
+      for (let i = 0; i < 24 * 24; i++) {
+        const at = (top + Math.floor(i / 24)) * 256 + left + (i % 24);
+        if (truth[at] === METAL_HU) power = Infinity;
+        change += (y!.data[at]! - volume.voxels[at]!) / (24 * 24);
+        power += (y!.data[at]! - volume.voxels[at]!) ** 2 / (24 * 24);
+      }
+      if (!Number.isFinite(power)) continue;
+      means.push(Math.abs(change));
+      changes.push(Math.sqrt(power));
+    }
+  }
+  assert.ok(means.length > 100 && changes.every((value) => value > 20), 'noise is taken away everywhere');
+  assert.ok(Math.max(...means) < 3, `${Math.max(...means)} HU of a mean went away`);
+});
