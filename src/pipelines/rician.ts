@@ -63,7 +63,7 @@ function sigmaPlane({ values, size }: Grid, sigma: number): Float32Array {
   });
   if (quiet.length < 8 * TERMS) return even;
   let kept = quiet;
-  let fit = new Float64Array(TERMS);
+  let fit: Float64Array = new Float64Array(TERMS);
   for (let turn = 0; turn < 4; turn++) {
     fit = quadraticThrough(kept);
     const residuals = quiet.map((one) => one.log - valueOf(fit, one.x, one.y));
