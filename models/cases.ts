@@ -55,14 +55,14 @@ export function openOurs(id: string): Promise<OpenedModel> {
   return openModel(loadManifest(join(import.meta.dirname, id)), 2);
 }
 
-/** The shipped pipeline on one volume, gates off: an evaluation shows what they would refuse. */
+/** The shipped pipeline on one volume, gates and the check of what is foreign off: an evaluation shows what they would refuse. */
 export async function runOurs(
   opened: OpenedModel,
   volume: Volume,
   settings: { alpha?: number } = {},
 ): Promise<{ voxels: Float32Array; seconds: number; peakMb: number }> {
   const { card, folder } = opened.model;
-  const without: OpenedModel = { ...opened, model: { folder, card: { ...card, gates: {} } } };
+  const without: OpenedModel = { ...opened, familiarity: undefined, model: { folder, card: { ...card, gates: {} } } };
   const begun = performance.now();
   const stored = { lowest: -1e9, highest: 1e9 };
   const { voxels } = await runModel(without, { volume, stored, imageType: [], rescaleType: undefined, settings });

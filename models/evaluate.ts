@@ -175,7 +175,7 @@ function escaped(text: string): string {
 }
 
 /** Puts the table between its marks in the model's evaluation/README.md; what people wrote around it stays. */
-function write(evaluation: Evaluation): void {
+export function writeEvaluation(evaluation: Evaluation): void {
   const folder = join(MODELS, evaluation.model, 'evaluation');
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'README.md');
@@ -203,7 +203,7 @@ if (import.meta.main) {
   let incomplete = false;
   for (const model of asked.length > 0 ? asked : there) {
     const evaluation = await evaluateModel(model);
-    if (evaluation.rows.length > 0) write(evaluation);
+    if (evaluation.rows.length > 0) writeEvaluation(evaluation);
     incomplete ||= evaluation.missing.length > 0;
     process.stdout.write(`\n## ${model}\n\n${tableOf(evaluation)}\n`);
   }

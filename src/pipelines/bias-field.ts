@@ -46,8 +46,21 @@ export async function biasField(
     );
   const field = await estimate(session, small, mask, settings, progress);
   centre(field, mask);
-  const full = toGrid({ ...small, values: field }, grid.size, grid.spacingMm).values;
-  return grid.values.map((value, i) => value * Math.exp(-full[i]!));
+  return multiplied(grid, { ...small, values: field.map((value) => Math.exp(-value)) });
+}
+
+/** Every voxel times the gain at its place, linear between the centres of the coarse grid: the one pass over all voxels. */
+function multiplied({ values, size: [nx, ny, nz], spacingMm }: Grid, gain: Grid): Float32Array {
+  const out = new Float32Array(values.length);
+  const [gx, gy] = gain.size;
+  // In the plane the gain is made fine slice by slice, so that no second volume is held.
+  const along = toGrid(gain, [gx, gy, nz], [gain.spacingMm[0], gain.spacingMm[1], spacingMm[2]]);
+  for (let k = 0; k < nz; k++) {
+    const plane: Grid = { ...along, values: along.values.subarray(k * gx * gy, (k + 1) * gx * gy), size: [gx, gy, 1] };
+    const fine = toGrid(plane, [nx, ny, 1], [spacingMm[0], spacingMm[1], spacingMm[2]]).values;
+    for (let i = 0, at = k * nx * ny; i < fine.length; i++, at++) out[at] = values[at]! * fine[i]!;
+  }
+  return out;
 }
 
 function settingsOf(given: Readonly<Record<string, number | string | boolean>>): Settings {

@@ -31,6 +31,10 @@ export interface DenoiseQuality {
   /** Voxels at or beyond the ends of what the stored bits can hold. */
   readonly clippedBefore: number;
   readonly clippedAfter: number;
+  /** How foreign the series is to the model; absent where its card names no check. */
+  readonly unfamiliarFeatures?: number;
+  readonly farthestFeature?: number;
+  readonly isolation?: number;
 }
 
 const CLASSES_HU = { air: [-1050, -850], fat: [-140, -60], softTissue: [-20, 120] } as const;

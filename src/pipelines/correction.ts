@@ -7,12 +7,13 @@ import type { Volume } from '../dicom/volume.ts';
 import { correctionWeights, makeScratch, WINDOW_HU, type Scratch } from './body.ts';
 import { addSlice, gatheredQuality, gateFigures, openQuality } from './correction-quality.ts';
 import type { DenoiseQuality, QualityGatherer } from './correction-quality.ts';
+import { familiarityOf, judgeFamiliar, limitsOf, type Familiarity } from './familiarity.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { estimateNoise, type NoiseLevel, type Slice } from './noise-level.ts';
 import type { Session } from './session.ts';
 
 export interface DenoiseSettings {
-  /** Share of the noise found that is taken away, 0.1 to 0.7; the rest keeps the grain that readers trust. */
+  /** Share of the noise found that is taken away, 0.1 to 0.9; the rest keeps the grain that readers trust. */
   readonly alpha: number;
 }
 
@@ -39,6 +40,8 @@ export interface DenoiseModel {
   readonly session: Session;
   /** Gates of its card. */
   readonly gates: Readonly<Record<string, Gate>>;
+  /** What its card names as familiar; absent: nothing is foreign. */
+  readonly familiarity?: Familiarity | undefined;
 }
 
 export interface DenoiseResult {
@@ -47,8 +50,8 @@ export interface DenoiseResult {
   readonly verdict: Verdict;
 }
 
-export const DEFAULT_ALPHA = 0.6;
-const ALPHA: readonly [number, number] = [0.1, 0.7];
+export const DEFAULT_ALPHA = 0.7;
+const ALPHA: readonly [number, number] = [0.1, 0.9];
 /** Noise, in HU, below which there is nothing to correct and above which the network was not measured. */
 const SIGMA_HU: readonly [number, number] = [2, 200];
 const SPACING_XY_MM: readonly [number, number] = [0.1, 2];
@@ -80,13 +83,15 @@ export function denoiseMemoryMb({ geometry: { columns, rows, slices } }: Volume)
  * result is that of one slice. Refuses what is no CT in HU, has no noise, or comes out worse than the gates allow.
  */
 export async function denoise(
-  { session, gates }: DenoiseModel,
+  { session, gates, familiarity }: DenoiseModel,
   input: DenoiseInput,
   progress: (step: string, share: number) => void = () => undefined,
 ): Promise<DenoiseResult> {
   const { alpha } = parseDenoiseSettings({ ...input.settings });
   checkInput(input);
   const { volume, storedRange } = input;
+  const foreign = familiarity === undefined ? undefined : familiarityOf(familiarity, volume);
+  if (familiarity !== undefined) judgeFamiliar(familiarity, { ...foreign });
   const { slices } = volume.geometry;
   const levels = Array.from({ length: slices }, (_, k) => estimateNoise(sliceAt(volume, volume.voxels, k)));
   const sigmas = levels.map((_, k) => neighbourhoodSigma(levels, k));
@@ -94,6 +99,7 @@ export async function denoise(
   const voxels = volume.voxels.slice();
   const pixels = volume.geometry.columns * volume.geometry.rows;
   const work = { scratch: makeScratch(pixels), weights: new Float32Array(pixels), quality: openQuality(pixels) };
+  const box = bodyBox(volume);
   const after: number[] = [];
   for (let k = 0; k < slices; k++) {
     const sigma = sigmas[k]!;
@@ -101,7 +107,7 @@ export async function denoise(
       const result = sliceAt(volume, voxels, k);
       await correctSlice(
         session,
-        { source: sliceAt(volume, volume.voxels, k), result, sigma, alpha },
+        { source: sliceAt(volume, volume.voxels, k), result, sigma, alpha, box },
         storedRange,
         work,
       );
@@ -122,8 +128,10 @@ export async function denoise(
     ...gatheredQuality(work.quality),
     clippedBefore: clippedVoxels(volume.voxels, storedRange),
     clippedAfter: clippedVoxels(voxels, storedRange),
+    ...foreign,
   };
-  return { voxels, quality, verdict: judge(gates, gateFigures(quality)) };
+  const limits = familiarity === undefined ? {} : limitsOf(familiarity);
+  return { voxels, quality, verdict: judge({ ...limits, ...gates }, { ...foreign, ...gateFigures(quality) }) };
 }
 
 interface Work {
@@ -137,30 +145,32 @@ interface Correction {
   readonly result: Slice;
   readonly sigma: number;
   readonly alpha: number;
+  readonly box: Box;
 }
 
 async function correctSlice(
   session: Session,
-  { source, result, sigma, alpha }: Correction,
+  { source, result, sigma, alpha, box }: Correction,
   storedRange: StoredRange | undefined,
   { scratch, weights, quality }: Work,
 ): Promise<void> {
   const { columns, rows, values } = source;
   correctionWeights(source, storedRange?.paddingHU, weights, scratch);
-  const even = padToEven(source);
+  clearOutside(weights, columns, box);
+  const part = cutOut(source, box);
   const { y } = await session.run({
-    x: { dims: [1, 1, even.rows, even.columns], data: even.values },
+    x: { dims: [1, 1, part.rows, part.columns], data: part.values },
     sigma: { dims: [1, 1, 1, 1], data: Float32Array.of(sigma) },
   });
-  if (y === undefined || y.data.length !== even.values.length)
+  if (y === undefined || y.data.length !== part.values.length)
     throw new Error('ct-denoise gave no slice of equal size');
   const [lowest, highest] = [storedRange?.lowestHU ?? -Infinity, storedRange?.highestHU ?? Infinity];
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
+  for (let row = box.top; row < Math.min(rows, box.bottom); row++) {
+    for (let column = box.left; column < Math.min(columns, box.right); column++) {
       const i = row * columns + column;
       if (weights[i] === 0) continue;
-      const at = row * even.columns + column;
-      const value = values[i]! + weights[i]! * alpha * (y.data[at]! - even.values[at]!);
+      const at = (row - box.top) * part.columns + column - box.left;
+      const value = values[i]! + weights[i]! * alpha * (y.data[at]! - part.values[at]!);
       if (!Number.isFinite(value)) throw new Error('ct-denoise gave a value that is not a number');
       // What would come to the ends of the stored range keeps the source's value: a correction never adds clipping, not
       // even when it is rounded.
@@ -170,17 +180,67 @@ async function correctSlice(
   addSlice(quality, { source, result: result.values, weights, sigma, alpha });
 }
 
-/** Even sides by repeating the edge (the network halves them), values held within the window. */
-function padToEven({ values, columns, rows }: Slice): Slice {
-  const padded = { columns: columns + (columns % 2), rows: rows + (rows % 2) };
-  const out = new Float32Array(padded.columns * padded.rows);
-  for (let y = 0; y < padded.rows; y++) {
-    for (let x = 0; x < padded.columns; x++) {
-      const value = values[Math.min(y, rows - 1) * columns + Math.min(x, columns - 1)]!;
-      out[y * padded.columns + x] = Math.min(WINDOW_HU[1], Math.max(WINDOW_HU[0], value));
+/** Pixels from left to right - 1 and from top to bottom - 1; sides are multiples of 8 (the graph halves them three times) and may reach beyond the slice. */
+interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+/** Every how many-th pixel of a row and of a column is asked, and how far the box reaches beyond the body. */
+const BOX_STEP = 4;
+const BOX_MARGIN = 24;
+const BODY_ABOVE_HU = -500;
+
+/** What holds the body in every slice: the air around it costs the network as much as the body does. One box, so that shapes stay alike. */
+function bodyBox({ voxels, geometry: { columns, rows, slices } }: Volume): Box {
+  let [left, top, right, bottom] = [columns, rows, 0, 0];
+  for (let k = 0; k < slices; k++)
+    for (let row = k % BOX_STEP; row < rows; row += BOX_STEP) {
+      const start = (k * rows + row) * columns;
+      for (let column = 0; column < columns; column += BOX_STEP) {
+        if (!(voxels[start + column]! > BODY_ABOVE_HU)) continue;
+        left = Math.min(left, column);
+        right = Math.max(right, column);
+        top = Math.min(top, row);
+        bottom = Math.max(bottom, row);
+      }
+    }
+  if (right < left) return { left: 0, top: 0, right: upTo8(columns), bottom: upTo8(rows) };
+  const from = [Math.max(0, left - BOX_MARGIN), Math.max(0, top - BOX_MARGIN)] as const;
+  const to = [Math.min(columns, right + BOX_MARGIN), Math.min(rows, bottom + BOX_MARGIN)] as const;
+  return {
+    left: from[0],
+    top: from[1],
+    right: from[0] + upTo8(to[0] - from[0]),
+    bottom: from[1] + upTo8(to[1] - from[1]),
+  };
+}
+
+function upTo8(length: number): number {
+  return 8 * Math.ceil(length / 8);
+}
+
+function clearOutside(weights: Float32Array, columns: number, { left, top, right, bottom }: Box): void {
+  for (let row = 0; row * columns < weights.length; row++) {
+    const line = weights.subarray(row * columns, (row + 1) * columns);
+    if (row < top || row >= bottom) line.fill(0);
+    else line.fill(0, 0, left).fill(0, Math.min(columns, right));
+  }
+}
+
+/** The box's values, held within the window; beyond the slice its edge is repeated. */
+function cutOut({ values, columns, rows }: Slice, { left, top, right, bottom }: Box): Slice {
+  const size = { columns: right - left, rows: bottom - top };
+  const out = new Float32Array(size.columns * size.rows);
+  for (let y = 0; y < size.rows; y++) {
+    for (let x = 0; x < size.columns; x++) {
+      const value = values[Math.min(top + y, rows - 1) * columns + Math.min(left + x, columns - 1)]!;
+      out[y * size.columns + x] = Math.min(WINDOW_HU[1], Math.max(WINDOW_HU[0], value));
     }
   }
-  return { ...padded, values: out };
+  return { ...size, values: out };
 }
 
 /** A view, not a copy. */

@@ -64,16 +64,20 @@ function equalise(
       curves.push(curveOf(counts, (y1 - y0) * (x1 - x0), clipLimit));
     }
   }
+  const bins = Uint16Array.from(values, bin);
   for (let y = 0; y < rows; y++) {
     const v = Math.min(down - 1, Math.max(0, ((y + 0.5) * down) / rows - 0.5));
-    const [top, bottom] = [Math.floor(v), Math.min(down - 1, Math.floor(v) + 1)];
+    const top = Math.floor(v);
+    const bottom = Math.min(down - 1, top + 1);
     for (let x = 0; x < columns; x++) {
       const u = Math.min(across - 1, Math.max(0, ((x + 0.5) * across) / columns - 0.5));
-      const [left, right] = [Math.floor(u), Math.min(across - 1, Math.floor(u) + 1)];
-      const b = bin(values[y * columns + x]!);
-      const at = (ty: number, tx: number): number => curves[ty * across + tx]![b]!;
-      const upper = at(top, left) + (u - left) * (at(top, right) - at(top, left));
-      const lower = at(bottom, left) + (u - left) * (at(bottom, right) - at(bottom, left));
+      const left = Math.floor(u);
+      const right = Math.min(across - 1, left + 1);
+      const b = bins[y * columns + x]!;
+      const upperLeft = curves[top * across + left]![b]!;
+      const lowerLeft = curves[bottom * across + left]![b]!;
+      const upper = upperLeft + (u - left) * (curves[top * across + right]![b]! - upperLeft);
+      const lower = lowerLeft + (u - left) * (curves[bottom * across + right]![b]! - lowerLeft);
       out[y * columns + x] = from + (to - from) * (upper + (v - top) * (lower - upper));
     }
   }

@@ -4,6 +4,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readYamlFile } from '../config.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
 
 export interface CardTensor {
@@ -35,6 +36,7 @@ export interface ModelCard {
   readonly selfTest?: SelfTest;
   readonly runtime: { readonly timeoutMs: number; readonly maxMemoryMb: number; readonly arena: boolean };
   readonly gates: Readonly<Record<string, Gate>>;
+  readonly familiar?: FamiliarityFile;
   readonly emit: {
     readonly algorithmName: string;
     readonly family: { readonly code: string; readonly scheme: string; readonly meaning: string };

@@ -20,21 +20,95 @@ interface Table {
 /** Made at the first use: 30 ms. */
 let table: Table | undefined;
 
-/** Forward and back for the noise of this grid. @throws Refusal PipelineRefused when no noise is found */
-export function stabilise(grid: Grid): {
-  sigma: number;
-  forward: (value: number) => number;
-  back: (value: number) => number;
-} {
+/** A grid after the stabilising transform, in units of its noise, and the way back for values on the same grid. */
+export interface Stabilised {
+  readonly values: Float32Array;
+  /** Of the noise in the middle of the plane. */
+  readonly sigma: number;
+  readonly back: (values: Float32Array) => void;
+}
+
+/**
+ * Stabilises every voxel by the noise at its place: parallel imaging and coils near the skin leave it uneven over the plane.
+ * @throws Refusal PipelineRefused when no noise is found
+ */
+export function stabilise(grid: Grid): Stabilised {
   const sigma = ricianSigma(grid);
   if (!(sigma > 0)) throw new Refusal('PipelineRefused', 'no noise was found; nothing to correct');
   table ??= makeTable();
   const { mean, stable, expected } = table;
-  return {
-    sigma,
-    forward: (value) => forwardUnit(Math.max(0, value) / sigma, mean, stable),
-    back: (value) => sigma * signalOf(expected, value),
+  const [nx, ny] = grid.size;
+  const plane = sigmaPlane(grid, sigma);
+  const values = grid.values.map((value, i) => forwardUnit(Math.max(0, value) / plane[i % (nx * ny)]!, mean, stable));
+  const back = (all: Float32Array): void => {
+    for (let i = 0; i < all.length; i++) all[i] = plane[i % (nx * ny)]! * signalOf(expected, all[i]!);
   };
+  return { values, sigma, back };
+}
+
+/** Terms of the logarithm of sigma over the plane; x and y from -1 to 1. */
+const TERMS = 6;
+/** Ratio of the largest to the smallest sigma up to which one level is taken: the fit's own error. */
+const EVEN = 1.25;
+/** What a fit may make of it at most. */
+const MOST_UNEVEN = 6;
+
+/** Sigma of each pixel of a plane, the same for all slices: exp of a quadratic fitted robustly to the levels of quiet blocks. */
+function sigmaPlane({ values, size }: Grid, sigma: number): Float32Array {
+  const [nx, ny] = size;
+  const even = new Float32Array(nx * ny).fill(sigma);
+  const quiet = quietBlocks(values, size).flatMap(({ x, y, deviation, mean }) => {
+    const here = correctedSigma(deviation, mean);
+    return here > sigma / MOST_UNEVEN && here < sigma * MOST_UNEVEN ? [{ x, y, log: Math.log(here) }] : [];
+  });
+  if (quiet.length < 8 * TERMS) return even;
+  let kept = quiet;
+  let fit: Float64Array = new Float64Array(TERMS);
+  for (let turn = 0; turn < 4; turn++) {
+    fit = quadraticThrough(kept);
+    const residuals = quiet.map((one) => one.log - valueOf(fit, one.x, one.y));
+    const limit = 2.5 * median(residuals.map(Math.abs)) * 1.4826;
+    kept = quiet.filter((_, i) => Math.abs(residuals[i]!) <= limit);
+    if (kept.length < 8 * TERMS) return even;
+  }
+  const plane = even.map((_, i) => valueOf(fit, (2 * (i % nx)) / nx - 1, (2 * Math.floor(i / nx)) / ny - 1));
+  const reached = kept.map(({ x, y }) => valueOf(fit, x, y)).sort((a, b) => a - b);
+  const [least, most] = [reached[0]!, reached.at(-1)!];
+  if (most - least < Math.log(EVEN) || most - least > Math.log(MOST_UNEVEN)) return even;
+  // Where no block was seen the level of the nearest that were holds; the median is the one found over the whole grid.
+  const level = Math.log(sigma) - median(reached);
+  return plane.map((log) => Math.exp(Math.min(most, Math.max(least, log)) + level));
+}
+
+function termsAt(x: number, y: number): readonly number[] {
+  return [1, x, y, x * x, x * y, y * y];
+}
+
+function valueOf(fit: Float64Array, x: number, y: number): number {
+  return termsAt(x, y).reduce((sum, term, i) => sum + term * fit[i]!, 0);
+}
+
+/** Least squares by the normal equations, with a little held back for a plane that the blocks do not span. */
+function quadraticThrough(
+  points: readonly { readonly x: number; readonly y: number; readonly log: number }[],
+): Float64Array {
+  const rows = Array.from({ length: TERMS }, (_, i) =>
+    Float64Array.from({ length: TERMS + 1 }, (__, j) => (i === j ? 1e-3 * points.length : 0)),
+  );
+  for (const { x, y, log } of points) {
+    const terms = termsAt(x, y);
+    for (let i = 0; i < TERMS; i++) {
+      for (let j = 0; j < TERMS; j++) rows[i]![j]! += terms[i]! * terms[j]!;
+      rows[i]![TERMS]! += terms[i]! * log;
+    }
+  }
+  for (let i = 0; i < TERMS; i++)
+    for (let j = 0; j < TERMS; j++) {
+      if (j === i) continue;
+      const share = rows[j]![i]! / rows[i]![i]!;
+      for (let k = i; k <= TERMS; k++) rows[j]![k]! -= share * rows[i]![k]!;
+    }
+  return Float64Array.from({ length: TERMS }, (_, i) => rows[i]![TERMS]! / rows[i]![i]!);
 }
 
 function forwardUnit(z: number, mean: Float64Array, stable: Float64Array): number {
@@ -126,15 +200,8 @@ const BLOCK = 8;
  * Sigma of the complex noise: medians of the second differences' magnitude in blocks of tissue, corrected for the Rician
  * variance at the block's signal (Koay and Basser's fixed point, by the table's moments); the lower half of the blocks by structure.
  */
-export function ricianSigma({ values, size: [nx, ny, nz] }: Grid): number {
-  const found: { structure: number; deviation: number; mean: number }[] = [];
-  const step = Math.max(1, Math.floor(nz / 24));
-  for (let k = step >> 1; k < nz; k += step)
-    for (let y = 0; y + BLOCK <= ny; y += BLOCK)
-      for (let x = 0; x + BLOCK <= nx; x += BLOCK) {
-        const block = readBlock(values, (k * ny + y) * nx + x, nx);
-        if (block !== undefined) found.push(block);
-      }
+export function ricianSigma({ values, size }: Grid): number {
+  const found = blocksOf(values, size);
   if (found.length < 16) return 0;
   // Tissue: blocks above three times the median deviation of all; air alone has its mean near 1.25 sigma.
   const rough = median(found.map(({ deviation }) => deviation));
@@ -143,6 +210,39 @@ export function ricianSigma({ values, size: [nx, ny, nz] }: Grid): number {
   candidates.sort((a, b) => a.structure - b.structure);
   const quiet = candidates.slice(0, Math.max(16, candidates.length >> 2));
   return median(quiet.map(({ deviation, mean }) => correctedSigma(deviation, mean)));
+}
+
+interface Block {
+  /** Place of its middle, -1 to 1. */
+  readonly x: number;
+  readonly y: number;
+  readonly structure: number;
+  readonly deviation: number;
+  readonly mean: number;
+}
+
+/** The half with the least structure in each part of the plane, so that no part goes without. */
+function quietBlocks(values: Float32Array, size: Grid['size']): Block[] {
+  const parts = Map.groupBy(
+    blocksOf(values, size),
+    ({ x, y }) => 6 * Math.floor(3 * (y + 1)) + Math.floor(3 * (x + 1)),
+  );
+  return [...parts.values()].flatMap((part) =>
+    part.sort((a, b) => a.structure - b.structure).slice(0, Math.ceil(part.length / 2)),
+  );
+}
+
+function blocksOf(values: Float32Array, [nx, ny, nz]: Grid['size']): Block[] {
+  const found: Block[] = [];
+  const step = Math.max(1, Math.floor(nz / 24));
+  for (let k = step >> 1; k < nz; k += step)
+    for (let y = 0; y + BLOCK <= ny; y += BLOCK)
+      for (let x = 0; x + BLOCK <= nx; x += BLOCK) {
+        const block = readBlock(values, (k * ny + y) * nx + x, nx);
+        const place = { x: (2 * (x + BLOCK / 2)) / nx - 1, y: (2 * (y + BLOCK / 2)) / ny - 1 };
+        if (block !== undefined) found.push({ ...place, ...block });
+      }
+  return found;
 }
 
 function readBlock(

@@ -4,6 +4,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { leave } from './brake.ts';
 import { denoise } from './correction.ts';
 import type { DenoiseModel } from './correction.ts';
+import { loadFamiliarity } from './familiarity.ts';
 import { GatesRefusal } from './gates.ts';
 import { openGraph } from './graph-session.ts';
 import { loadModel } from './manifest.ts';
@@ -34,6 +35,7 @@ const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number)
     const opened: DenoiseModel = {
       session: await openGraph(model, 'denoise', threads, settings.brake),
       gates: model.card.gates,
+      familiarity: model.card.familiar === undefined ? undefined : loadFamiliarity(folder, model.card.familiar),
     };
     return (input, progress) => denoise(opened, input, progress);
   },

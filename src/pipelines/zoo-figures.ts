@@ -21,7 +21,7 @@ export type FigureName = keyof typeof FIGURES;
 
 const RADIUS = 3;
 /** Slices looked at, evenly through the volume. */
-const MOST_SLICES = 16;
+const MOST_SLICES = 8;
 
 export interface Compared {
   readonly source: Volume;
@@ -32,17 +32,18 @@ export interface Compared {
 export function imageFigures({ source, result, stored }: Compared): Record<string, number> {
   const [low, high] = percentiles(source.voxels, [1, 99]);
   const range = Math.max(high! - low!, 1e-6);
+  const { lowest, highest } = stored;
   let sum = 0;
   let squares = 0;
   let clipped = 0;
   for (let i = 0; i < result.length; i++) {
-    const difference = result[i]! - source.voxels[i]!;
+    const before = source.voxels[i]!;
+    const after = result[i]!;
+    const difference = after - before;
     sum += difference;
     squares += difference * difference;
-    const [before, after] = [source.voxels[i]!, result[i]!].map((v) =>
-      v <= stored.lowest || v >= stored.highest ? 1 : 0,
-    );
-    clipped += after! - before!;
+    if (after <= lowest || after >= highest) clipped++;
+    if (before <= lowest || before >= highest) clipped--;
   }
   return {
     meanShiftPercent: (100 * Math.abs(sum / result.length)) / range,
@@ -63,14 +64,15 @@ function sliceFigures(
   let looked = 0;
   const pearson = { n: 0, a: 0, b: 0, aa: 0, bb: 0, ab: 0 };
   const edges = { source: 0, result: 0 };
+  const maps = mapsOf(pixels);
   for (let k = step >> 1; k < slices; k += step) {
     const [a, b] = [voxels, result].map((all) => all.subarray(k * pixels, (k + 1) * pixels)) as [
       Float32Array,
       Float32Array,
     ];
-    similarity += meanSimilarity(a, b, columns, rows, range);
+    similarity += meanSimilarity([a, b], [columns, rows], range, maps);
     looked++;
-    addGradients(a, b, columns, rows, pearson, edges);
+    addGradients([a, b], [columns, rows], maps, pearson, edges);
   }
   const spread = Math.sqrt((pearson.n * pearson.aa - pearson.a ** 2) * (pearson.n * pearson.bb - pearson.b ** 2));
   return {
@@ -80,56 +82,88 @@ function sliceFigures(
   };
 }
 
-function meanSimilarity(a: Float32Array, b: Float32Array, columns: number, rows: number, range: number): number {
-  const [c1, c2] = [(0.01 * range) ** 2, (0.03 * range) ** 2];
-  const mean = (values: Float64Array | Float32Array): Float64Array => {
-    const out = new Float64Array(a.length);
-    boxMean(values, columns, rows, RADIUS, out);
-    return out;
+/** Room for one slice's maps, made once for a volume. */
+interface Maps {
+  readonly means: readonly [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+  readonly product: Float64Array;
+  readonly steep: Float32Array;
+  readonly steepAfter: Float32Array;
+}
+
+function mapsOf(pixels: number): Maps {
+  const map = (): Float64Array => new Float64Array(pixels);
+  return {
+    means: [map(), map(), map(), map(), map()],
+    product: map(),
+    steep: new Float32Array(pixels),
+    steepAfter: new Float32Array(pixels),
   };
-  const product = (p: Float32Array, q: Float32Array): Float64Array => Float64Array.from(p, (value, i) => value * q[i]!);
-  const [x, y, xx, yy, xy] = [mean(a), mean(b), mean(product(a, a)), mean(product(b, b)), mean(product(a, b))];
+}
+
+function meanSimilarity(
+  [a, b]: readonly [Float32Array, Float32Array],
+  [columns, rows]: readonly [number, number],
+  range: number,
+  { means: [x, y, xx, yy, xy], product }: Maps,
+): number {
+  const [c1, c2] = [(0.01 * range) ** 2, (0.03 * range) ** 2];
+  const meanOfProduct = (p: Float32Array, q: Float32Array, out: Float64Array): void => {
+    for (let i = 0; i < p.length; i++) product[i] = p[i]! * q[i]!;
+    boxMean(product, columns, rows, RADIUS, out);
+  };
+  boxMean(a, columns, rows, RADIUS, x);
+  boxMean(b, columns, rows, RADIUS, y);
+  meanOfProduct(a, a, xx);
+  meanOfProduct(b, b, yy);
+  meanOfProduct(a, b, xy);
   let sum = 0;
   for (let i = 0; i < a.length; i++) {
-    const vx = Math.max(0, xx[i]! - x[i]! ** 2);
-    const vy = Math.max(0, yy[i]! - y[i]! ** 2);
-    sum +=
-      ((2 * x[i]! * y[i]! + c1) * (2 * (xy[i]! - x[i]! * y[i]!) + c2)) /
-      ((x[i]! ** 2 + y[i]! ** 2 + c1) * (vx + vy + c2));
+    const mx = x[i]!;
+    const my = y[i]!;
+    const vx = Math.max(0, xx[i]! - mx * mx);
+    const vy = Math.max(0, yy[i]! - my * my);
+    sum += ((2 * mx * my + c1) * (2 * (xy[i]! - mx * my) + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2));
   }
   return sum / a.length;
 }
 
 function addGradients(
-  a: Float32Array,
-  b: Float32Array,
-  columns: number,
-  rows: number,
+  [a, b]: readonly [Float32Array, Float32Array],
+  [columns, rows]: readonly [number, number],
+  { steep, steepAfter }: Maps,
   pearson: { n: number; a: number; b: number; aa: number; bb: number; ab: number },
   edges: { source: number; result: number },
 ): void {
-  const magnitudes = new Float32Array(a.length);
-  const gradient = (v: Float32Array, i: number): number =>
-    Math.hypot(v[i + 1]! - v[i - 1]!, v[i + columns]! - v[i - columns]!) / 2;
+  gradients(a, columns, rows, steep);
+  gradients(b, columns, rows, steepAfter);
   for (let row = 1; row < rows - 1; row++) {
     for (let i = row * columns + 1; i < (row + 1) * columns - 1; i++) {
-      const steep = gradient(a, i);
       const change = Math.abs(b[i]! - a[i]!);
-      magnitudes[i] = steep;
+      const slope = steep[i]!;
       pearson.n++;
       pearson.a += change;
-      pearson.b += steep;
+      pearson.b += slope;
       pearson.aa += change * change;
-      pearson.bb += steep * steep;
-      pearson.ab += change * steep;
+      pearson.bb += slope * slope;
+      pearson.ab += change * slope;
     }
   }
-  const [strong] = percentiles(magnitudes, [98]);
+  const [strong] = percentiles(steep, [98]);
+  for (let i = 0; i < steep.length; i++) {
+    if (steep[i]! < strong! || steep[i] === 0) continue;
+    edges.source += steep[i]!;
+    edges.result += steepAfter[i]!;
+  }
+}
+
+/** Magnitudes of central differences; 0 along the border. */
+function gradients(values: Float32Array, columns: number, rows: number, out: Float32Array): void {
+  out.fill(0);
   for (let row = 1; row < rows - 1; row++) {
     for (let i = row * columns + 1; i < (row + 1) * columns - 1; i++) {
-      if (magnitudes[i]! < strong! || magnitudes[i] === 0) continue;
-      edges.source += magnitudes[i]!;
-      edges.result += gradient(b, i);
+      const across = values[i + 1]! - values[i - 1]!;
+      const down = values[i + columns]! - values[i - columns]!;
+      out[i] = Math.sqrt(across * across + down * down) / 2;
     }
   }
 }

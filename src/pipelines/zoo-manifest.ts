@@ -7,6 +7,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isManifest, readYamlFile } from '../config.ts';
 import { isKeyword } from '../dicom/dictionary.ts';
+import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { FIGURES } from './zoo-figures.ts';
@@ -108,6 +109,7 @@ export interface ManifestCard {
   };
   /** By the name of a figure. */
   readonly gates?: Readonly<Record<string, Gate>>;
+  readonly familiar?: FamiliarityFile;
   readonly emit: Emit;
   readonly selfTest?: {
     readonly input: string;

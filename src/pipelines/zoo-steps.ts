@@ -78,8 +78,8 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
         (value) => Math.exp(value) - step.offset,
       );
     case 'rician': {
-      const { forward, back } = stabilise(before.grid);
-      return mapped(before, forward, back);
+      const { values, back } = stabilise(before.grid);
+      return { ...before, grid: { ...before.grid, values }, valuesBack: [back, ...before.valuesBack] };
     }
     default:
       throw new Error(`${step.op} is no step of pre`);
@@ -248,17 +248,35 @@ function alongAxis(values: Float32Array, size: Vector3, axis: 0 | 1 | 2, length:
   const from = size[axis];
   const outer = values.length / (inner * from);
   const out = new Float32Array(outer * length * inner);
-  for (let n = 0; n < length; n++) {
-    const taps = tapsOf(n, length, from);
-    for (let o = 0; o < outer; o++) {
+  const all = Array.from({ length }, (_, n) => tapsOf(n, length, from));
+  if (inner === 1) {
+    const [starts, taps, weights] = packed(all);
+    for (let o = 0; o < outer; o++)
+      for (let n = 0; n < length; n++) {
+        let sum = 0;
+        for (let t = starts[n]!; t < starts[n + 1]!; t++) sum += weights[t]! * values[o * from + taps[t]!]!;
+        out[o * length + n] = sum;
+      }
+    return out;
+  }
+  for (let o = 0; o < outer; o++) {
+    for (let n = 0; n < length; n++) {
       const target = (o * length + n) * inner;
-      for (const [tap, weight] of taps) {
+      for (const [tap, weight] of all[n]!) {
         const source = (o * from + tap) * inner;
         for (let i = 0; i < inner; i++) out[target + i]! += weight * values[source + i]!;
       }
     }
   }
   return out;
+}
+
+/** Taps one after the other, those of n from starts[n] to starts[n + 1] - 1. */
+function packed(all: readonly (readonly (readonly [number, number])[])[]): [Int32Array, Int32Array, Float64Array] {
+  const starts = new Int32Array(all.length + 1);
+  all.forEach((taps, n) => (starts[n + 1] = starts[n]! + taps.length));
+  const flat = all.flat();
+  return [starts, Int32Array.from(flat, ([tap]) => tap), Float64Array.from(flat, ([, weight]) => weight)];
 }
 
 /** Linear between two centres when the grid gets finer; a triangle over what is covered when it gets coarser. */

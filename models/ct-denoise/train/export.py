@@ -2,7 +2,7 @@
 
   python3 export.py --checkpoint denoise.pt --folder ..
 
-The graph is written node by node, not traced: opset 17, any even H and W, x and sigma in HU (any unit would do, see net.py).
+The graph is written node by node, not traced: opset 17, any H and W that 8 divides, x and sigma in HU (any unit would do, see net.py).
 model.onnx, selftest.in.f32 (x of 1x1x48x64, then sigma) and selftest.out.f32 (y), little-endian float32.
 """
 import argparse
@@ -14,7 +14,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from net import Denoiser
+from net import BINOMIAL, Denoiser
 from synth import image, unit_noise
 
 SHAPE = (1, 1, 48, 64)
@@ -32,19 +32,42 @@ def graph(net):
         nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def conv(name, source, weight, bias, pads):
-        inputs = [source, constant(name + '.weight', weight.detach().numpy()), constant(name + '.bias', bias.detach().numpy())]
-        return add('Conv', inputs, name, kernel_shape=[3, 3], pads=pads)
+    def convolved(name, source, layer, pads=(0, 0, 0, 0), strides=(1, 1)):
+        inputs = [source, constant(name + '.weight', layer.weight.detach().numpy()), constant(name + '.bias', layer.bias.detach().numpy())]
+        return add('Conv', inputs, name, kernel_shape=list(layer.kernel_size), pads=list(pads), strides=list(strides))
+
+    def block(name, source, layers):
+        first = add('Relu', [convolved(name + '.first', source, layers.first, (1, 1, 1, 1))], name + '.relu')
+        second = convolved(name + '.second', first, layers.second, (1, 1, 1, 1))
+        return add('Relu', [add('Add', [source, second], name + '.sum')], name)
 
     units = add('SpaceToDepth', [add('Div', ['x', 'sigma'], 'units')], 'quarters', blocksize=2)
     edges = constant('edges', np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
-    h = conv('head', add('Pad', [units, edges], 'padded', mode='edge'), net.head_weight(), net.head.bias, [0, 0, 0, 0])
-    for i, layer in enumerate(net.body):
-        step = conv(f'body.{i}', add('Relu', [h], f'relu.{i}'), layer.weight, layer.bias, [1, 1, 1, 1])
-        h = add('Add', [h, step], f'h.{i}')
-    last = conv('tail', add('Relu', [h], 'relu.last'), net.tail.weight, net.tail.bias, [1, 1, 1, 1])
+    head = [add('Pad', [units, edges], 'padded', mode='edge'),
+            constant('head.weight', net.head_weight().detach().numpy()), constant('head.bias', net.head.bias.detach().numpy())]
+    h = add('Relu', [add('Conv', head, 'head', kernel_shape=[3, 3])], 'head.relu')
+    kept = []
+    for i, (layers, down) in enumerate(zip(net.before, net.down)):
+        kept.append(block(f'before.{i}', h, layers))
+        h = add('Relu', [convolved(f'down.{i}', kept[-1], down, strides=(2, 2))], f'down.{i}.relu')
+    for i, layers in enumerate(net.deep):
+        h = block(f'deep.{i}', h, layers)
+    twice = constant('twice', np.array([1, 1, 2, 2], np.float32))
+    for i in (1, 0):
+        wide = add('Resize', [convolved(f'up.{i}', h, net.up[i]), '', twice], f'up.{i}.wide', mode='nearest',
+                   coordinate_transformation_mode='asymmetric', nearest_mode='floor')
+        h = block(f'after.{i}', add('Add', [wide, kept[i]], f'both.{i}'), net.after[i])
+    last = convolved('tail', h, net.tail, (1, 1, 1, 1))
     noise = add('DepthToSpace', [last], 'noise', blocksize=2, mode='CRD')
-    add('Sub', ['x', add('Mul', [noise, 'sigma'], 'noiseHU')], 'y')
+    # net.without_low
+    means = add('AveragePool', [noise], 'means', kernel_shape=[4, 4], strides=[4, 4])
+    around = constant('around', np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64))
+    taps = np.outer(BINOMIAL, BINOMIAL).astype(np.float32)[None, None]
+    low = add('Conv', [add('Pad', [means, around], 'wider', mode='edge'), constant('binomial', taps)], 'low', kernel_shape=[5, 5])
+    scales = constant('scales', np.array([1, 1, 4, 4], np.float32))
+    wide = add('Resize', [low, '', scales], 'wide', mode='linear', coordinate_transformation_mode='half_pixel')
+    fine = add('Sub', [noise, wide], 'fine')
+    add('Sub', ['x', add('Mul', [fine, 'sigma'], 'noiseHU')], 'y')
     picture = ['n', 1, 'h', 'w']
     return helper.make_graph(
         nodes, 'ct-denoise',

@@ -73,9 +73,35 @@ def phantom(rng, size):
     return image + texture(rng, size) * rng.uniform(0, 0.015) * (image > 0)
 
 
+def band(rng, size, width):
+    """A random field with detail of about `width` pixels, unit variance."""
+    f = np.fft.fftfreq(size)
+    radius = np.hypot(f[:, None], f) * width
+    z = np.real(np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * np.exp(-8 * (radius - 0.7) ** 2)))
+    return z / (z.std() + 1e-6)
+
+
+def folds(rng, size):
+    """Two or three tissues that fold into each other as grey and white matter, bowel or trabeculae do, over slow shading."""
+    width, made = np.exp(rng.uniform(np.log(5), np.log(40))), np.full((size, size), rng.uniform(0.2, 0.8))
+    field, steep = band(rng, size, width), rng.uniform(4, 30)
+    for _ in range(rng.integers(1, 4)):
+        level, contrast = rng.uniform(-1.2, 1.2), rng.choice([0.03, 0.1, 0.4]) * rng.uniform(-1, 1)
+        made += contrast / (1 + np.exp(-np.clip(steep * (field - level), -40, 40)))
+        if rng.random() < 0.5:
+            field = 0.7 * field + 0.7 * band(rng, size, np.exp(rng.uniform(np.log(3), np.log(30))))
+    yy, xx = np.mgrid[:size, :size] / size
+    made += rng.uniform(-0.2, 0.2) * xx + rng.uniform(-0.2, 0.2) * yy
+    for _ in range(rng.integers(0, 25)):  # vessels: thin bars and small discs
+        centre, radius = rng.uniform(0, size, 2), rng.uniform(1, 14)
+        made[inside(rng, yy * size, xx * size, centre, radius)] += rng.uniform(-0.3, 0.3) * rng.random()
+    return made + texture(rng, size) * rng.uniform(0, 0.01)
+
+
 def image(rng, size=192):
-    made = dead_leaves(rng, size) if rng.random() < 0.6 else phantom(rng, size)
-    return gaussian_filter(made, rng.uniform(0.2, 1.1)).astype(np.float32)
+    kind = rng.random()
+    made = dead_leaves(rng, size) if kind < 0.4 else phantom(rng, size) if kind < 0.75 else folds(rng, size)
+    return gaussian_filter(made, rng.uniform(0.3, 1.1)).astype(np.float32)
 
 
 def noise_shape(rng, size):
@@ -84,9 +110,12 @@ def noise_shape(rng, size):
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(-0.2, 0.2))
     u = (fx * np.cos(angle) + fy * np.sin(angle)) * stretch
     v = (fy * np.cos(angle) - fx * np.sin(angle)) / stretch
+    if rng.random() < 0.5:  # a ramp up to where the kernel cuts it off, and what aliasing leaves at 0
+        f = np.hypot(u, v)
+        return (rng.uniform(0, 0.06) + f ** rng.uniform(0.3, 1)) * np.exp(-(f / rng.uniform(0.12, 0.5)) ** rng.uniform(1.5, 5))
     blur = np.exp(rng.uniform(np.log(0.45), np.log(1.4)))
     squared = 2 * np.pi ** 2 * blur ** 2 * (u * u + v * v)
-    return np.exp(-squared) - rng.uniform(0.4, 0.95) * np.exp(-9 * squared)
+    return np.exp(-squared) - rng.uniform(0.3, 0.95) * np.exp(-9 * squared)
 
 
 def unit_noise(rng, count, size):

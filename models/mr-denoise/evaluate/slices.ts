@@ -6,6 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ricianSigma } from '../../../src/pipelines/rician.ts';
 import { random } from '../../cases.ts';
 import { makeRinging, SIDE } from '../../gibbs/evaluate/rings.ts';
 
@@ -14,7 +15,8 @@ export const SEEDS = Array.from({ length: 8 }, (_, i) => 200 + i);
 /** Of the real and the imaginary part; the object is about 600. */
 export const SIGMAS = [12, 30, 60];
 
-export function makeNoisy(seed: number, sigma: number): { noisy: Float32Array; truth: Float32Array } {
+/** `uneven`: the noise grows threefold from one corner to the other, as parallel imaging leaves it; `sigma` is that of the middle. */
+export function makeNoisy(seed: number, sigma: number, uneven = false): { noisy: Float32Array; truth: Float32Array } {
   const next = random(seed * 1000 + sigma);
   const waves = Array.from(
     { length: 5 },
@@ -25,7 +27,11 @@ export function makeNoisy(seed: number, sigma: number): { noisy: Float32Array; t
     const texture = waves.reduce((sum, [u, v, phase]) => sum + Math.sin(u * x + v * y + phase), 0) / 5;
     return value * (1 + 0.06 * texture);
   });
-  const noisy = truth.map((value) => Math.hypot(value + sigma * next.normal(), sigma * next.normal()));
+  const noisy = truth.map((value, i) => {
+    const [x, y] = [(2 * (i % SIDE)) / SIDE - 1, (2 * Math.floor(i / SIDE)) / SIDE - 1];
+    const here = uneven ? sigma * 3 ** ((x + (seed % 2 === 0 ? y : -y)) / 4 + 0.25 * (x * x - 0.3)) : sigma;
+    return Math.hypot(value + here * next.normal(), here * next.normal());
+  });
   return { noisy, truth };
 }
 
@@ -45,6 +51,15 @@ if (import.meta.main) {
   mkdirSync(folder, { recursive: true });
   for (const seed of SEEDS)
     for (const sigma of SIGMAS)
-      for (const [name, values] of Object.entries(makeNoisy(seed, sigma)))
-        writeFileSync(join(folder, `${seed}.${sigma}.${name}`), Buffer.from(values.buffer));
+      for (const [kind, uneven] of [
+        ['even', false],
+        ['uneven', true],
+      ] as const) {
+        const made = makeNoisy(seed, sigma, uneven);
+        for (const [name, values] of Object.entries(made))
+          writeFileSync(join(folder, `${seed}.${sigma}.${kind}.${name}`), Buffer.from(values.buffer));
+        // What ours finds, blind; the anchors are told the same.
+        const found = ricianSigma({ values: made.noisy, size: [SIDE, SIDE, 1], spacingMm: [1, 1, 1] });
+        writeFileSync(join(folder, `${seed}.${sigma}.${kind}.found`), String(found));
+      }
 }
