@@ -14,7 +14,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from net import Detector, centred
+from net import Detector
 from synth import sample
 
 SHAPE = (1, 1, 96, 128)
@@ -56,13 +56,10 @@ def graph(net):
     # torch's pixel_unshuffle orders channels row by row within the cell, as SpaceToDepth does for one channel.
     q = add('SpaceToDepth', [units], 'cells', blocksize=4)
     q = add('Pad', [q, constant('edges', np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))], 'padded', mode='edge')
-    fine = relu(conv('fine', q, centred(net.fine), pad=False))
-    q = relu(add('Add', [conv('head', q, centred(net.head), pad=False), conv('mix', fine)], 'doors'))
+    q = relu(conv('head', q, net.head_weight(), pad=False))
     q = block('a', q, ['a1', 'a2'])
-    q = block('aa', q, ['a3', 'a4'])
     e = relu(conv('down1', q))
     e = block('b', e, ['b1', 'b2'])
-    e = block('bb', e, ['b3', 'b4'])
     s = relu(conv('down2', e))
     s = block('c', s, ['c1', 'c2'])
     e = relu(add('Add', [e, twice(conv('up2', s))], 'eighth'))
