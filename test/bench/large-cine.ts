@@ -7,6 +7,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import { closeCodecs, convertFrame, openCodecs } from '../../src/codecs/pool.ts';
 import { EXPLICIT_LE, makeFile } from '../deidentify/support.ts';
@@ -68,6 +70,12 @@ async function* body(): AsyncGenerator<Buffer> {
   yield empty.subarray(empty.length - 8);
 }
 
+async function* message(): AsyncGenerator<Buffer> {
+  yield Buffer.from('--cine\r\nContent-Type: application/dicom\r\n\r\n');
+  yield* body();
+  yield Buffer.from('\r\n--cine--\r\n');
+}
+
 /** KiB. */
 function memory(pid: number, what: 'VmRSS' | 'VmHWM'): number {
   return Number(new RegExp(`${what}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
@@ -89,7 +97,7 @@ try {
   const before = memory(gateway.pid, 'VmRSS');
   const start = performance.now();
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const sent = request(`${gateway.base}/studies`, {
+  const sent = request(`${gateway.base}/dicom-web/studies`, {
     method: 'POST',
     headers: {
       'content-type': 'multipart/related; type="application/dicom"; boundary=cine',
@@ -102,12 +110,7 @@ try {
     response.on('data', (chunk: Buffer) => (text += chunk.toString()));
     response.on('end', () => resolve(`${response.statusCode} ${text.slice(0, 300)}`));
   });
-  const put = async (chunk: Buffer | string): Promise<void> => {
-    if (!sent.write(chunk)) await new Promise((drained) => sent.once('drain', drained));
-  };
-  await put('--cine\r\nContent-Type: application/dicom\r\n\r\n');
-  for await (const chunk of body()) await put(chunk);
-  sent.end('\r\n--cine--\r\n');
+  await pipeline(Readable.from(message()), sent);
   const answer = await promise;
   const seconds = (performance.now() - start) / 1000;
   say(

@@ -1,9 +1,11 @@
 /** The device rules that are shipped: each blanks what it says on an object of the device it names, and leaves others alone. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
+import { readConfig } from '../../src/config.ts';
 import { deidentify } from '../../src/deidentify/deidentify.ts';
 import {
   compileDevices,
@@ -139,6 +141,28 @@ test('PIX-7: every profile that cleans pixels reads the device rules', () => {
   for (const name of PROFILES) {
     const { pixels } = fileOf(name) as ProfileFile;
     if (typeof pixels === 'object') assert.equal(pixels.rules, 'devices.yaml', name);
+  }
+});
+
+test('PIX-7: a configuration folder has device rules of its own, or those that are shipped', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-devices-'));
+  try {
+    cpSync(new URL('../../config', import.meta.url), folder, { recursive: true });
+    const read = (): number =>
+      (
+        readConfig({ ISTHMUS_CONFIG: folder, ISTHMUS_DATA: join(folder, 'data') }).deviceRules.get(
+          'devices.yaml',
+        ) as DeviceFile
+      ).devices.length;
+    writeFileSync(
+      join(folder, 'devices.yaml'),
+      'devices:\n  - { name: ours, when: { attribute: Rows, equals: 9 }, blank: [{ rows: [0, 1], columns: [0, 1] }] }\n',
+    );
+    assert.equal(read(), 1);
+    rmSync(join(folder, 'devices.yaml'));
+    assert.equal(read(), devices.length);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });
 
