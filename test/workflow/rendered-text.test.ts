@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { makeFile } from '../deidentify/support.ts';
 import { startGateway } from '../peers/gateway.ts';
@@ -54,6 +54,9 @@ function wordsOf(text: string): string[] {
   return text.toUpperCase().match(/[A-Z0-9]{5,}/g) ?? [];
 }
 
+/** One of each kind: tesseract takes a second or two for a picture. */
+const SAMPLES = new Set(['us_burned_top_rgb.dcm', 'us_cine_burned_jpeg.dcm', 'sc_dose_screen.dcm']);
+
 function objects(): Burned[] {
   const made = [screen(1, ['MARCHETTI, LEILA', 'MRN 48213975']), screen(2, ['PETRAKIS^TOMAS', 'ACC 77120458'])];
   if (samples === undefined || !existsSync(samples)) return made;
@@ -62,7 +65,7 @@ function objects(): Burned[] {
     .split('\n');
   for (const line of phi) {
     const { path, burned } = JSON.parse(line) as { path: string; burned?: readonly { readonly text: string }[] };
-    if (burned === undefined) continue;
+    if (burned === undefined || !SAMPLES.has(basename(path))) continue;
     const words = burned.flatMap(({ text }) => wordsOf(text));
     made.push({ bytes: readFileSync(join(samples, 'phi', path)), words });
   }
@@ -100,11 +103,13 @@ processing: []
     assert.equal(reply.status, 200, path);
     const picture = join(folder, 'picture.png');
     writeFileSync(picture, Buffer.from(await reply.arrayBuffer()));
-    for (const mode of ['11', '6']) {
-      const read = spawnSync('tesseract', [picture, '-', '--psm', mode], { encoding: 'utf8' });
-      assert.equal(read.status, 0, read.stderr);
-      text += read.stdout.toUpperCase();
-    }
+    // Sparse text, on one thread: more of them make it slower on pictures of this size.
+    const read = spawnSync('tesseract', [picture, '-', '--psm', '11'], {
+      encoding: 'utf8',
+      env: { ...process.env, OMP_THREAD_LIMIT: '1' },
+    });
+    assert.equal(read.status, 0, read.stderr);
+    text += read.stdout.toUpperCase();
   }
   return { stored: instances.length, text };
 }
