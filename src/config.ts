@@ -566,10 +566,14 @@ function readProfile(file: string, folder: string): ProfileSource {
   const { value, lineOf } = readLocatedYaml(file, 'profile');
   const { private: kept } = value as { private?: { list?: string } };
   if (kept?.list === undefined) return { value, lineOf };
-  // A folder of one's own need not repeat the standard's list.
-  const list = [folder, join(PROJECT_FOLDER, 'config')].map((base) => join(base, kept.list ?? '')).find(existsSync);
-  const { creators } = readYamlFile(list ?? join(folder, kept.list), 'safe-private') as { creators: unknown };
+  const { creators } = readYamlFile(ownOrShipped(folder, kept.list), 'safe-private') as { creators: unknown };
   return { value: { ...(value as object), private: { ...kept, creators } }, lineOf };
+}
+
+/** A folder of one's own need not repeat the standard's list of private attributes or the device rules. */
+function ownOrShipped(folder: string, name: string): string {
+  const found = [folder, join(PROJECT_FOLDER, 'config')].map((base) => join(base, name)).find(existsSync);
+  return found ?? join(folder, name);
 }
 
 function readDeviceRules(folder: string, profiles: ReadonlyMap<string, ProfileSource>): Map<string, unknown> {
@@ -577,7 +581,7 @@ function readDeviceRules(folder: string, profiles: ReadonlyMap<string, ProfileSo
   for (const { value } of profiles.values()) {
     const { pixels } = value as { readonly pixels?: string | { readonly rules?: string } };
     const name = typeof pixels === 'object' ? pixels.rules : undefined;
-    if (name !== undefined && !rules.has(name)) rules.set(name, readYamlFile(join(folder, name), 'devices'));
+    if (name !== undefined && !rules.has(name)) rules.set(name, readYamlFile(ownOrShipped(folder, name), 'devices'));
   }
   return rules;
 }

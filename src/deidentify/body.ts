@@ -22,12 +22,7 @@ export function planBody(head: Head, bitsAllocated: number | undefined): BodyPla
   const syntax = transferSyntax(transferSyntaxUID);
   if (syntax?.referenced === true)
     throw new Refusal('Quarantined', 'the pixel data lies elsewhere (PS3.5 A.6) and cannot be cleaned');
-  const native: BodyPlan = {
-    transferSyntaxUID: EXPLICIT_VR_LITTLE_ENDIAN,
-    lengthBytes: pixelData?.lengthBytes ?? 0,
-    kind: 'native',
-    wordBytes: 1,
-  };
+  const native = nativePlan(pixelData?.lengthBytes ?? 0);
   if (pixelData === undefined) return native;
   if (syntax?.encapsulated === true) {
     const kind = codestreamKind(transferSyntaxUID);
@@ -45,6 +40,10 @@ export function planBody(head: Head, bitsAllocated: number | undefined): BodyPla
   // Samples of 32 bits in OW are written by all known writers in big endian as a whole, not as two words.
   const sampleBytes = pixelData.vr === 'OW' && bitsAllocated === 32 ? 4 : wordBytes;
   return { ...native, wordBytes: sampleBytes };
+}
+
+export function nativePlan(lengthBytes: number): BodyPlan {
+  return { transferSyntaxUID: EXPLICIT_VR_LITTLE_ENDIAN, lengthBytes, kind: 'native', wordBytes: 1 };
 }
 
 export function cleanBody(body: AsyncIterable<Buffer>, plan: BodyPlan): AsyncIterable<Buffer> {

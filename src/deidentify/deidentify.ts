@@ -5,13 +5,14 @@
 import { asciiValue, findElement, numberValue, textValue, valueBytes, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Deidentified, Head, Identified, PixelDataHeader } from '../dicom/object.ts';
+import type { ImageLayout } from '../dicom/image-layout.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { isUid, parseUid } from '../dicom/uid.ts';
 import type { Vr } from '../dicom/vr.ts';
 import { openSink, sinkBytes, writeElement, writeHeader, writeNumbers, writeText, type Sink } from '../dicom/writer.ts';
 import { yearOfDate, yearsBetween, ageInYears } from './actions.ts';
-import { cleanBody, isOffsetTable, planBody, type BodyPlan } from './body.ts';
+import { cleanBody, isOffsetTable, nativePlan, planBody, type BodyPlan } from './body.ts';
 import {
   dateOffsetDays,
   domainOf,
@@ -101,8 +102,9 @@ export async function deidentify(
   const names = namesOf(dataSet);
   const { pixelPlan, faceVisible } = admit(head, names.sopClassUID, settings);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
-  const plan = planBody(head, bitsAllocated);
-  const pixels = await cleaned(object, plan, pixelPlan, settings);
+  const arrived = planBody(head, bitsAllocated);
+  const pixels = await cleaned(object, arrived, pixelPlan, settings);
+  const plan = pixels.native === undefined ? arrived : nativePlan(pixels.native.lengthBytes);
   const verdict: Verdict = {
     pixelsAtRisk: pixelPlan.kind === 'leave' && pixelPlan.atRisk,
     pixelsCleaned: pixelPlan.kind === 'clean',
@@ -149,8 +151,8 @@ export async function deidentify(
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   const clean = document && cleanClinicalDocument(document, documentTools(run));
-  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict), ...documentInserts(clean)]);
-  writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
+  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, pixels.native?.layout), ...documentInserts(clean)]);
+  writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), { ...plan, framesChanged: pixels.changed });
   const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
 
@@ -252,7 +254,7 @@ function admit(
   return { pixelPlan, faceVisible: face !== undefined };
 }
 
-type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'> & {
+type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed' | 'native'> & {
   /** Of the pixels as they came, where they do not pass as they are. */
   readonly digest: Buffer | undefined;
 };
@@ -316,14 +318,30 @@ function namesOf(dataSet: DataSet): Names {
   };
 }
 
-/** What the output has whether the input had it or not. Ascending. */
-function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict): Insert[] {
-  return [
+/**
+ * What the output has whether the input had it or not. Ascending.
+ * @param native of frames whose compression was undone, which says what their samples mean
+ */
+function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict, native: ImageLayout | undefined): Insert[] {
+  const all: Insert[] = [
     [0x00080005, (sink) => writeText(sink, 0x00080005, 'CS', 'ISO_IR 192')],
     [0x00100010, (sink) => writeText(sink, 0x00100010, 'PN', run.patient)],
     [0x00100020, (sink) => writeText(sink, 0x00100020, 'LO', run.patient)],
     ...stampInserts(run, dataSet, verdict),
   ];
+  if (native !== undefined) {
+    all.push([0x00280004, (sink) => writeText(sink, 0x00280004, 'CS', native.photometricInterpretation)]);
+    // PS3.3 C.7.6.3.1.3: pixel after pixel.
+    if (native.samplesPerPixel > 1)
+      all.push([0x00280006, (sink) => writeElement(sink, 0x00280006, 'US', Buffer.alloc(2))]);
+  }
+  return all.sort(([a], [b]) => a - b);
+}
+
+/** PS3.5 A.2: native samples of up to 8 bits may be OB, longer ones are OW. */
+function pixelDataOf({ pixelData }: Head, { native }: CleanedBody): PixelDataHeader | undefined {
+  if (pixelData === undefined || native === undefined) return pixelData;
+  return { ...pixelData, vr: native.layout.bitsAllocated > 8 ? 'OW' : 'OB' };
 }
 
 const ENCAPSULATED_DOCUMENT = tag('EncapsulatedDocument');

@@ -72,6 +72,8 @@ export interface PixelCleaning {
   readonly ultrasound: 'regions-only' | 'detector';
   readonly detector: 'text-detect';
   readonly onResidual: 'quarantine';
+  /** Frames without a lossless form in their transfer syntax once they are blanked; default: they leave as samples. */
+  readonly onUnwritable?: 'native' | 'quarantine';
 }
 
 export interface CompiledProfile {

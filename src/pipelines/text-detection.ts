@@ -1,6 +1,7 @@
 /**
- * Finds text that is burned into a picture: a small network looks at it, at large ones also at half and quarter size, and what it takes
- * for text becomes boxes. The threshold is set for finding, not for sparing: a box too many costs a few pixels, one too few a name.
+ * Finds text that is burned into a picture: a small network looks at it upright and upside down, at large ones also at half and quarter
+ * size, and what it takes for text becomes boxes. The threshold is set for finding, not for sparing: a box too many costs a few pixels,
+ * one too few a name.
  */
 import type { Session } from './session.ts';
 
@@ -42,6 +43,9 @@ const TILE = 1536;
 const OVERLAP = 128;
 /** Text of up to about 60 pixels is known to the network. In large pictures text may be larger: there a smaller copy is looked at too. */
 const HALF_FROM = 1280;
+
+/** A picture in which no cell reaches this is not looked at upside down. */
+const SUSPICIOUS = 0.02;
 
 interface Picture {
   readonly values: Uint8Array;
@@ -159,9 +163,23 @@ async function runTile(session: Session, picture: Picture, top: number, left: nu
   const columns = paddedColumns / CELL;
   // Nothing can be read in a picture of one shade.
   if (lowest === highest) return { values: new Float32Array(rows * columns), rows, columns };
-  const { text } = await session.run({ grey: { dims: [1, 1, paddedRows, paddedColumns], data } });
-  if (text?.data.length !== rows * columns) throw new Error('the text graph gives another number of cells');
-  return { values: text.data, rows, columns };
+  const upright = await cellsOf(session, data, { rows: paddedRows, columns: paddedColumns });
+  if (!upright.some((probability) => probability >= SUSPICIOUS)) return { values: upright, rows, columns };
+  // What is no text looks like it from one side only more often than what is.
+  const turned = await cellsOf(session, data.reverse(), { rows: paddedRows, columns: paddedColumns });
+  const last = upright.length - 1;
+  return { values: upright.map((value, at) => (value + (turned[last - at] ?? 0)) / 2), rows, columns };
+}
+
+async function cellsOf(
+  session: Session,
+  data: Float32Array,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): Promise<Float32Array> {
+  const { text } = await session.run({ grey: { dims: [1, 1, rows, columns], data } });
+  if (text?.data.length !== (rows * columns) / CELL ** 2)
+    throw new Error('the text graph gives another number of cells');
+  return text.data;
 }
 
 /** What is missing to whole steps is mirrored: an edge drawn out into streaks would look like writing. */

@@ -3,13 +3,22 @@
  * used while the engine was tuned.
  */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { closeCodecs, openCodecs, type CodecPool } from '../../src/codecs/pool.ts';
+import { readConfig } from '../../src/config.ts';
+import { compileProfile } from '../../src/deidentify/profile.ts';
+import { openDetector, openPixelTools } from '../../src/gateway.ts';
+import { closePool, type Pool } from '../../src/pipelines/pool.ts';
 import { tokensOf, type AnswerKey, type KeyRow } from './answer-key/key.ts';
 import { makeAnswerKey } from './answer-key/make.ts';
 import { score, type Output } from './answer-key/score.ts';
 import { take, THRESHOLDS } from './answer-key/take.ts';
 import { readObject } from '../../src/dicom/part10.ts';
-import { gather } from './support.ts';
+import { makeBurned, scoreBurned, throughEngine } from './answer-key/burned.ts';
+import { fileOf, gather } from './support.ts';
 
 const SEED = 90_210;
 
@@ -59,6 +68,33 @@ describe('the answer key', () => {
     for (const { name, holds } of THRESHOLDS) assert.ok(holds(taken.score), `${name}\n${failed.join('\n')}`);
     // Documents: one for each patient.
     assert.equal(taken.held, 2);
+  });
+});
+
+describe('the answer key for pixels', () => {
+  let folder = '';
+  let opened: { codecs: CodecPool; detector: Pool } | undefined;
+  after(async () => {
+    if (opened !== undefined) await closeCodecs(opened.codecs);
+    if (opened !== undefined) await closePool(opened.detector);
+    if (folder !== '') rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('finds every line that a copy leaves in; the engine leaves none, and keeps what is no text bit for bit', async () => {
+    folder = mkdtempSync(join(tmpdir(), 'isthmus-burned-'));
+    const config = readConfig({ ISTHMUS_DATA: folder });
+    opened = { codecs: openCodecs(), detector: await openDetector(config) };
+    const tools = openPixelTools(config, opened.codecs, opened.detector);
+    assert.ok(tools !== undefined);
+    const objects = await makeBurned(SEED, 9, tools);
+    const copy = await scoreBurned(objects, tools, (bytes) => Promise.resolve(bytes));
+    assert.deepEqual(copy.hidden, { passed: 0, total: 28 });
+    assert.deepEqual(copy.retained, { passed: 9, total: 9 });
+    const engine = throughEngine(compileProfile(fileOf('gdpr-pseudonymise')), tools);
+    const { hidden, retained, held, failed } = await scoreBurned(objects, tools, engine);
+    assert.deepEqual(hidden, { passed: 28, total: 28 }, failed.join('\n'));
+    assert.ok(retained.passed >= 8, failed.join('\n'));
+    assert.equal(held, 0);
   });
 });
 

@@ -18,6 +18,7 @@ const PEERS = [
   'python3-pydicom',
   'python3-numpy',
   'python3-pil',
+  'tesseract-ocr',
   'openssl',
   // A browser and a Python of their own: for `npm run conformance` alone.
   ...(process.argv.includes('--conformance') ? ['chromium', 'python3-venv'] : []),

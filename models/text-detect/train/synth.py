@@ -129,7 +129,41 @@ def strokes(rng, h, w):
     return gaussian_filter(np.asarray(im, np.float32), rng.uniform(.3, 2)) + rng.normal(0, rng.uniform(0, 10), (h, w))
 
 
-TRAINED = [flat, gradient, texture, ellipses, speckle_fan, speckle_fan, mr_like, xray_like, screen, islands, strokes]
+def bones(rng, h, w):
+    """Shafts with bright edges and ends full of fine struts, crossed or side by side, with metal now and then."""
+    y, x = grid(h, w)
+    a = rng.uniform(20, 110) + 20 * smooth_noise(rng, h, w, 60)
+    struts = np.abs(smooth_noise(rng, h, w, rng.uniform(1, 2.5)))
+    for _ in range(rng.integers(1, 9)):
+        t, cy, cx = rng.uniform(0, 3.14), rng.uniform(0, h), rng.uniform(0, w)
+        u, v = (x - cx) * np.cos(t) + (y - cy) * np.sin(t), (y - cy) * np.cos(t) - (x - cx) * np.sin(t)
+        length, half = rng.uniform(20, max(h, w)), rng.uniform(4, 60)
+        wide = half * (1 + .6 * np.clip(np.abs(u) / length * 2 - .6, 0, 1) + .1 * np.sin(u / rng.uniform(10, 60)))
+        inside = np.clip((wide - np.abs(v)) / rng.uniform(.7, 3), 0, 1) * np.clip((length / 2 - np.abs(u)) / rng.uniform(1, 6), 0, 1)
+        edge = np.exp(-((np.abs(v) - wide * .85) / (wide * rng.uniform(.05, .25) + .5)) ** 2)
+        a += inside * (rng.uniform(5, 60) + rng.uniform(0, 70) * edge - struts * rng.uniform(0, 25))
+    return a + rng.normal(0, rng.uniform(0, 8), (h, w))
+
+
+def collimated(rng, h, w):
+    """Only a part of the picture is exposed: a slanted rectangle, a round or an eight-sided field with a hard or a soft edge."""
+    y, x = grid(h, w)
+    inner = [xray_like, islands, strokes, bones, texture][rng.integers(5)](rng, h, w)
+    cy, cx, t = h * rng.uniform(.3, .7), w * rng.uniform(.3, .7), rng.normal(0, .2)
+    u, v = (x - cx) * np.cos(t) + (y - cy) * np.sin(t), (y - cy) * np.cos(t) - (x - cx) * np.sin(t)
+    ru, rv = w * rng.uniform(.15, .5), h * rng.uniform(.15, .5)
+    kind = rng.integers(3)
+    far = np.maximum(np.abs(u) / ru, np.abs(v) / rv)
+    if kind == 1:
+        far = np.hypot(u, v) / min(ru, rv)
+    elif kind == 2:
+        far = np.maximum(far, (np.abs(u) / ru + np.abs(v) / rv) / rng.uniform(1.2, 1.6))
+    open_ = np.clip((1 - far) * rng.uniform(8, 200) + .5, 0, 1)
+    outside = rng.choice([0, 255, rng.uniform(0, 255)])
+    return outside + (inner - outside) * open_ * (1 - rng.uniform(0, .3) * (1 - open_)) + rng.normal(0, rng.uniform(0, 4), (h, w))
+
+
+TRAINED = [flat, gradient, texture, ellipses, speckle_fan, speckle_fan, mr_like, xray_like, screen, islands, islands, strokes, bones, collimated]
 
 
 def vessels(rng, h, w):
@@ -273,7 +307,44 @@ def scan_line(rng, d, h, w, shade):
     d.line([x - w * np.cos(t), y - w * np.sin(t), x + w * np.cos(t), y + w * np.sin(t)], fill=shade, width=int(rng.integers(1, 5)))
 
 
-NEGATIVES = [ruler, ruler, bar, lattice, implant, implant, trace, marks, marks, scan_line]
+def catheter(rng, d, h, w, shade):
+    """A tube as two parallel lines, with or without a dotted marker between them, or a spring."""
+    t = np.linspace(0, 1, 120)
+    p = rng.uniform(-.1, 1.1, (4, 2)) * [w, h]
+    curve = sum(c[:, None] * q for c, q in zip([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3], p))
+    along = np.gradient(curve, axis=0)
+    across = np.stack([-along[:, 1], along[:, 0]], 1) / (np.hypot(along[:, 0], along[:, 1])[:, None] + 1e-6)
+    half, kind = rng.uniform(1.5, 8), rng.integers(3)
+    if kind < 2:
+        for side in (-half, half):
+            d.line([tuple(q) for q in curve + side * across], fill=shade, width=int(rng.integers(1, 3)))
+        for i in range(0, 120, int(rng.integers(3, 12))) if kind else ():
+            x, y = curve[i]
+            d.line([x, y, x + along[i, 0] * .5, y + along[i, 1] * .5], fill=shade, width=2)
+    else:
+        turns = rng.uniform(3, 40)
+        d.line([tuple(q) for q in curve + (half * np.sin(t * turns * 6.28))[:, None] * across], fill=shade, width=int(rng.integers(1, 3)))
+
+
+def beads(rng, d, h, w, shade):
+    """A row of like shapes: staples, stent struts, teeth, a dashed frame, the steps of a wedge."""
+    n, step, t = int(rng.integers(3, 24)), rng.uniform(4, 26), rng.choice([0, 1.5708, rng.uniform(0, 6.28)])
+    x, y, s, kind = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(1, 10), rng.integers(5)
+    for i in range(n):
+        cx, cy = x + i * step * np.cos(t), y + i * step * np.sin(t)
+        if kind == 0:
+            d.ellipse([cx - s, cy - s, cx + s, cy + s], outline=shade, fill=shade if rng.random() < .5 else None)
+        elif kind == 1:
+            d.rectangle([cx - s, cy - s / 2, cx + s, cy + s / 2], outline=shade)
+        elif kind == 2:
+            d.line([cx, cy - s, cx, cy + s], fill=shade, width=int(1 + s / 4))
+        elif kind == 3:
+            d.line([cx - s, cy + s, cx, cy - s, cx + s, cy + s], fill=shade)
+        else:
+            d.arc([cx - s, cy - s, cx + s, cy + s], 0, 180 + 180 * (i % 2), fill=shade)
+
+
+NEGATIVES = [ruler, ruler, bar, lattice, implant, implant, trace, marks, marks, scan_line, catheter, beads]
 
 
 # ---- text
@@ -318,7 +389,8 @@ def glyphs(rng, held_out, most):
     alphabets = scripts(file)
     if not alphabets:
         return None
-    size = int(round(np.exp(rng.uniform(np.log(8), np.log(60)))))
+    small = not held_out and rng.random() < .25  # the smallest are the hardest
+    size = int(round(np.exp(rng.uniform(np.log(8), np.log(16 if small else 60)))))
     up = 1
     if file.endswith('.otb') or rng.random() < .12:
         up = int(rng.choice([1, 1, 2, 2, 3])) if size >= 16 else 1
@@ -328,6 +400,9 @@ def glyphs(rng, held_out, most):
     if face is None:
         return None
     text = phrase(rng, alphabets)
+    if not held_out and rng.random() < .12:  # and the shortest: a side, a number, initials
+        start = int(rng.integers(0, max(1, len(text) - 2)))
+        text = text[start:start + int(rng.integers(1, 5))].strip() or 'L'
     hard = up > 1 or file.endswith('.otb') or rng.random() < .12
     try:
         box = face.getbbox(text)

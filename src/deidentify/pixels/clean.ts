@@ -1,7 +1,7 @@
 /**
  * Clean Pixel Data (PS3.15 E.3.1): text that is burned into the frames is blanked, in the transfer syntax they came in. Frames without any
- * keep their bytes; of the others nothing changes outside of the boxes. Frames go by in runs of bounded size; what is written waits in
- * a spool, because the header has to say how it ended.
+ * keep their bytes; of the others nothing changes outside of the boxes. When a blanked frame has no form in that syntax, all frames come
+ * out native. Frames go by in runs of bounded size; what is written waits in a spool, because the header has to say how it ended.
  */
 import { findElement, numberValues, type DataSet } from '../../dicom/data-set.ts';
 import { frameBytes, imageLayout, type ImageLayout } from '../../dicom/image-layout.ts';
@@ -10,11 +10,11 @@ import { littleEndianValue } from '../../dicom/writer.ts';
 import { openSpool, type Spool } from '../../spool.ts';
 import type { BodyPlan } from '../body.ts';
 import { blackOf, blankNative, clearUnusedBits, interleavedFrame, type FramePlace } from './blank.ts';
-import { openEncodedFrame, type EncodedWork } from './encoded-frame.ts';
+import { decodeWritten, openEncodedFrame, Unwritable, type Coding, type EncodedWork } from './encoded-frame.ts';
 import { encapsulatedFrames, frameCount, MOST_RUN_FRAMES, nativeRuns, type EncodedFrame } from './frames.ts';
 import { boxesOfHeader, hasOverlaysInPixels, type PixelPlan } from './policy.ts';
 import { cleanRun, type Search, type WorkingFrame } from './search.ts';
-import type { PixelTools } from './tools.ts';
+import type { DecodedFrame, PixelTools } from './tools.ts';
 import { viewsOf, type Palette } from './views.ts';
 
 export interface PixelSource {
@@ -32,6 +32,14 @@ export interface CleanedPixels {
   readonly changed: boolean;
   /** Boxes blanked for text that was found, over all frames. */
   readonly boxes: number;
+  /** Of frames that came compressed and leave as samples. */
+  readonly native?: NativePixels;
+}
+
+export interface NativePixels {
+  readonly layout: ImageLayout;
+  /** Of all frames, without a byte of padding. */
+  readonly lengthBytes: number;
 }
 
 const SPOOL_MEMORY_BYTES = 16 * 2 ** 20;
@@ -43,7 +51,7 @@ export async function cleanPixels(
   policy: Extract<PixelPlan, { kind: 'clean' }>,
   tools: PixelTools,
 ): Promise<CleanedPixels> {
-  const spool = openSpool({ folder: tools.spoolFolder, memoryBytes: SPOOL_MEMORY_BYTES });
+  const spool = spoolOf(tools);
   try {
     const work = openWork(source, policy, tools, spool);
     return source.plan.kind === 'native' ? await cleanNative(work) : await cleanEncapsulated(work);
@@ -53,6 +61,10 @@ export async function cleanPixels(
     if (error instanceof Refusal && error.reason === 'NotAcceptable') throw new Refusal('Quarantined', error.message);
     throw error;
   }
+}
+
+function spoolOf(tools: PixelTools): Spool {
+  return openSpool({ folder: tools.spoolFolder, memoryBytes: SPOOL_MEMORY_BYTES });
 }
 
 interface Work {
@@ -66,6 +78,8 @@ interface Work {
   readonly darkest: number | undefined;
   readonly search: Search;
   readonly overlays: boolean;
+  /** Frames that cannot be written as they came may leave as samples. */
+  readonly mayTurnNative: boolean;
 }
 
 function openWork(
@@ -91,6 +105,7 @@ function openWork(
     darkest: palette === undefined ? undefined : darkestIndex(palette),
     search: { findText: tools.findText, rows, columns, always: boxesOfHeader(dataSet, layout, policy) },
     overlays: hasOverlaysInPixels(dataSet),
+    mayTurnNative: policy.onUnwritable === 'native',
   };
 }
 
@@ -165,6 +180,7 @@ async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
   const starts: number[] = [];
   let offsetTable: Buffer = Buffer.alloc(0);
   let run: EncodedFrame[] = [];
+  let samples: SampleFrames | undefined;
   let boxes = 0;
   let changed = false;
   const finish = async (): Promise<void> => {
@@ -172,7 +188,12 @@ async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
     for (const { fragments } of run) working.push(await openEncodedFrame(Buffer.concat(fragments), coding));
     boxes += await cleanRun(working, work.search);
     for (const [index, frame] of working.entries()) {
-      const written = await frame.result();
+      const written = samples === undefined ? await writtenOr(frame, work) : UNWRITABLE;
+      if (written === UNWRITABLE) {
+        samples ??= await turnNative(starts, work, coding);
+        await samples.put(await frame.native());
+        continue;
+      }
       changed ||= written !== undefined;
       starts.push(spool.lengthBytes);
       for (const fragment of written === undefined ? (run[index]?.fragments ?? []) : [written])
@@ -180,14 +201,80 @@ async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
     }
     run = [];
   };
-  for await (const frame of encapsulatedFrames(source.body, frames, source.plan.kind !== 'opaque')) {
-    if ('offsetTable' in frame) offsetTable = frame.offsetTable;
-    else if (run.push(frame) === perRun) await finish();
+  try {
+    for await (const frame of encapsulatedFrames(source.body, frames, source.plan.kind !== 'opaque')) {
+      if ('offsetTable' in frame) offsetTable = frame.offsetTable;
+      else if (run.push(frame) === perRun) await finish();
+    }
+    if (run.length > 0) await finish();
+  } catch (error) {
+    // A closure set it: the compiler thinks that nothing did.
+    (samples as SampleFrames | undefined)?.discard();
+    throw error;
   }
-  if (run.length > 0) await finish();
+  const native = samples as SampleFrames | undefined;
+  if (native !== undefined) return { body: native.body(), changed: true, boxes, native: native.pixels() };
   // The table of the frames as they came tells no truth of others.
   const table = changed && offsetTable.length > 0 ? tableOf(starts) : offsetTable;
   return { body: itemsOf(table, spool), changed, boxes };
+}
+
+const UNWRITABLE = Symbol('unwritable');
+
+async function writtenOr(frame: EncodedWork, { mayTurnNative }: Work): Promise<Buffer | undefined | typeof UNWRITABLE> {
+  try {
+    return await frame.result();
+  } catch (error) {
+    if (mayTurnNative && error instanceof Unwritable) return UNWRITABLE;
+    throw error;
+  }
+}
+
+/** Frames that leave as samples, one behind the other (PS3.5 8.2). */
+interface SampleFrames {
+  put(frame: DecodedFrame): Promise<void>;
+  pixels(): NativePixels;
+  body(): AsyncIterable<Buffer>;
+  discard(): void;
+}
+
+/** Explicit VR Little Endian tells lengths in 32 bits, of which the highest means none. */
+const MOST_NATIVE_BYTES = 0xfffffffe;
+
+/** Begins with the frames that were written before, decoded again. @throws Refusal Quarantined */
+async function turnNative(starts: readonly number[], work: Work, coding: Coding): Promise<SampleFrames> {
+  const { layout, frames, spool, tools } = work;
+  if (layout.bitsAllocated < 8 && frames > 1)
+    throw new Refusal('Quarantined', 'frames of single bits that cannot be written as they came are not put together');
+  if (frameBytes(layout) * frames > MOST_NATIVE_BYTES)
+    throw new Refusal('Quarantined', 'the frames cannot be written as they came and are too long to be native');
+  const native = spoolOf(tools);
+  let last = layout;
+  const put = async (frame: DecodedFrame): Promise<void> => {
+    last = frame.layout;
+    await native.write(frame.bytes);
+  };
+  try {
+    if (starts.length > 0)
+      for await (const frame of encapsulatedFrames(itemsOf(tableOf(starts), spool), starts.length, false))
+        if ('fragments' in frame) await put(await decodeWritten(Buffer.concat(frame.fragments), coding));
+  } catch (error) {
+    native.discard();
+    throw error;
+  }
+  spool.discard();
+  return {
+    put,
+    pixels: () => ({ layout: last, lengthBytes: native.lengthBytes }),
+    body: () => evenly(native),
+    discard: () => native.discard(),
+  };
+}
+
+async function* evenly(spool: Spool): AsyncGenerator<Buffer> {
+  const odd = spool.lengthBytes % 2 === 1;
+  yield* drained(spool);
+  if (odd) yield Buffer.alloc(1);
 }
 
 const ITEM = 0xe000fffe;

@@ -11,6 +11,8 @@ export interface DeviceFile {
 
 export interface DeviceEntry {
   readonly name: string;
+  /** Where the regions were published; for people. */
+  readonly source?: string;
   readonly when: Condition;
   /** Blanked; first and last row and column, counted from 0. */
   readonly blank?: readonly Rectangle[];

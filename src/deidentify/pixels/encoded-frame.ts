@@ -1,6 +1,7 @@
 /**
  * A compressed frame while it is cleaned: JPEG baseline and extended are blanked in their coefficients, everything else is decoded,
- * blanked, written again without loss and read back. A frame that nothing was found in is passed on as it came.
+ * blanked, written again without loss and read back. A frame that nothing was found in is passed on as it came; one that has no form in
+ * its transfer syntax once it is blanked can still be had native.
  */
 import { deflateRawSync } from 'node:zlib';
 import type { ImageLayout } from '../../dicom/image-layout.ts';
@@ -11,8 +12,20 @@ import type { Box, DecodedFrame, PixelTools } from './tools.ts';
 import { viewsOf, type Palette } from './views.ts';
 
 export interface EncodedWork extends WorkingFrame {
-  /** The frame as it is passed on now; undefined when it is passed on as it came. */
+  /**
+   * The frame as it is passed on now; undefined when it is passed on as it came.
+   * @throws Unwritable when it has no form in the object's transfer syntax
+   */
   result(): Promise<Buffer | undefined>;
+  /** As it is now, decoded. */
+  native(): Promise<DecodedFrame>;
+}
+
+/** Blanked, and without a lossless form in the transfer syntax. */
+export class Unwritable extends Refusal {
+  constructor(sentence: string) {
+    super('Quarantined', sentence);
+  }
 }
 
 export interface Coding {
@@ -46,32 +59,60 @@ const WRITTEN_AS: ReadonlyMap<string, string> = new Map([
   [`${SYNTAX}4.203`, `${SYNTAX}4.201`],
 ]);
 
-/** @throws Refusal NotAcceptable, Quarantined when the syntax is not one that can be read and written */
+/** @throws Refusal NotAcceptable when the syntax is not one that can be read */
 export function openEncodedFrame(encoded: Buffer, coding: Coding): Promise<EncodedWork> {
   if (BY_COEFFICIENTS.has(coding.transferSyntaxUID)) return Promise.resolve(jpegFrame(encoded, coding));
   return recodedFrame(encoded, coding);
 }
 
-function jpegFrame(encoded: Buffer, { tools, layout, transferSyntaxUID }: Coding): EncodedWork {
+function jpegFrame(encoded: Buffer, coding: Coding): EncodedWork {
+  const { tools, layout, transferSyntaxUID } = coding;
   const boxes: Box[] = [];
   let present = encoded;
+  /** What cannot be blanked in its coefficients is blanked as samples, which loses nothing but the compression. */
+  let samples: DecodedFrame | undefined;
+  const asSamples = async (): Promise<DecodedFrame> => {
+    const decoded = await tools.decode(encoded, layout, transferSyntaxUID);
+    const frame = { bytes: Buffer.from(decoded.bytes), layout: decoded.layout };
+    blankNative({ ...frame, firstBit: 0, halfChrominance: false }, boxes, blackOf(frame.layout, undefined));
+    return frame;
+  };
+  const native = async (): Promise<DecodedFrame> => samples ?? tools.decode(present, layout, transferSyntaxUID);
   return {
     async views() {
-      return grey(await tools.decode(present, layout, transferSyntaxUID), undefined);
+      return grey(await native(), undefined);
     },
     async blank(more) {
       boxes.push(...more);
-      present = await tools.blankJpeg(encoded, layout, boxes);
+      const blanked = samples === undefined ? await inCoefficients(encoded, boxes, coding) : undefined;
+      if (blanked === undefined) samples = await asSamples();
+      else present = blanked;
     },
-    result: () => Promise.resolve(present === encoded ? undefined : present),
+    result() {
+      if (samples !== undefined)
+        return Promise.reject(new Unwritable('the coefficients of a JPEG frame with text cannot be blanked'));
+      return Promise.resolve(present === encoded ? undefined : present);
+    },
+    native,
   };
+}
+
+/** undefined where the codestream is one whose coefficients are not read. */
+async function inCoefficients(
+  encoded: Buffer,
+  boxes: readonly Box[],
+  { tools, layout }: Coding,
+): Promise<Buffer | undefined> {
+  try {
+    return await tools.blankJpeg(encoded, layout, boxes);
+  } catch (error) {
+    if (error instanceof Refusal && error.reason === 'NotAcceptable') return undefined;
+    throw error;
+  }
 }
 
 async function recodedFrame(encoded: Buffer, coding: Coding): Promise<EncodedWork> {
   const { tools, layout, transferSyntaxUID, palette, darkest, overlays } = coding;
-  const target = WRITTEN_AS.get(transferSyntaxUID);
-  if (target === undefined)
-    throw new Refusal('Quarantined', 'pixels of this transfer syntax may hold text and cannot be cleaned');
   const stored = storedColours(layout, transferSyntaxUID);
   const decoded = await tools.decode(encoded, stored, transferSyntaxUID);
   const bytes = Buffer.from(decoded.bytes);
@@ -87,12 +128,13 @@ async function recodedFrame(encoded: Buffer, coding: Coding): Promise<EncodedWor
     },
     async result() {
       if (!changed) return undefined;
-      const written = await write({ bytes, layout: decoded.layout }, target, coding);
+      const written = await write({ bytes, layout: decoded.layout }, coding);
       const read = await tools.decode(written, stored, transferSyntaxUID);
       if (!read.bytes.equals(bytes))
-        throw new Refusal('Quarantined', 'the pixels do not come out of this transfer syntax as they went in');
+        throw new Unwritable('the pixels do not come out of this transfer syntax as they went in');
       return written;
     },
+    native: () => Promise.resolve({ bytes, layout: nativeColours(decoded.layout, layout, transferSyntaxUID) }),
   };
 }
 
@@ -102,11 +144,20 @@ function storedColours(layout: ImageLayout, transferSyntaxUID: string): ImageLay
   return { ...layout, photometricInterpretation: 'RGB' };
 }
 
-async function write(
-  frame: DecodedFrame,
-  target: string,
-  { tools, layout, transferSyntaxUID }: Coding,
-): Promise<Buffer> {
+/** And are, native, what the object says of them. */
+function nativeColours(decoded: ImageLayout, layout: ImageLayout, transferSyntaxUID: string): ImageLayout {
+  if (layout.samplesPerPixel !== 3 || !JPEG_LOSSLESS.has(transferSyntaxUID)) return decoded;
+  const { photometricInterpretation } = layout;
+  return {
+    ...decoded,
+    photometricInterpretation: photometricInterpretation === 'YBR_FULL_422' ? 'YBR_FULL' : photometricInterpretation,
+  };
+}
+
+/** @throws Unwritable */
+async function write(frame: DecodedFrame, { tools, layout, transferSyntaxUID }: Coding): Promise<Buffer> {
+  const target = WRITTEN_AS.get(transferSyntaxUID);
+  if (target === undefined) throw new Unwritable('frames are not written in this transfer syntax');
   // Without the colour transformation of JPEG 2000 where the object does not speak of it: its other frames have none.
   const transformed = layout.photometricInterpretation.startsWith('YBR_');
   const photometricInterpretation =
@@ -115,12 +166,24 @@ async function write(
       : frame.layout.photometricInterpretation;
   const planes = layout.planar && target === `${SYNTAX}1`;
   if (planes && layout.samplesPerPixel > 1)
-    throw new Refusal('Quarantined', 'frames in planes of colour are not written in this transfer syntax');
-  const written = await tools.encode(
-    { bytes: frame.bytes, layout: { ...frame.layout, photometricInterpretation } },
-    target,
-  );
-  return transferSyntaxUID === DEFLATED_FRAME ? deflateRawSync(written) : written;
+    throw new Unwritable('frames in planes of colour are not written in this transfer syntax');
+  try {
+    const written = await tools.encode(
+      { bytes: frame.bytes, layout: { ...frame.layout, photometricInterpretation } },
+      target,
+    );
+    return transferSyntaxUID === DEFLATED_FRAME ? deflateRawSync(written) : written;
+  } catch (error) {
+    if (error instanceof Refusal && error.reason === 'NotAcceptable') throw new Unwritable(error.message);
+    throw error;
+  }
+}
+
+/** A frame as it is written, once more as samples. @throws Refusal NotAcceptable */
+export async function decodeWritten(encoded: Buffer, coding: Coding): Promise<DecodedFrame> {
+  const { tools, layout, transferSyntaxUID } = coding;
+  const decoded = await tools.decode(encoded, storedColours(layout, transferSyntaxUID), transferSyntaxUID);
+  return { bytes: decoded.bytes, layout: nativeColours(decoded.layout, layout, transferSyntaxUID) };
 }
 
 function grey({ bytes, layout }: DecodedFrame, palette: Palette | undefined): Uint8Array[] {

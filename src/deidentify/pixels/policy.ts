@@ -15,7 +15,13 @@ import { clipped, outsideOf, type Box, type PixelTools } from './tools.ts';
 export type PixelPlan =
   /** Pixels stay as they are; `atRisk` when they may hold text all the same. */
   | { readonly kind: 'leave'; readonly atRisk: boolean }
-  | { readonly kind: 'clean'; readonly devices: readonly DeviceRule[]; readonly regionsOnly: boolean };
+  | {
+      readonly kind: 'clean';
+      readonly devices: readonly DeviceRule[];
+      readonly regionsOnly: boolean;
+      /** What becomes of frames that have no lossless form in their transfer syntax once they are blanked. */
+      readonly onUnwritable: 'native' | 'quarantine';
+    };
 
 /** @throws Refusal Quarantined, BadConfiguration when the profile names a file of rules that is not there */
 export function planPixels(
@@ -42,7 +48,12 @@ export function planPixels(
   if (writing !== undefined) throw new Refusal('Quarantined', writing);
   if (tools === undefined)
     throw new Refusal('Quarantined', `${risk ?? 'the profile has all pixels looked at'}, and no detector is at hand`);
-  return { kind: 'clean', devices, regionsOnly: pixels.ultrasound === 'regions-only' };
+  return {
+    kind: 'clean',
+    devices,
+    regionsOnly: pixels.ultrasound === 'regions-only',
+    onUnwritable: pixels.onUnwritable ?? 'native',
+  };
 }
 
 /** One or two images of a series, on which some systems write. */

@@ -1,12 +1,21 @@
 /**
  * The answer key against the engine, at full size.
- *   npm run answer-key -- --seed N [--patients N] [--profile NAME] [--out FOLDER] [--failures N]
+ *   npm run answer-key -- --seed N [--patients N] [--profile NAME] [--out FOLDER] [--failures N] [--images N]
+ * --images takes as many images with burned-in text besides (default 0: they need the detector and time), under gdpr-pseudonymise.
  * With --out it leaves the studies before and after, and the key as CBIIT/MIDI_validation_script reads it: an SQLite file and two tables
  * of old and new identifiers. Ends with 1 when a threshold of test/deidentify/answer-key.test.ts is missed.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { closeCodecs, openCodecs } from '../../../src/codecs/pool.ts';
+import { readConfig } from '../../../src/config.ts';
+import { compileProfile } from '../../../src/deidentify/profile.ts';
+import { openDetector, openPixelTools } from '../../../src/gateway.ts';
+import { closePool } from '../../../src/pipelines/pool.ts';
+import { fileOf } from '../support.ts';
+import { makeBurned, scoreBurned, throughEngine, type BurnedScore } from './burned.ts';
 import { THRESHOLDS, take } from './take.ts';
 import { makeAnswerKey } from './make.ts';
 import type { Tally } from './score.ts';
@@ -19,6 +28,7 @@ const { values } = parseArgs({
     profile: { type: 'string', default: 'research-longitudinal' },
     out: { type: 'string' },
     failures: { type: 'string', default: '0' },
+    images: { type: 'string', default: '0' },
   },
 });
 
@@ -52,8 +62,33 @@ if (values.out !== undefined) {
   }
   writeScriptFiles(values.out, key, score.mappings);
 }
+const images = Number(values.images) > 0 ? await burnedIn(Number(values.seed), Number(values.images)) : undefined;
+if (images !== undefined) {
+  say(`\n${values.images} images, ${images.held} held back`);
+  line('pixels_hidden', images.hidden);
+  line('pixels_retained', images.retained);
+  for (const what of images.failed.slice(0, Number(values.failures))) say(`  ${what}`);
+}
 const missed = THRESHOLDS.filter(({ holds }) => !holds(score)).map(({ name }) => name);
+if (images !== undefined && images.hidden.passed < 0.99 * images.hidden.total) missed.push('pixels hidden >= 99 %');
 if (missed.length > 0) {
   say(`missed: ${missed.join(', ')}`);
   process.exitCode = 1;
+}
+
+async function burnedIn(seed: number, count: number): Promise<BurnedScore> {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-burned-'));
+  const config = readConfig({ ISTHMUS_DATA: folder });
+  const codecs = openCodecs();
+  const detector = await openDetector(config);
+  try {
+    const tools = openPixelTools(config, codecs, detector);
+    if (tools === undefined) throw new Error('there is no model that finds text');
+    const engine = throughEngine(compileProfile(fileOf('gdpr-pseudonymise')), tools);
+    return await scoreBurned(await makeBurned(seed, count, tools), tools, engine);
+  } finally {
+    await closeCodecs(codecs);
+    await closePool(detector);
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
