@@ -27,6 +27,8 @@ import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner } from './free-text.ts';
 import { identityOf, rawIdentityOf, retained, type RawIdentity } from './identity.ts';
 import { learnKin, saveKin, settleKin, wholeIdentity, type KinOfObject } from './kin.ts';
+import type { DefacedPixels } from './faces/defacer.ts';
+import { planeOf } from './faces/stack.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -43,8 +45,8 @@ import {
   type Trace,
 } from './rewrite.ts';
 import { findResidue, needlesOf, type Known } from './residue.ts';
-import { faceRisk, uncleanable } from './risk.ts';
-import { stampInserts, type Verdict } from './stamps.ts';
+import { faceRisk, isSliceClass, uncleanable } from './risk.ts';
+import { defacedInserts, stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
   readonly project: string;
@@ -58,6 +60,8 @@ export interface DeidentifySettings {
   readonly now?: () => number;
   /** What profiles that clean pixels need; without it they hold back what they would clean. */
   readonly pixels?: PixelTools | undefined;
+  /** Of an object whose pixels `faces/defacer` has made: without it a face is held back by profiles that want it out. */
+  readonly defaced?: DefacedPixels | undefined;
 }
 
 export interface Deidentification {
@@ -89,14 +93,15 @@ export async function deidentify(
   const now = settings.now ?? Date.now;
   assertInForce(profile, settings.recipient ?? project, now());
   const names = namesOf(dataSet);
-  const { pixelPlan, faceVisible } = admit(head, names.sopClassUID, settings);
+  const { pixelPlan, face } = admit(head, names.sopClassUID, settings);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const plan = planBody(head, bitsAllocated);
   const pixels = await cleaned(object, plan, pixelPlan, settings);
   const verdict: Verdict = {
     pixelsAtRisk: pixelPlan.kind === 'leave' && pixelPlan.atRisk,
     pixelsCleaned: pixelPlan.kind === 'clean',
-    faceVisible,
+    faceVisible: face === 'visible',
+    faceRemoved: face === 'removed',
   };
 
   const domain =
@@ -135,7 +140,7 @@ export async function deidentify(
   };
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
-  rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict));
+  rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict, face === 'removed' ? settings.defaced : undefined));
   writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
   const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
@@ -177,6 +182,16 @@ export async function deidentify(
 /** Originals that something else stands for now. */
 function mapped(uids: ReadonlyMap<string, string>): string[] {
   return [...uids].filter(([pseudonym, original]) => pseudonym !== original).map(([, original]) => original);
+}
+
+/** What the object's study will be called. */
+export function studyPseudonym(
+  wall: Wall,
+  { head }: Identified,
+  { project, profile, now = Date.now }: Pick<DeidentifySettings, 'project' | 'profile' | 'now'>,
+): string {
+  const domain = profile.file.keys === 'once' ? oneTimeDomain(ONE_TIME_KEYS, project, now()) : domainOf(wall, project);
+  return pseudonymFor(profile, domain, namesOf(head.dataSet).study);
 }
 
 /** Of a gateway: one process, one set. */
@@ -228,13 +243,32 @@ const MAX_KNOWN = 8;
 function admit(
   head: Head,
   sopClassUID: string,
-  { profile, pixels }: DeidentifySettings,
-): { readonly pixelPlan: PixelPlan; readonly faceVisible: boolean } {
+  { profile, pixels, defaced }: DeidentifySettings,
+): { readonly pixelPlan: PixelPlan; readonly face: 'none' | 'visible' | 'removed' } {
   refuse(uncleanable(sopClassUID));
   const pixelPlan = planPixels(head, sopClassUID, profile.file, pixels);
   const face = faceRisk(head, sopClassUID);
+  if (face === undefined) return { pixelPlan, face: 'none' };
   if (profile.file.faces === 'quarantine') refuse(face);
-  return { pixelPlan, faceVisible: face !== undefined };
+  if (profile.file.faces === 'deface' && defaced === undefined)
+    refuse(`${face}; it is taken out of the series as a whole, not of a single image`);
+  return { pixelPlan, face: profile.file.faces === 'deface' ? 'removed' : 'visible' };
+}
+
+/**
+ * Whether the object has to wait until its series is whole and its face is taken out.
+ * @throws Refusal Quarantined when it shows a face that cannot be taken out of a volume
+ */
+export function awaitsDefacing({ head }: Identified, { file }: CompiledProfile): boolean {
+  if (file.faces !== 'deface') return false;
+  const sopClassUID = asciiValue(head.dataSet, 0x00080016) ?? '';
+  refuse(uncleanable(sopClassUID));
+  const face = faceRisk(head, sopClassUID);
+  if (face === undefined) return false;
+  if (!isSliceClass(sopClassUID)) refuse(face);
+  namesOf(head.dataSet);
+  planeOf(head, 0);
+  return true;
 }
 
 type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'>;
@@ -297,13 +331,15 @@ function namesOf(dataSet: DataSet): Names {
 }
 
 /** What the output has whether the input had it or not. Ascending. */
-function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict): Insert[] {
-  return [
+function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict, defaced: DefacedPixels | undefined): Insert[] {
+  const all: Insert[] = [
     [0x00080005, (sink) => writeText(sink, 0x00080005, 'CS', 'ISO_IR 192')],
     [0x00100010, (sink) => writeText(sink, 0x00100010, 'PN', run.patient)],
     [0x00100020, (sink) => writeText(sink, 0x00100020, 'LO', run.patient)],
     ...stampInserts(run, dataSet, verdict),
+    ...(defaced === undefined ? [] : defacedInserts(run, dataSet, defaced)),
   ];
+  return all.sort(([a], [b]) => a - b);
 }
 
 /** The first of January of the birth year, for patients up to 89 years old at the time of the study; else undefined. */

@@ -66,6 +66,11 @@ const RENDERED = /^(VOLREN|VRT|SSD|VOLUME[ _]?RENDER\w*|SURFACE\w*|3D[ _]?RENDER
 
 const HAS_A_FACE_CLASS = new Set(['2', '2.1', '2.2', '4', '4.1', '4.3', '4.4'].map((suffix) => `${CLASS}.${suffix}`));
 
+/** CT and MR, whose images are slices; of the enhanced ones it is told apart why their face stays. */
+export function isSliceClass(sopClassUID: string): boolean {
+  return HAS_A_FACE_CLASS.has(sopClassUID);
+}
+
 const SCREEN_WORDS = /SCREEN|SAVE|CAPTURE|REPORT|DOSE|PROTOCOL|PASTED|PATIENT ?INFO|CHART|TABLE|TEXT|POSDISP|SUMMARY/;
 
 /** Why no rule for attributes makes this object safe, whatever the profile; undefined when one does. */

@@ -5,6 +5,7 @@ import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { workItemsOf } from '../workitems.ts';
+import { forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -26,6 +27,7 @@ export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, ac
     if (studyOf(archive, studyInstanceUID) === undefined) {
       gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', studyInstanceUID);
       forgetTalliesOf(gateway, studyInstanceUID);
+      forgetFacesOf(gateway, studyInstanceUID);
       forgetVerificationOf(gateway, studyInstanceUID);
     }
     recordAudit(gateway.audit, 'DICOM Study Deleted', actor, {

@@ -35,6 +35,7 @@ import { countUnattributed, discard, heldOfSubject } from '../quarantine.ts';
 import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
 import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
+import { forgetEmptySeries, forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -209,6 +210,7 @@ async function continueErasure(gateway: Gateway, id: string): Promise<boolean> {
       await discard(gateway.quarantine, held, { alongside: () => count(gateway, id, { held: 1 }) });
     }
   }
+  forgetEmptySeries(gateway);
   forgetPerson(gateway, id, subjects);
   await forgetPieces(gateway.archive);
   gateway.database.truncateLog();
@@ -248,6 +250,7 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     forgetTransactionsOf(gateway.database, study);
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
     forgetTalliesOf(gateway, study);
+    forgetFacesOf(gateway, study);
     forgetVerificationOf(gateway, study);
     forgetTombstones(gateway.archive, instances);
     forgetChangesOf(gateway.archive, study);

@@ -5,6 +5,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { discardHeldBefore } from '../quarantine.ts';
 import { workItemsOf } from '../workitems.ts';
+import { forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -49,6 +50,7 @@ async function deleteOldStudies(gateway: Gateway, before: number): Promise<numbe
       // Something arrived while the deletion waited for its turn: what was acknowledged stays, and with it the study.
       if (changes === 0) throw new Refusal('NotFound', 'the study is in use again');
       forgetTalliesOf(gateway, study);
+      forgetFacesOf(gateway, study);
       forgetVerificationOf(gateway, study);
       recordAudit(gateway.audit, 'DICOM Study Deleted', 'timetable', { study });
     };
