@@ -65,7 +65,7 @@ export function lookAtFace(before: Grid, after: Grid, cranium: Cranium, bodyAbov
   };
 }
 
-/** From in front to the first body, in the head's axes; undefined: none until `to`, or not scanned. */
+/** From in front to the first body, in the head's axes; undefined: none until `to`, or the scan begins inside of it. */
 function depth(
   grid: Grid,
   cranium: Cranium,
@@ -76,11 +76,13 @@ function depth(
   to: number,
 ): number | undefined {
   const step = grid.cellMm / 2;
-  let solid = 0;
+  let [solid, air] = [0, false];
   for (let y = from; y <= to; y += step) {
     const cell = cellAt(grid, ...inPatient(cranium, [x, y, z]));
-    solid = cell >= 0 && (grid.mean[cell] ?? NaN) > bodyAbove ? solid + step : 0;
-    if (solid >= SOLID_MM) return y - solid + step;
+    const value = cell < 0 ? NaN : (grid.mean[cell] ?? NaN);
+    if (Number.isNaN(value)) [solid, air] = [0, false];
+    else if (value <= bodyAbove) [solid, air] = [0, true];
+    else if ((solid += step) >= SOLID_MM) return air ? y - solid + step : undefined;
   }
   return undefined;
 }

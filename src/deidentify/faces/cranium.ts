@@ -8,6 +8,11 @@ export interface Cranium {
   readonly centreMm: Vector3;
   /** Unit vectors in the patient: to the left, to the back, to the top of the head. */
   readonly axes: readonly [Vector3, Vector3, Vector3];
+  /**
+   * The same without the pitch. How an ellipsoid lies tells how a skull is built (most are higher at the back) rather than how the head
+   * is held, so what is above and what below the eyes goes by these.
+   */
+  readonly level: readonly [Vector3, Vector3, Vector3];
   /** Half of the width, length and height. */
   readonly semiMm: Vector3;
 }
@@ -94,6 +99,11 @@ function craniumOf([x, y, z, a, b, c, yaw, pitch, roll]: Parameters): Cranium {
   ];
   // Rz(yaw) * Rx(pitch) * Ry(roll), by columns.
   return {
+    level: [
+      [cy * cr, sy * cr, -sr],
+      [-sy, cy, 0],
+      [cy * sr, sy * sr, cr],
+    ],
     centreMm: [x, y, z],
     semiMm: [a, b, c],
     axes: [
@@ -113,16 +123,16 @@ export function distanceTo(cranium: Cranium, point: Vector3): number {
   return scaled === 0 ? -Math.min(...semiMm) : radius - radius / scaled;
 }
 
-/** Millimetres to the left, to the back and up from the centre. */
-export function inHead({ centreMm, axes }: Cranium, point: Vector3): Vector3 {
+/** Millimetres to the left, to the back and up from the centre, as the ellipsoid lies. */
+function inHead({ centreMm, axes }: Cranium, point: Vector3): Vector3 {
   const [x, y, z] = [point[0] - centreMm[0], point[1] - centreMm[1], point[2] - centreMm[2]];
   return axes.map((axis) => axis[0] * x + axis[1] * y + axis[2] * z) as unknown as Vector3;
 }
 
-/** The inverse of `inHead`. */
-export function inPatient({ centreMm, axes }: Cranium, [a, b, c]: Vector3): Vector3 {
+/** The place that lies so many mm to the left, to the back and up from the centre, in the level axes. */
+export function inPatient({ centreMm, level }: Cranium, [a, b, c]: Vector3): Vector3 {
   return ([0, 1, 2] as const).map(
-    (axis) => centreMm[axis] + a * axes[0][axis] + b * axes[1][axis] + c * axes[2][axis],
+    (axis) => centreMm[axis] + a * level[0][axis] + b * level[1][axis] + c * level[2][axis],
   ) as unknown as Vector3;
 }
 

@@ -20,7 +20,7 @@ export interface DefacedFrame {
 export function defaceFrame({ plan, fates }: OpenPlan, plane: Plane, bytes: Buffer): DefacedFrame {
   const { format, positionMm, row, column, spacingMm } = plane;
   const { cranium, grid, air } = plan;
-  const { axes, centreMm, semiMm } = cranium;
+  const { axes, level, centreMm, semiMm } = cranium;
   const { cellMm, originMm, size } = grid;
   const [nx, ny, nz] = size;
   const zone = zoneOf(semiMm);
@@ -28,6 +28,8 @@ export function defaceFrame({ plan, fates }: OpenPlan, plane: Plane, bytes: Buff
   const width = spacingMm[0];
   // Steps along a row, in the head and in cells of the grid.
   const headStep = axes.map((axis) => width * dot(axis, row)) as [number, number, number];
+  const backStep = width * dot(level[1], row);
+  const upStep = width * dot(level[2], row);
   const cellStep = row.map((part) => (width * part) / cellMm) as [number, number, number];
   const seed = seedOf(plane);
   const wide = format.bytesPerPixel === 2;
@@ -47,12 +49,14 @@ export function defaceFrame({ plan, fates }: OpenPlan, plane: Plane, bytes: Buff
       number,
       number,
     ];
+    let back = dot(level[1], from);
+    let up = dot(level[2], from);
     let at = j * format.columns;
     for (let i = 0; i < format.columns; i++, at++) {
       let fate = 0;
       if (i0 >= 0 && j0 >= 0 && k0 >= 0 && i0 < nx && j0 < ny && k0 < nz)
         fate = fates[((k0 | 0) * ny + (j0 | 0)) * nx + (i0 | 0)] ?? 0;
-      if (fate === GHOST || (fate !== INSIDE && zone(x, y, z))) {
+      if (fate === GHOST || (fate !== INSIDE && zone(x, y, z, back, up))) {
         const value = stored[randomAt(seed, at) % stored.length] ?? 0;
         if (wide) bytes.writeUInt16LE(value, 2 * at);
         else bytes[at] = value;
@@ -62,6 +66,8 @@ export function defaceFrame({ plan, fates }: OpenPlan, plane: Plane, bytes: Buff
       x += headStep[0];
       y += headStep[1];
       z += headStep[2];
+      back += backStep;
+      up += upStep;
       i0 += cellStep[0];
       j0 += cellStep[1];
       k0 += cellStep[2];

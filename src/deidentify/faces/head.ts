@@ -38,7 +38,8 @@ export function findHead(grid: Grid, modality: 'CT' | 'MR'): HeadFound {
   const { size, mean, cellMm } = grid;
   const above = Uint8Array.from(mean, (value) => (value > bodyAbove ? 1 : 0));
   // Tables, head rests and noise hang together with the head by thin things at most.
-  const opened = dilated(largestPart(eroded(filled(above, size), size, 2), size), size, 2);
+  const whole = withoutHoles(above, size, CLOSED_MM / cellMm);
+  const opened = dilated(largestPart(eroded(whole, size, 2), size), size, 2);
   const solid = Uint8Array.from(opened, (value, cell) => (value === 1 && Number.isFinite(mean[cell] ?? NaN) ? 1 : 0));
   const top = topOf(grid, solid);
   const start = startOf(grid, solid, top);
@@ -50,23 +51,28 @@ export function findHead(grid: Grid, modality: 'CT' | 'MR'): HeadFound {
   const { cranium } = fit;
   refuseCutOff(points.seen);
   refuseStrange(cranium, fit.rmsMm, fit.near);
+  refuseTurned(angles(cranium));
   const skull = skullUnderSkin(grid, modality, cranium, bodyAbove);
   if (skull < (modality === 'CT' ? 0.6 : 0.35))
     throw sealed(
       `a skull lies under ${(100 * skull).toFixed(0)} % of the surface, ${modality === 'CT' ? 60 : 35} % are needed: this may be no head, or one without skin`,
     );
-  const body = dilated(
-    largestPart(filled(above, size), size, (cell) => opened[cell] === 1),
-    size,
-    0,
-  );
+  const body = largestPart(whole, size, (cell) => opened[cell] === 1);
   const inside = insideSkull(grid, modality, cranium, bodyAbove);
   const brainMl = (inside.reduce((sum, value) => sum + value, 0) * cellMm ** 3) / 1000;
   if (brainMl < 250) throw sealed(`${brainMl.toFixed(0)} ml were found inside a skull; at least 250 are needed`);
   return { cranium, bodyAbove, body, inside, figures: { rmsMm: fit.rmsMm, near: fit.near, skull, ...angles(cranium) } };
 }
 
-function angles({ axes }: Cranium): Pick<FitFigures, 'pitchDegrees' | 'yawDegrees' | 'rollDegrees'> {
+/** Nostrils and ear canals are narrower: bone, dark in MR, must not be taken for the air outside. */
+const CLOSED_MM = 7.5;
+
+function withoutHoles(set: Uint8Array, size: Vector3, cells: number): Uint8Array {
+  const closed = eroded(filled(dilated(set, size, cells), size), size, cells);
+  return closed.map((value, cell) => value | (set[cell] ?? 0));
+}
+
+function angles({ axes }: Cranium): Angles {
   const degrees = (radians: number): number => (radians * 180) / Math.PI;
   return {
     yawDegrees: degrees(Math.atan2(-axes[1][0], axes[1][1])),
@@ -272,6 +278,16 @@ function refuseStrange({ semiMm: [a, b, c] }: Cranium, rmsMm: number, near: numb
     );
 }
 
+type Angles = Pick<FitFigures, 'pitchDegrees' | 'yawDegrees' | 'rollDegrees'>;
+
+/** Nobody lies in a scanner like this: either it is no head, or its front is not where the orientation says. */
+function refuseTurned({ yawDegrees, pitchDegrees, rollDegrees }: Angles): void {
+  if (Math.abs(yawDegrees) > 40 || Math.abs(pitchDegrees) > 40 || Math.abs(rollDegrees) > 25)
+    throw sealed(
+      `what was found is turned by ${yawDegrees.toFixed(0)}, ${pitchDegrees.toFixed(0)} and ${rollDegrees.toFixed(0)} degrees, not as a head lies in a scanner`,
+    );
+}
+
 /**
  * In how many directions over the brow skull lies under the skin: bone in CT, a dark band between scalp and brain in MR. A brain that
  * was taken out of its head by somebody else has none, and neither has a knee.
@@ -282,10 +298,9 @@ function skullUnderSkin(grid: Grid, modality: 'CT' | 'MR', cranium: Cranium, bod
   for (const direction of upperDirections(600)) {
     if (direction[2] < 0.1) continue;
     const profile: number[] = [];
-    const scaled = Math.hypot(...direction.map((part, axis) => part / (cranium.semiMm[axis] ?? 1)));
-    const radius = 1 / scaled;
+    const radius = 100 - distanceTo(cranium, inPatient(cranium, along(direction, 100)));
     for (let mm = radius + 10; mm > radius - 34; mm -= step) {
-      const cell = cellAt(grid, ...inPatient(cranium, direction.map((part) => part * mm) as unknown as Vector3));
+      const cell = cellAt(grid, ...inPatient(cranium, along(direction, mm)));
       profile.push(cell < 0 ? NaN : (grid.mean[cell] ?? NaN));
     }
     if (profile.some(Number.isNaN)) continue;
@@ -293,6 +308,10 @@ function skullUnderSkin(grid: Grid, modality: 'CT' | 'MR', cranium: Cranium, bod
     if (modality === 'CT' ? Math.max(...profile) > BONE_HU : hasDarkBand(profile, bodyAbove)) found++;
   }
   return asked < 60 ? 0 : found / asked;
+}
+
+function along([x, y, z]: Vector3, mm: number): Vector3 {
+  return [x * mm, y * mm, z * mm];
 }
 
 /** From outside: air, a bright layer, a darker one, and brighter again. */

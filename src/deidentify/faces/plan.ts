@@ -82,7 +82,7 @@ const MOST_CONTESTED = 0.04;
 
 function refuseInsideOutside({ cranium, inside }: HeadFound, { size, originMm, cellMm }: Grid): void {
   const zone = zoneOf(cranium.semiMm);
-  const { centreMm, axes } = cranium;
+  const { centreMm, axes, level } = cranium;
   let [all, contested, cell] = [0, 0, 0];
   for (let z = 0; z < size[2]; z++) {
     for (let y = 0; y < size[1]; y++) {
@@ -94,7 +94,8 @@ function refuseInsideOutside({ cranium, inside }: HeadFound, { size, originMm, c
           originMm[1] + y * cellMm - centreMm[1],
           originMm[2] + z * cellMm - centreMm[2],
         ];
-        if (zone(dot(axes[0], place), dot(axes[1], place), dot(axes[2], place))) contested++;
+        const [x1, y1, z1] = [dot(axes[0], place), dot(axes[1], place), dot(axes[2], place)];
+        if (zone(x1, y1, z1, dot(level[1], place), dot(level[2], place))) contested++;
       }
     }
   }
@@ -105,13 +106,14 @@ function refuseInsideOutside({ cranium, inside }: HeadFound, { size, originMm, c
 }
 
 /** Numbers that JSON repeats exactly, and no more digits than are known. */
-function rounded({ centreMm, axes, semiMm }: Cranium): Cranium {
+function rounded({ centreMm, axes, level, semiMm }: Cranium): Cranium {
   const digits = (values: Vector3, factor: number): Vector3 =>
     values.map((value) => Math.round(value * factor) / factor) as unknown as Vector3;
   return {
     centreMm: digits(centreMm, 100),
     semiMm: digits(semiMm, 100),
     axes: [digits(axes[0], 1e6), digits(axes[1], 1e6), digits(axes[2], 1e6)],
+    level: [digits(level[0], 1e6), digits(level[1], 1e6), digits(level[2], 1e6)],
   };
 }
 

@@ -18,25 +18,30 @@ const EYES = -0.25;
 /** How far in front of the middle the cut ends below: in front of brain stem and spine. */
 const BACK_BELOW = -0.27;
 const BACK_FROM = -0.7;
+/** How deep it goes: less in the middle, where the nose is, than beside it, where the poles of the temporal lobes are. */
 const BASE = 1.02;
+const BASE_BESIDE = 0.45;
+const BESIDE = 0.62;
 const EARS_UNDER = 0.05;
 
-/** Of places in the head's own axes: mm to the left, to the back, up. */
-export type Zone = (x: number, y: number, z: number) => boolean;
+/** Of places in the ellipsoid's own axes, mm to the left, to the back, up; and to the back and up in the level ones. */
+export type Zone = (x: number, y: number, z: number, back: number, up: number) => boolean;
 
 export function zoneOf([a, b, c]: Vector3): Zone {
   const earA = a * (1 - EARS_UNDER);
   const earB = b * (1 - EARS_UNDER);
-  return (x, y, z) => {
-    const height = z / c;
+  return (x, y, z, back, up) => {
+    const height = up / c;
     if (height > BROW || height < BELOW_CHIN) return false;
-    if (y < backOf(height) * b) {
+    if (back < backOf(height) * b) {
       const under = underOf(height);
-      const down = z < 0 ? z / (BASE * c) : height;
-      if ((x / (a * (1 - under))) ** 2 + (y / (b * (1 - under))) ** 2 + down ** 2 > 1) return true;
+      const beside = Math.min(1, (x / (BESIDE * a)) ** 2);
+      const down = z < 0 ? z / c / (BASE + BASE_BESIDE * beside) : z / c;
+      const across = x / (a * (1 - Math.min(under, EARS_UNDER)));
+      if (across ** 2 + (y / (b * (1 - under))) ** 2 + down ** 2 > 1) return true;
     }
-    if (height > EARS_FROM || height < EARS_TO || y > EARS_BACK * b) return false;
-    return (x / earA) ** 2 + (y / earB) ** 2 > 1;
+    if (height > EARS_FROM || height < EARS_TO || back > EARS_BACK * b) return false;
+    return (x / earA) ** 2 + (back / earB) ** 2 > 1;
   };
 }
 
