@@ -416,6 +416,8 @@ export interface HeadObjects {
   readonly seriesInstanceUID?: string;
   readonly description?: string;
   readonly imageType?: string;
+  /** Another than CT or MR Image Storage. */
+  readonly sopClassUID?: string;
   readonly more?: readonly Planted[];
 }
 
@@ -425,7 +427,7 @@ export function headObjects(
   facts: HeadObjects = {},
 ): { readonly sopInstanceUID: string; readonly bytes: Buffer }[] {
   const ct = head.scan.contrast === 'CT';
-  const sopClassUID = ct ? '1.2.840.10008.5.1.4.1.1.2' : '1.2.840.10008.5.1.4.1.1.4';
+  const sopClassUID = facts.sopClassUID ?? (ct ? '1.2.840.10008.5.1.4.1.1.2' : '1.2.840.10008.5.1.4.1.1.4');
   const study = facts.studyInstanceUID ?? newUid();
   const series = facts.seriesInstanceUID ?? newUid();
   const frame = newUid();
