@@ -47,16 +47,12 @@ export function fitCranium(points: readonly Vector3[], start: Vector3, semi: Vec
     const cutMm = round < 10 ? 30 : round < 20 ? 18 : 10;
     const normal = Array.from({ length: 9 }, () => new Float64Array(10));
     const present = craniumOf(parameters);
+    const near = neighboursOf(parameters);
     for (const point of points) {
       const distance = distanceTo(present, point);
       if (Math.abs(distance) >= cutMm) continue;
       const weight = weightOfPoint * (1 - (distance / cutMm) ** 2) ** 2;
-      addRow(
-        normal,
-        gradient(parameters, (cranium) => distanceTo(cranium, point)),
-        distance,
-        weight,
-      );
+      addRow(normal, slopesAt(near, point), distance, weight);
     }
     for (const [residual, sigma] of BELIEFS)
       addRow(normal, gradientOf(parameters, residual), residual(parameters), 1 / sigma ** 2);
@@ -114,19 +110,18 @@ function craniumOf([x, y, z, a, b, c, yaw, pitch, roll]: Parameters): Cranium {
   };
 }
 
-/** Along the line to the centre, positive outside. */
-export function distanceTo(cranium: Cranium, point: Vector3): number {
-  const local = inHead(cranium, point);
-  const radius = Math.hypot(...local);
-  const { semiMm } = cranium;
-  const scaled = Math.hypot(local[0] / semiMm[0], local[1] / semiMm[1], local[2] / semiMm[2]);
-  return scaled === 0 ? -Math.min(...semiMm) : radius - radius / scaled;
-}
-
-/** Millimetres to the left, to the back and up from the centre, as the ellipsoid lies. */
-function inHead({ centreMm, axes }: Cranium, point: Vector3): Vector3 {
-  const [x, y, z] = [point[0] - centreMm[0], point[1] - centreMm[1], point[2] - centreMm[2]];
-  return axes.map((axis) => axis[0] * x + axis[1] * y + axis[2] * z) as unknown as Vector3;
+/** Along the line to the centre, positive outside. Asked for every cell and point: nothing is allocated. */
+export function distanceTo({ centreMm, axes: [left, back, up], semiMm }: Cranium, point: Vector3): number {
+  const dx = point[0] - centreMm[0];
+  const dy = point[1] - centreMm[1];
+  const dz = point[2] - centreMm[2];
+  const x = left[0] * dx + left[1] * dy + left[2] * dz;
+  const y = back[0] * dx + back[1] * dy + back[2] * dz;
+  const z = up[0] * dx + up[1] * dy + up[2] * dz;
+  const [a, b, c] = semiMm;
+  const scaled = Math.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2);
+  const radius = Math.sqrt(x * x + y * y + z * z);
+  return scaled === 0 ? -Math.min(a, b, c) : radius - radius / scaled;
 }
 
 /** The place that lies so many mm to the left, to the back and up from the centre, in the level axes. */
@@ -138,8 +133,18 @@ export function inPatient({ centreMm, level }: Cranium, [a, b, c]: Vector3): Vec
 
 const TINY = [0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 1e-3, 1e-3, 1e-3];
 
-function gradient(parameters: Parameters, of: (cranium: Cranium) => number): number[] {
-  return gradientOf(parameters, (changed) => of(craniumOf(changed)));
+/** Each parameter a little larger and a little smaller. */
+function neighboursOf(parameters: Parameters): (readonly [Cranium, Cranium])[] {
+  return TINY.map((tiny, index) => {
+    const [up, down]: [Parameters, Parameters] = [[...parameters], [...parameters]];
+    up[index] = (up[index] ?? 0) + tiny;
+    down[index] = (down[index] ?? 0) - tiny;
+    return [craniumOf(up), craniumOf(down)];
+  });
+}
+
+function slopesAt(near: readonly (readonly [Cranium, Cranium])[], point: Vector3): number[] {
+  return near.map(([up, down], index) => (distanceTo(up, point) - distanceTo(down, point)) / (2 * (TINY[index] ?? 1)));
 }
 
 function gradientOf(parameters: Parameters, of: (parameters: Parameters) => number): number[] {

@@ -195,7 +195,7 @@ interface Seen {
   readonly top: number;
 }
 
-const DIRECTIONS = 2400;
+const DIRECTIONS = 1500;
 
 /** Where rays from far outside first meet the head, over the whole upper half; those that leave the images are not told of. */
 function skinPoints(grid: Grid, solid: Uint8Array, middle: Vector3): { points: Vector3[]; seen: Seen } {
