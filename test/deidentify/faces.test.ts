@@ -88,7 +88,7 @@ const SCANS: Record<string, Scan> = {
   'T1 whose field of view cuts the nose off': { contrast: 'T1', low: [-115, -100, -150] },
 };
 
-describe('a face is taken out of', () => {
+describe('DEID-FACE: a face is taken out of', () => {
   for (const [name, scan] of Object.entries(SCANS))
     it(name, async () => {
       const head = scanHead({ ...COARSE, ...scan });

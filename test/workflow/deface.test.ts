@@ -57,7 +57,7 @@ async function quiet(opened: Opened): Promise<number> {
   return defaceDueSeries(opened.gateway);
 }
 
-describe('a head under faces: deface', () => {
+describe('DEID-FACE-SEALED: a head under faces: deface', () => {
   it('waits sealed, is defaced when its series is quiet, and is then there with every stamp', async (t) => {
     const opened = await openInFolder(t, { rules: RULES });
     const { gateway } = opened;
