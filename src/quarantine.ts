@@ -287,6 +287,16 @@ export async function discard(
   return deleted;
 }
 
+/** Deletes the row alone, in the caller's transaction; `discard` or the next start deletes the file. False: nothing is held any more. */
+export function takeOut(quarantine: Quarantine, id: string): boolean {
+  return quarantine.database.run('DELETE FROM quarantine WHERE id = ?', id).changes > 0;
+}
+
+/** Of what was taken out. */
+export async function deleteSealed(quarantine: Quarantine, { id }: Held): Promise<void> {
+  await rm(join(quarantine.folder, `${id}.sealed`), { force: true });
+}
+
 /** Deletes files that a crash left without a row: their senders were never told that they are in safe hands. For the start, before doors open. */
 export async function sweepQuarantine(quarantine: Quarantine): Promise<number> {
   const names = await readdir(quarantine.folder).catch(() => []);

@@ -15,7 +15,7 @@ import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { discard, heldOfBatch, hold, holdBecause, joinBatch, type Held } from '../quarantine.ts';
+import { deleteSealed, heldOfBatch, hold, holdBecause, joinBatch, takeOut, type Held } from '../quarantine.ts';
 import { beginArrival, endArrival } from './complete.ts';
 import { letIn } from './let-in.ts';
 import { openSealed } from './sealed.ts';
@@ -268,8 +268,13 @@ async function followed(
       signal?.throwIfAborted();
       try {
         const { object, pixels } = await follower.deface(await source.open());
-        await letIn(gateway, object, { project: series.project, profile, defaced: pixels });
-        await discard(gateway.quarantine, held.id);
+        // Stored and no longer held in one transaction: what was erased or discarded meanwhile is not let in.
+        const alongside = (): void => {
+          if (!takeOut(gateway.quarantine, held.id)) throw new Refusal('Gone', 'it was discarded meanwhile');
+        };
+        await letIn(gateway, object, { project: series.project, profile, defaced: pixels, alongside });
+        takeOut(gateway.quarantine, held.id);
+        await deleteSealed(gateway.quarantine, held);
         released++;
       } catch (error) {
         if (!(error instanceof Refusal) || error.reason === 'OutOfResources') throw error;

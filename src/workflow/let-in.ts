@@ -13,6 +13,8 @@ export interface Way {
   readonly profile: CompiledProfile;
   /** Of an image whose face was taken out. */
   readonly defaced?: DefacedPixels;
+  /** Part of the transaction that stores the object; not called for what is there already. */
+  readonly alongside?: () => void;
   /** Called when the head has passed; only damage can stop the object now. */
   readonly admitted?: () => void;
 }
@@ -28,6 +30,7 @@ export async function letIn(gateway: Gateway, object: Identified, way: Way): Pro
   try {
     await storeInstance(gateway.archive, done.object, {
       alongside: () => {
+        way.alongside?.();
         done.remember();
         touchStudy(gateway, project, studyInstanceUID);
         tally(gateway, done, profile, lost);
