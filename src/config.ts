@@ -681,11 +681,18 @@ function lineAt(document: Document, lines: LineCounter, path: readonly (string |
   return 1;
 }
 
-/** Compiling a schema costs milliseconds and the files never change while running. */
+/** Compiling a schema costs tens of milliseconds, for each profile anew, and the files never change while running. */
 function validator(schema: string): ValidateFunction {
-  const file = join(PROJECT_FOLDER, 'config', 'schema', `${schema}.schema.json`);
-  return new Ajv({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(readText(file)) as object);
+  let compiled = VALIDATORS.get(schema);
+  if (compiled === undefined) {
+    const file = join(PROJECT_FOLDER, 'config', 'schema', `${schema}.schema.json`);
+    compiled = new Ajv({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(readText(file)) as object);
+    VALIDATORS.set(schema, compiled);
+  }
+  return compiled;
 }
+
+const VALIDATORS = new Map<string, ValidateFunction>();
 
 /** One sentence for the deepest fault: of alternatives the nearest is what the writer meant. */
 function describe(errors: readonly ErrorObject[]): { path: (string | number)[]; sentence: string } {

@@ -44,11 +44,17 @@ interface Import {
 
 const imports: Import[] = files.flatMap((file) => {
   const text = readFileSync(join(src, file), 'utf8');
-  return [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gms)].map((match) => ({
+  const stated = [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gms)].map((match) => ({
     from: file,
     to: match[3] ?? '',
     typeOnly: match[2] !== undefined,
   }));
+  const later = [...text.matchAll(/await import\('([^']+)'\)/g)].map(([, to = '']) => ({
+    from: file,
+    to,
+    typeOnly: false,
+  }));
+  return [...stated, ...later];
 });
 const inside = imports
   .filter(({ to }) => to.startsWith('.'))

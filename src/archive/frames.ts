@@ -6,7 +6,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Vr } from '../dicom/vr.ts';
 import type { Archive } from './handle.ts';
 import { readInstanceHead, type InstanceRow } from './instance-rows.ts';
-import { readPack, streamPack } from './pack-files.ts';
+import { readPack, streamPack, type Lend } from './pack-files.ts';
 
 type Readable = Pick<Archive, 'database' | 'packs'>;
 
@@ -47,6 +47,38 @@ function extentsOf(archive: Pick<Archive, 'database'>, instance: InstanceRow): F
   const row = archive.database.get('SELECT extents FROM instance WHERE id = ?', instance.key);
   if (row === undefined) throw new Refusal('Gone', 'the instance has been deleted');
   return unpackExtents(row['extents'] as Buffer | null);
+}
+
+/** Below it is read at once. */
+const LEAST_STREAMED_BYTES = 2 ** 16;
+
+/**
+ * A frame that is one range of its pack and not small, to be read while it is sent, into lent buffers; undefined for any other.
+ * @throws Refusal Gone
+ */
+export function frameStream(
+  archive: Readable,
+  instance: InstanceRow,
+  frameNumber: number,
+): { readonly lengthBytes: number; readonly body: (lend?: Lend) => AsyncIterable<Buffer> } | undefined {
+  if (frameNumber < 1 || frameNumber > instance.frameCount) return undefined;
+  const range = rangeOf(extentsOf(archive, instance), frameNumber - 1);
+  if (range === undefined || range.end - range.start < LEAST_STREAMED_BYTES) return undefined;
+  const value = instance.offset + instance.headLengthBytes;
+  const inPack = { start: value + range.start, end: value + range.end };
+  return {
+    lengthBytes: range.end - range.start,
+    body: (lend) => streamPack(archive.packs, instance.pack, inPack, lend),
+  };
+}
+
+function rangeOf(extents: FrameExtents, index: number): Extent | undefined {
+  if (extents.kind === 'native') {
+    const bytes = extents.frameBits / 8;
+    return Number.isInteger(bytes) ? { start: index * bytes, end: (index + 1) * bytes } : undefined;
+  }
+  const fragments = extents.kind === 'encapsulated' ? extents.frames[index] : undefined;
+  return fragments?.length === 1 ? fragments[0] : undefined;
 }
 
 type Bytes = Omit<Frame, 'transferSyntaxUID'>;

@@ -25,8 +25,17 @@ export interface Archive {
 }
 
 export interface StoreResult {
-  readonly outcome: 'stored' | 'already-there' | 'replaced';
+  /** `gone`: what it was to stand in the place of is not there any more, or has been replaced. */
+  readonly outcome: 'stored' | 'already-there' | 'replaced' | 'gone';
   readonly studyKey: number;
+}
+
+/** What an object was made of, as far as an archive may know: the same source has the same digest, and nothing else can be told from it. */
+export interface Source {
+  /** Keyed; 32 hexadecimal digits. */
+  readonly digest: string;
+  /** False: of all but the pixel data, which was stored as it came. */
+  readonly coversPixels: boolean;
 }
 
 /** An object whose bytes are all here, in memory or in a file of their own. */
@@ -36,6 +45,9 @@ export interface Arrival {
   readonly lengthBytes: number;
   readonly crc: number;
   readonly derived: boolean;
+  readonly source: Source | undefined;
+  /** Wanted only in the place of this version of the instance. */
+  readonly inPlaceOf: number | undefined;
   readonly alongside: (() => void) | undefined;
   readonly content: { readonly kind: 'memory'; readonly chunks: readonly Buffer[] } | Spooled;
 }

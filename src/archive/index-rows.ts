@@ -46,6 +46,7 @@ export interface Place {
   readonly crc: number;
   readonly sequence: number;
   readonly derived: boolean;
+  readonly source: string | undefined;
   /** Seconds since 1970. */
   readonly storedAt: number;
 }
@@ -98,8 +99,8 @@ export function addInstance(database: Database, described: Described, place: Pla
   const series = enterSeries(database, study, described, object, place);
   const { lastId } = database.run(
     `INSERT INTO instance (sop_uid, series, number, sop_class, transfer_syntax, rows, columns, bits_allocated, frames, frame_count,
-       extents, derived, sequence, pack, offset, head_length, length, crc)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       extents, derived, sequence, pack, offset, head_length, length, crc, source)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     described.sopInstanceUID,
     series.id,
     integerOf(object, 'InstanceNumber'),
@@ -118,6 +119,7 @@ export function addInstance(database: Database, described: Described, place: Pla
     place.headBytes,
     place.lengthBytes,
     place.crc,
+    place.source ?? null,
   );
   enterKeys(database, 'instance', lastId, object);
   const text = Buffer.from(described.metadata);

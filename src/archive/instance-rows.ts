@@ -28,6 +28,8 @@ export interface InstanceRow {
   readonly lengthBytes: number;
   readonly headLengthBytes: number;
   readonly crc: number;
+  /** Digest of what it was made of, where that is known. */
+  readonly source: string | undefined;
   /** The pack and where in it the object begins. */
   readonly pack: string;
   readonly offset: number;
@@ -36,7 +38,7 @@ export interface InstanceRow {
 const COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.number AS number, instance.sop_class AS sop_class,
   instance.transfer_syntax AS transfer_syntax, instance.rows AS rows, instance.columns AS columns, instance.frames AS frames,
   instance.frame_count AS frame_count, instance.derived AS derived, instance.sequence AS sequence, instance.pack AS pack,
-  instance.offset AS offset, instance.head_length AS head_length, instance.length AS length, instance.crc AS crc,
+  instance.offset AS offset, instance.head_length AS head_length, instance.length AS length, instance.crc AS crc, instance.source AS source,
   series.id AS series, series.series_uid AS series_uid, series.modality AS modality, study.id AS study, study.study_uid AS study_uid,
   pack.path AS path`;
 const TABLES = `instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study
@@ -98,6 +100,7 @@ function instanceRow(row: Row): InstanceRow {
     lengthBytes: Number(row['length']),
     headLengthBytes: Number(row['head_length']),
     crc: Number(row['crc']),
+    source: typeof row['source'] === 'string' ? row['source'] : undefined,
     pack: String(row['path']),
     offset: Number(row['offset']),
   };

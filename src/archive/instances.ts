@@ -13,11 +13,11 @@ import {
   type FragmentScan,
 } from '../dicom/pixel-data.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import type { Archive, Arrival, StoreResult } from './handle.ts';
+import type { Archive, Arrival, Source, StoreResult } from './handle.ts';
 import { describe, type ReadDescription } from './index-rows.ts';
 import { SPOOL_OFFSET, SPOOL_SUFFIX, checkSpace, commit, hold, outOfSpace, waitForMemory, writeAll } from './intake.ts';
 
-export type { StoreResult } from './handle.ts';
+export type { Source, StoreResult } from './handle.ts';
 export {
   instanceOf,
   instancesOf,
@@ -35,6 +35,10 @@ export interface StoreOptions {
   readonly alongside?: () => void;
   /** Made by a pipeline, not received. */
   readonly derived?: boolean;
+  /** Asked when the body has been read. Who sends the same again is not refused, whatever has become of it (`duplicates`). */
+  readonly source?: (() => Source) | undefined;
+  /** The version that this is another form of: stored in its place whatever `duplicates` says, and only while it is in force. */
+  readonly inPlaceOf?: number;
 }
 
 /** Objects longer than this are not gathered in memory but streamed to a pack of their own. */
@@ -42,7 +46,8 @@ const MOST_IN_MEMORY_BYTES = 8 * 2 ** 20;
 const SPOOL_CHUNK_BYTES = 2 ** 20;
 
 /**
- * Resolves only when bytes and index rows are durable. The same bytes under the same SOP Instance UID are not written again.
+ * Resolves only when bytes and index rows are durable. The same bytes under the same SOP Instance UID are not written again; other bytes of
+ * the same source take the place of those that are there.
  * @throws Refusal Duplicate (by policy), OutOfResources, CannotUnderstand; whatever the body throws
  */
 export async function storeInstance(
@@ -129,6 +134,8 @@ class Gathering {
       lengthBytes: this.head.length + this.bodyBytes,
       crc: this.crc,
       derived: options.derived === true,
+      source: options.source?.(),
+      inPlaceOf: options.inPlaceOf,
       alongside: options.alongside,
       content:
         this.spool === undefined

@@ -10,7 +10,7 @@ import type { Database } from '../database.ts';
 import type { Archive, Arrival, Intake, Spooled, StoreResult, Waiting } from './handle.ts';
 import { lastChange, recordChange } from './changes.ts';
 import { addInstance, removeInstance, type Described } from './index-rows.ts';
-import { instanceOf, readInstance, type InstanceRow } from './instance-rows.ts';
+import { instanceOf, readInstance, readInstanceBody, type InstanceRow } from './instance-rows.ts';
 import { closeIdleGrowing, forgetPack, openGrowing, packPath, syncFolder } from './pack-files.ts';
 import { BLOCK_BYTES, formatComment, formatRecordHeader, paddingBytes, recordBytes } from './tar.ts';
 
@@ -19,8 +19,12 @@ export const SPOOL_OFFSET = 3 * BLOCK_BYTES;
 /** Files of that name in the archive's folder belong to nobody when it is opened. */
 export const SPOOL_SUFFIX = '.part';
 
-/** Memory for objects that are arriving or wait to be written; nobody new begins above it. */
-const MOST_HELD_BYTES = 16 * 2 ** 20;
+/**
+ * Memory for objects that are arriving or wait to be written; nobody new begins above it. What waits longer outlives two collections of the
+ * young generation, and only a whole one gives it back: at 16 MiB a CT costs 2.1 ms of CPU and the gateway 280 MB, at 4 MiB 1.8 ms and 250 MB,
+ * at the same rate.
+ */
+const MOST_HELD_BYTES = 4 * 2 ** 20;
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;
@@ -228,27 +232,46 @@ async function orFail(archive: Archive, synchronised: Promise<unknown>): Promise
 async function decide(archive: Archive, one: Waiting): Promise<Planned | undefined> {
   const { arrival } = one;
   const stored = instanceOf(archive, arrival.described.sopInstanceUID);
+  if (arrival.inPlaceOf !== undefined && stored?.version !== arrival.inPlaceOf) {
+    one.resolve({ outcome: 'gone', studyKey: stored?.studyKey ?? 0 });
+    return undefined;
+  }
   if (stored === undefined) return { ...one, replaces: undefined };
   const same =
     stored.lengthBytes === arrival.lengthBytes &&
     stored.crc === arrival.crc &&
     (await sameBytes(archive, stored, arrival));
-  if (same || archive.options.duplicates === 'keep-first') {
+  const { duplicates } = archive.options;
+  if (same || (duplicates === 'keep-first' && arrival.inPlaceOf === undefined)) {
     one.resolve({ outcome: 'already-there', studyKey: stored.studyKey });
     return undefined;
   }
-  if (archive.options.duplicates === 'reject') {
+  if (duplicates === 'reject' && arrival.inPlaceOf === undefined && !(await sameSource(archive, stored, arrival))) {
     throw new Refusal('Duplicate', 'the SOP Instance UID (0008,0018) is already there with other content');
   }
   return { ...one, replaces: stored };
 }
 
-/** Whether an arrival has the very bytes of a stored instance. */
-async function sameBytes(archive: Archive, stored: InstanceRow, arrival: Arrival): Promise<boolean> {
+/** Whether the sender gave what it gave before: what was made of it may differ, by rules or by what is known of the patient since. */
+async function sameSource(archive: Archive, stored: InstanceRow, arrival: Arrival): Promise<boolean> {
+  const { source } = arrival;
+  if (source === undefined || source.digest !== stored.source) return false;
+  if (source.coversPixels) return true;
+  if (stored.lengthBytes - stored.headLengthBytes !== arrival.lengthBytes - arrival.headBytes) return false;
+  return sameBytes(archive, stored, arrival, true);
+}
+
+/** Whether an arrival has the very bytes of a stored instance, or of its pixel data. */
+async function sameBytes(
+  archive: Archive,
+  stored: InstanceRow,
+  arrival: Arrival,
+  pixelsOnly = false,
+): Promise<boolean> {
   const { content } = arrival;
   let memory = content.kind === 'memory' ? Buffer.concat(content.chunks) : undefined;
-  let at = 0;
-  for await (const chunk of readInstance(archive, stored)) {
+  let at = pixelsOnly ? arrival.headBytes : 0;
+  for await (const chunk of pixelsOnly ? readInstanceBody(archive, stored) : readInstance(archive, stored)) {
     if (content.kind === 'file') {
       memory ??= Buffer.allocUnsafe(chunk.length);
       let length = 0;
@@ -277,7 +300,7 @@ async function place(archive: Archive, planned: readonly Planned[], storedAt: Da
   const placed = database.transactionUnsynced(() => {
     const open = new Map<string, Pack>();
     return planned.map((one) => {
-      const { described, content, lengthBytes, crc, derived } = one.arrival;
+      const { described, content, lengthBytes, crc, derived, source } = one.arrival;
       const study = described.studyInstanceUID;
       let pack =
         content.kind === 'file' ? undefined : (open.get(study) ?? growingPack(database, study, options.packBytes));
@@ -287,7 +310,15 @@ async function place(archive: Archive, planned: readonly Planned[], storedAt: Da
       else open.set(study, pack);
       const sequence = ++intake.sequence;
       const path = `${study}/${described.seriesInstanceUID}/${described.sopInstanceUID}.dcm`;
-      const header = formatRecordHeader({ path, lengthBytes, crc, sequence, derived, storedAt });
+      const header = formatRecordHeader({
+        path,
+        lengthBytes,
+        crc,
+        sequence,
+        derived,
+        source: source?.digest,
+        storedAt,
+      });
       const offset = pack.end + BLOCK_BYTES;
       pack.end += recordBytes(lengthBytes);
       return { planned: one, header, sequence, pack, offset };
@@ -427,10 +458,20 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
     database.run('UPDATE durable SET sequence = max(sequence, ?)', (placed[0]?.sequence ?? 1) - 1);
     for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
     return placed.map(({ planned, sequence, pack, offset }) => {
-      const { described, headBytes, lengthBytes, crc, derived, alongside } = planned.arrival;
+      const { described, headBytes, lengthBytes, crc, derived, source, alongside } = planned.arrival;
       try {
         if (planned.replaces !== undefined) removeInstance(database, planned.replaces, sequence);
-        const place = { pack: pack.id, offset, headBytes, lengthBytes, crc, sequence, derived, storedAt };
+        const place = {
+          pack: pack.id,
+          offset,
+          headBytes,
+          lengthBytes,
+          crc,
+          sequence,
+          derived,
+          source: source?.digest,
+          storedAt,
+        };
         const studyKey = addInstance(database, described, place);
         const action = planned.replaces === undefined ? 'create' : 'update';
         recordChange(database, action, described, { version: sequence, at });

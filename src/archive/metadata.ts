@@ -3,6 +3,7 @@
  * under; what is kept can be made again at any time, so it is written without waiting for the disk.
  */
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Database } from '../database.ts';
 import { withBase } from './attributes.ts';
 import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateManyMetadata } from './index-rows.ts';
@@ -77,39 +78,82 @@ export interface DeflatedText {
   readonly bytes?: Buffer;
 }
 
+/** Deflated when it is first looked at: who takes the text as it is does not wait for it. */
 export function deflateText(text: string): DeflatedText {
   const bytes = Buffer.from(text);
-  const deflated = deflateRawSync(bytes, { level: 3, finishFlush: constants.Z_SYNC_FLUSH });
-  return { deflated, crc: crc32(bytes), lengthBytes: bytes.length, bytes };
+  let made: { readonly deflated: Buffer; readonly crc: number } | undefined;
+  const make = (): NonNullable<typeof made> =>
+    (made ??= {
+      deflated: deflateRawSync(bytes, { level: 3, finishFlush: constants.Z_SYNC_FLUSH }),
+      crc: crc32(bytes),
+    });
+  return {
+    bytes,
+    lengthBytes: bytes.length,
+    get deflated() {
+      return make().deflated;
+    },
+    get crc() {
+      return make().crc;
+    },
+  };
 }
 
-export function inflateText({ deflated, lengthBytes, bytes }: DeflatedText): Buffer {
+export function inflateText(text: DeflatedText): Buffer {
+  if (text.bytes !== undefined) return text.bytes;
   // One buffer that holds it all, and a byte more, by which zlib sees that there was room enough.
-  const chunkSize = Math.max(lengthBytes + 1, constants.Z_MIN_CHUNK);
-  return bytes ?? inflateRawSync(deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
+  const chunkSize = Math.max(text.lengthBytes + 1, constants.Z_MIN_CHUNK);
+  return inflateRawSync(text.deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
 }
 
 const PIECE_CHARACTERS = 256 * 1024;
 const MOST_KEPT_BYTES = 16 * 2 ** 20;
 
+/** Series whose text was made and not kept, as they were then; of each database. */
+const askedOnce = new WeakMap<Database, Map<number, string>>();
+const MOST_ASKED_ONCE = 4096;
+
+/** Whether the text was asked for since the series last changed; from now on it was. */
+function isAskedAgain({ database }: Indexed, { key, version }: SeriesVersion, base: string): boolean {
+  const asked = askedOnce.get(database) ?? new Map<number, string>();
+  askedOnce.set(database, asked);
+  const form = `${version} ${base}`;
+  if (asked.get(key) === form) return asked.delete(key);
+  asked.delete(key);
+  asked.set(key, form);
+  for (const oldest of asked.keys()) {
+    if (asked.size <= MOST_ASKED_ONCE) break;
+    asked.delete(oldest);
+  }
+  return false;
+}
+
 /**
  * The objects of a series with commas between, complete for `base`: in one piece where it is kept, else piece by piece as they are made,
- * the first instance by itself so that it can leave at once.
+ * the first instance by itself so that it can leave at once. It is kept when it was asked for before, or when it is wanted deflated: many a
+ * series is looked at once.
  */
-export function* seriesText(archive: Indexed, series: SeriesVersion, base: string): Generator<DeflatedText> {
+export function* seriesText(
+  archive: Indexed,
+  series: SeriesVersion,
+  base: string,
+  wanted: 'text' | 'deflated',
+): Generator<DeflatedText> {
   const kept = keptText(archive, series, base);
   if (kept !== undefined) {
     yield* kept;
     return;
   }
+  const keeping = wanted === 'deflated' || isAskedAgain(archive, series, base);
   const pieces: DeflatedText[] = [];
   let keptBytes = 0;
   let text = '';
   const flush = (): DeflatedText => {
     const piece = deflateText(text);
     text = '';
-    keptBytes += piece.deflated.length;
+    if (!keeping) return piece;
     const { deflated, crc, lengthBytes } = piece;
+    keptBytes += deflated.length;
     if (keptBytes <= MOST_KEPT_BYTES) pieces.push({ deflated, crc, lengthBytes });
     return piece;
   };
@@ -120,7 +164,7 @@ export function* seriesText(archive: Indexed, series: SeriesVersion, base: strin
     first = false;
   }
   if (text !== '') yield flush();
-  if (keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, base, pieces);
+  if (keeping && keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, base, pieces);
 }
 
 function keptText({ database }: Indexed, series: SeriesVersion, base: string): DeflatedText[] | undefined {

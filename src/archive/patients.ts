@@ -28,6 +28,8 @@ export interface PatientRow extends PatientCounts {
   readonly json: DicomJson;
 }
 
+/** What is withheld is not there for who asks. */
+const SHOWN = 'study_uid NOT IN (SELECT study_uid FROM withheld)';
 const COUNTS = 'count(*) AS studies, sum(series_count) AS series, sum(instance_count) AS instances';
 
 /** By pseudonym. @throws Refusal BadRequest as `search` does */
@@ -37,7 +39,7 @@ export function searchPatients(
   page: { readonly limit: number; readonly offset: number },
 ): PatientRow[] {
   const all = conditions('study', matches, { fuzzyMatching: false });
-  const where = all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
+  const where = `WHERE ${[...all.map(({ sql }) => sql), SHOWN].join(' AND ')}`;
   // With max() SQLite takes the other columns from the row that has it: the study stored to last.
   return archive.database
     .all(
@@ -55,13 +57,18 @@ export function searchPatients(
 }
 
 export function countsOfPatient(archive: Indexed, patientID: string): PatientCounts {
-  return countsIn(archive.database.get(`SELECT ${COUNTS} FROM study WHERE patient_id = ?`, patientID) ?? {});
+  return countsIn(
+    archive.database.get(`SELECT ${COUNTS} FROM study WHERE patient_id = ? AND ${SHOWN}`, patientID) ?? {},
+  );
 }
 
-/** Study Instance UIDs, oldest first. */
+/** Study Instance UIDs of what is shown, oldest first. */
 export function studyUIDsOfPatient(archive: Indexed, patientID: string): string[] {
   return archive.database
-    .all('SELECT study_uid FROM study WHERE patient_id = ? ORDER BY study_date, study_time, study_uid', patientID)
+    .all(
+      `SELECT study_uid FROM study WHERE patient_id = ? AND ${SHOWN} ORDER BY study_date, study_time, study_uid`,
+      patientID,
+    )
     .map((row) => String(row['study_uid']));
 }
 

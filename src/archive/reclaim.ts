@@ -28,6 +28,15 @@ export async function reclaim(archive: Archive): Promise<number> {
   return freed;
 }
 
+/** Rewrites every pack of a study in which something was replaced, however little: what was there before may not stay on the disk. */
+export async function dropReplaced(archive: Archive, studyInstanceUID: string): Promise<void> {
+  const packs = archive.database.all(
+    'SELECT id FROM pack WHERE study_uid = ? AND dying = 0 AND dead_bytes > 0',
+    studyInstanceUID,
+  );
+  for (const pack of packs) await betweenGroups(archive, () => rewritePack(archive, Number(pack['id'])));
+}
+
 /**
  * Deletes the instances of a series, or some of them: rows and tombstones in one transaction, then their packs are written anew.
  * `alongside` runs in the transaction. Returns how many were deleted.

@@ -184,6 +184,7 @@ async function indexRecords(
           crc: record.crc,
           sequence: record.sequence,
           derived: record.derived,
+          source: record.source,
           storedAt: Math.floor(record.storedAt.getTime() / 1000),
         };
         const key = studyKeys.get(read.described.studyInstanceUID);

@@ -280,4 +280,5 @@ CREATE TRIGGER class_without_instance AFTER DELETE ON instance BEGIN
 INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GROUP BY sop_class, series;
 `,
   WITHHELD_TABLE,
+  'ALTER TABLE instance ADD COLUMN source TEXT',
 ];

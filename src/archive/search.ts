@@ -52,25 +52,25 @@ export interface SearchResult {
   readonly remaining: number;
 }
 
-/** Studies that are withheld are left out of their page. @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key; TooLarge */
+/** Studies that are withheld are left out as if they were not there. @throws Refusal BadRequest for a key that cannot be matched or a value that is none, naming the key; TooLarge */
 export function search(archive: Pick<Archive, 'database'>, query: Query): SearchResult {
   const { database } = archive;
   const zoned = timezoneOf(query.matches) !== undefined;
   const timezones = zoned ? timezonesIn(database) : undefined;
-  const start = startOf(archive, query);
+  // Of nearly every archive none; while there are some, the shortcuts that count them too are not taken.
+  const hidden = withheldStudies(archive).size > 0;
+  const start = hidden ? undefined : startOf(archive, query);
   if (start === 'behind the end') return { results: [], remaining: 0 };
   const classes = classesIn(archive, query);
   if (classes?.instances === 0) return { results: [], remaining: 0 };
-  const statement = searchStatement(query, timezones, start, classes);
+  const statement = searchStatement(query, timezones, start, classes, hidden);
   const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
   const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
   const results: string[] = [];
   const known: Known = new Map();
   let characters = 0;
-  const hidden = withheldStudies(archive);
   for (const row of rows) {
-    if (hidden.has(String(row['study_uid']))) continue;
     const result =
       ready === undefined
         ? formatRow(archive, row, query.level, shape, known)
@@ -85,7 +85,7 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   // Fewer than asked for: these were the last.
   if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
   const total =
-    classes !== undefined && matchesClassOnly(query.matches)
+    classes !== undefined && !hidden && matchesClassOnly(query.matches)
       ? classes.instances
       : Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
   return { results, remaining: Math.max(0, total - query.offset - rows.length) };
@@ -142,13 +142,15 @@ export function searchStatement(
   timezones?: readonly string[],
   start?: PageStart,
   classes?: Classes,
+  hidden = false,
 ): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
+  if (hidden) all.push({ sql: 'study.study_uid NOT IN (SELECT study_uid FROM withheld)', values: [] });
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
-  const listed = studyInstanceUID === undefined ? listedModality(matches, query) : undefined;
+  const listed = studyInstanceUID === undefined && !hidden ? listedModality(matches, query) : undefined;
   if (listed !== undefined) return listedStatement(query, listed);
   all.push(...conditions(level, matches, { ...query, timezones }));
   if (classes !== undefined)
@@ -168,7 +170,7 @@ export function searchStatement(
           ? SERIES_ORDER
           : STUDY_ORDER;
   const from = fromOf(query, classes);
-  const count = countOf(query, from, where);
+  const count = hidden ? `SELECT count(*) AS total FROM ${from} ${where}` : countOf(query, from, where);
   // What a list of keys gives has to be sorted: keys alone first, the rows of the page then.
   if (level === 'study' && where.includes('IN (SELECT'))
     return {

@@ -1,7 +1,7 @@
 /**
  * The records of a pack: POSIX ustar (IEEE Std 1003.1-2017, pax utility), one regular file per instance.
- * Three things that an index needs to be rebuilt stand where every tar carries them along unread: the owner's name says whether the
- * object is derived and which record it is, the group's name its CRC-32. A pack ends after its last record; the two empty blocks
+ * What an index needs to be rebuilt stands where every tar carries it along unread: the owner's name says whether the object is derived
+ * and which record it is, the group's name its CRC-32, the name of a link that it is not the digest of what it was made of. A pack ends after its last record; the two empty blocks
  * that a finished tar has are left out, since a pack may grow.
  */
 import { Refusal } from '../dicom/refusal.ts';
@@ -17,6 +17,8 @@ export interface TarRecord {
   /** Ascending with every record that an archive writes: of two with one SOP Instance UID the higher is in force. */
   readonly sequence: number;
   readonly derived: boolean;
+  /** A keyed digest of what it was made of (`Source`), where that is known. */
+  readonly source: string | undefined;
   readonly storedAt: Date;
 }
 
@@ -39,6 +41,7 @@ export function formatRecordHeader(record: TarRecord): Buffer {
   header.write(formatNumber(record.lengthBytes, 12), 124, 12, 'latin1');
   header.write(formatNumber(Math.floor(record.storedAt.getTime() / 1000), 12), 136, 12, 'latin1');
   header.write('0', 156, 1, 'latin1');
+  if (record.source !== undefined) header.write(`source-${record.source}`, 157, 99, 'latin1');
   header.write(`${record.derived ? 'derived' : 'stored'}-${record.sequence}`, 265, 31, 'latin1');
   header.write(`crc32-${record.crc.toString(16).padStart(8, '0')}`, 297, 31, 'latin1');
   return sealed(header);
@@ -77,6 +80,7 @@ export function parseHeader(block: Buffer): Entry | undefined {
       crc: Number.parseInt(crc[1] ?? '', 16),
       sequence: Number(owner[2]),
       derived: owner[1] === 'derived',
+      source: /^source-([0-9a-f]{32})$/.exec(textAt(block, 157, 100))?.[1],
       storedAt: new Date((parseNumber(block, 136, 12) ?? 0) * 1000),
     },
   };

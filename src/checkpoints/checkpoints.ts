@@ -10,6 +10,7 @@ import type { Log } from '../log.ts';
 export interface Checkpoints {
   /** Begun when there is something to copy. */
   thread: Worker | undefined;
+  quiet: NodeJS.Timeout | undefined;
 }
 
 /** Of some 25 pages each when instances arrive. */
@@ -17,13 +18,20 @@ const COMMITS_A_COPY = 64;
 /** What SQLite itself does when the thread does not keep up, or one transaction writes this much: 64 MiB. */
 const MOST_LOG_PAGES = 16_384;
 const USUAL_LOG_PAGES = 1000;
+/** When hardly anything has been committed for so long the log is emptied: what it held is in the database, and its space is given back. */
+const QUIET_MS = 1000;
+/** The clock commits too. */
+const QUIET_COMMITS = 4;
 
 export function startCheckpoints(database: Database, file: string, log: Log): Checkpoints {
-  const checkpoints: Checkpoints = { thread: undefined };
+  const checkpoints: Checkpoints = { thread: undefined, quiet: undefined };
   let commits = 0;
+  let commitsLately = 0;
+  let worthEmptying = false;
   let copying = false;
   database.get(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
   database.afterCommit(() => {
+    commitsLately++;
     if (++commits < COMMITS_A_COPY || copying) return;
     commits = 0;
     copying = true;
@@ -45,11 +53,22 @@ export function startCheckpoints(database: Database, file: string, log: Log): Ch
     });
     return thread;
   };
+  checkpoints.quiet = setInterval(() => {
+    const quiet = commitsLately <= QUIET_COMMITS;
+    commitsLately = 0;
+    if (!quiet) worthEmptying = true;
+    if (!quiet || !worthEmptying || copying) return;
+    worthEmptying = false;
+    copying = true;
+    checkpoints.thread ??= startThread();
+    checkpoints.thread.postMessage('empty');
+  }, QUIET_MS).unref();
   return checkpoints;
 }
 
 /** To be called before the database is closed: the last connection takes the log away. */
-export async function stopCheckpoints({ thread }: Checkpoints): Promise<void> {
+export async function stopCheckpoints({ thread, quiet }: Checkpoints): Promise<void> {
+  clearInterval(quiet);
   if (thread === undefined || thread.threadId === -1) return;
   thread.ref();
   thread.postMessage('close');

@@ -10,18 +10,20 @@ const BUSY_MS = 100;
 const database = openDatabase(String(workerData));
 database.get(`PRAGMA busy_timeout = ${BUSY_MS}`);
 
-parentPort?.on('message', (wish: 'copy' | 'close') => {
+parentPort?.on('message', (wish: 'copy' | 'empty' | 'close') => {
   if (wish === 'close') {
     database.close();
     parentPort?.close();
     return;
   }
-  // Beside those who write. RESTART keeps them out, but what they have added meanwhile is little.
-  if (checkpoint('PASSIVE') >= RESTART_PAGES) checkpoint('RESTART');
+  // Beside those who write. RESTART and TRUNCATE keep them out, but what they have added meanwhile is little.
+  const pages = checkpoint('PASSIVE');
+  if (wish === 'empty') checkpoint('TRUNCATE');
+  else if (pages >= RESTART_PAGES) checkpoint('RESTART');
   parentPort?.postMessage('copied');
 });
 
 /** @returns how many pages the log holds; where somebody is in the way less is done, and that is no error */
-function checkpoint(mode: 'PASSIVE' | 'RESTART'): number {
+function checkpoint(mode: 'PASSIVE' | 'RESTART' | 'TRUNCATE'): number {
   return Number(database.get(`PRAGMA wal_checkpoint(${mode})`)?.['log']);
 }

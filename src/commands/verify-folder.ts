@@ -1,11 +1,13 @@
 /** The verification of what `isthmus deidentify` wrote: each study read again from its files, beside what the vault knows of its patient. */
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readConfig } from '../config.ts';
+import { openSecondCleaning, type SecondCleaning } from '../deidentify/again.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Lost } from '../deidentify/required.ts';
 import { noCounts, type Counts } from '../deidentify/rewrite.ts';
 import { openVerification, type DoorFacts, type Verification } from '../deidentify/verify.ts';
+import { asciiValue } from '../dicom/data-set.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { openCrosswalk } from '../gateway.ts';
@@ -40,8 +42,13 @@ export async function verifyFiles(
         isStored: (uid) => stored.has(uid),
         now: new Date(),
       });
+      const cleaning = openSecondCleaning(wall, {
+        project: asked.project,
+        studyInstanceUID,
+        profiles: [asked.profile],
+      });
       for (const path of paths) {
-        const { head, image } = readWrittenHead(join(to, path));
+        const { head, image } = cleanedAgain(join(to, path), cleaning);
         verifier.take(head, { sopInstanceUID: basename(path, '.dcm'), derived: false, image });
       }
       reports.push(verifier.end(doorFacts(ofStudy, asked.profile)));
@@ -49,6 +56,33 @@ export async function verifyFiles(
     return reports;
   } finally {
     database.close();
+  }
+}
+
+/** A text may hold a name that only a later file told, or one that another thread read at the same time. */
+function cleanedAgain(path: string, cleaning: SecondCleaning | undefined): { head: Buffer; image: boolean } {
+  const written = readWrittenHead(path);
+  const sopClassUID = asciiValue(readHead(written.head).head.dataSet, 0x00080016) ?? '';
+  const head = cleaning?.clean(written.head, sopClassUID);
+  if (head === undefined) return written;
+  const part = `${path}.part`;
+  copyBehind(path, written.head.length, part, head);
+  renameSync(part, path);
+  return { head, image: written.image };
+}
+
+function copyBehind(from: string, start: number, to: string, head: Buffer): void {
+  const [source, target] = [openSync(from, 'r'), openSync(to, 'w', 0o600)];
+  try {
+    writeFileSync(target, head);
+    const chunk = Buffer.alloc(2 ** 20);
+    for (let at = start, read = -1; read !== 0; at += read) {
+      read = readSync(source, chunk, 0, chunk.length, at);
+      writeFileSync(target, chunk.subarray(0, read));
+    }
+  } finally {
+    closeSync(source);
+    closeSync(target);
   }
 }
 

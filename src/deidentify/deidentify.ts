@@ -6,15 +6,17 @@ import { asciiValue, findElement, numberValue, textValue, valueBytes, type DataS
 import { tag } from '../dicom/dictionary.ts';
 import type { Deidentified, Head, Identified, PixelDataHeader } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { isUid, parseUid } from '../dicom/uid.ts';
 import type { Vr } from '../dicom/vr.ts';
-import { openSink, sinkBytes, writeElement, writeHeader, writeText, type Sink } from '../dicom/writer.ts';
+import { openSink, sinkBytes, writeElement, writeHeader, writeNumbers, writeText, type Sink } from '../dicom/writer.ts';
 import { yearOfDate, yearsBetween, ageInYears } from './actions.ts';
 import { cleanBody, isOffsetTable, planBody, type BodyPlan } from './body.ts';
 import {
   dateOffsetDays,
   domainOf,
   patientPseudonym,
+  pseudonymOfUid,
   rememberRows,
   settleWritten,
   type Domain,
@@ -23,9 +25,10 @@ import {
   type StudyRow,
   type Wall,
 } from './crosswalk.ts';
+import { cleanClinicalDocument, readClinicalDocument, saysOf, type DocumentTools } from './cda.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner } from './free-text.ts';
-import { identityOf, rawIdentityOf, retained, type RawIdentity } from './identity.ts';
+import { identityOf, rawIdentityOf, retained, withSaid, type RawIdentity } from './identity.ts';
 import { learnKin, saveKin, settleKin, wholeIdentity, type KinOfObject } from './kin.ts';
 import type { DefacedPixels } from './faces/defacer.ts';
 import { planeOf } from './faces/stack.ts';
@@ -36,6 +39,7 @@ import { cleanPixels, type CleanedPixels } from './pixels/clean.ts';
 import { planPixels, type PixelPlan } from './pixels/policy.ts';
 import type { PixelTools } from './pixels/tools.ts';
 import {
+  changedDate,
   noCounts,
   pseudonymFor,
   rewriteDataSet,
@@ -45,7 +49,8 @@ import {
   type Trace,
 } from './rewrite.ts';
 import { findResidue, needlesOf, type Known } from './residue.ts';
-import { faceRisk, isSliceClass, uncleanable } from './risk.ts';
+import { CDA_STORAGE, faceRisk, isSliceClass, uncleanable } from './risk.ts';
+import { digested, sourceMark, type SourceMark } from './source-mark.ts';
 import { defacedInserts, stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
@@ -66,9 +71,14 @@ export interface DeidentifySettings {
 
 export interface Deidentification {
   readonly object: Deidentified;
-  /** Writes the crosswalk rows of this object; part of the caller's transaction when there is one. */
-  readonly remember: () => void;
+  /**
+   * Writes the crosswalk rows of this object; part of the caller's transaction when there is one.
+   * @returns whether it tells of its patient what may stand in texts that are stored already
+   */
+  readonly remember: () => boolean;
   readonly counts: Counts;
+  /** By which the same object is known again; to be asked while the source's head still lies in memory. */
+  readonly source: () => SourceMark;
   /** Of pixels that were looked at. */
   readonly pixels?: { readonly boxes: number; readonly changed: boolean };
 }
@@ -110,7 +120,10 @@ export async function deidentify(
       : domainOf(wall, project);
   const patient = patientOf(wall, domain, dataSet, names.study);
   const study = pseudonymFor(profile, domain, names.study);
-  const raw = rawIdentityOf(dataSet, profile.options);
+  const document = names.sopClassUID === CDA_STORAGE ? readClinicalDocument(documentOf(dataSet)) : undefined;
+  const said =
+    document === undefined ? [] : saysOf(document).filter(([keyword]) => !retained(profile.options)(tag(keyword)));
+  const raw = withSaid(rawIdentityOf(dataSet, profile.options), said);
   const whose = { patient: patient.pseudonym, study };
   const kin = learnKin(wall, domain, whose, raw);
   const { dates } = profile.file;
@@ -140,7 +153,9 @@ export async function deidentify(
   };
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
-  rewriteDataSet(run, dataSet, inserts(run, dataSet, verdict, face === 'removed' ? settings.defaced : undefined));
+  const clean = document && cleanClinicalDocument(document, documentTools(run));
+  const facts = face === 'removed' ? settings.defaced : undefined;
+  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)]);
   writePixelDataHeader(sink, dataSet, head.pixelData, { ...plan, framesChanged: pixels.changed });
   const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
@@ -170,11 +185,12 @@ export async function deidentify(
       project,
     } as Deidentified,
     remember: () => {
-      if (!domain.lasting) return;
+      if (!domain.lasting) return false;
       rememberRows(wall, domain, { study, studyRow, patient: patient.pseudonym, uids: run.uids });
-      saveKin(wall, domain, whose, kin);
+      return saveKin(wall, domain, whose, kin);
     },
     counts: run.counts,
+    source: () => sourceMark(domain, dataSet, pixels.digest),
     ...(pixelPlan.kind === 'clean' ? { pixels: { boxes: pixels.boxes, changed: pixels.changed } } : {}),
   };
 }
@@ -245,7 +261,7 @@ function admit(
   sopClassUID: string,
   { profile, pixels, defaced }: DeidentifySettings,
 ): { readonly pixelPlan: PixelPlan; readonly face: 'none' | 'visible' | 'removed' } {
-  refuse(uncleanable(sopClassUID));
+  refuse(uncleanable(sopClassUID, profile.file.documents));
   const pixelPlan = planPixels(head, sopClassUID, profile.file, pixels);
   const face = faceRisk(head, sopClassUID);
   if (face === undefined) return { pixelPlan, face: 'none' };
@@ -262,7 +278,7 @@ function admit(
 export function awaitsDefacing({ head }: Identified, { file }: CompiledProfile): boolean {
   if (file.faces !== 'deface') return false;
   const sopClassUID = asciiValue(head.dataSet, 0x00080016) ?? '';
-  refuse(uncleanable(sopClassUID));
+  refuse(uncleanable(sopClassUID, file.documents));
   const face = faceRisk(head, sopClassUID);
   if (face === undefined) return false;
   if (!isSliceClass(sopClassUID)) refuse(face);
@@ -271,7 +287,10 @@ export function awaitsDefacing({ head }: Identified, { file }: CompiledProfile):
   return true;
 }
 
-type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'>;
+type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed'> & {
+  /** Of the pixels as they came, where they do not pass as they are. */
+  readonly digest: Buffer | undefined;
+};
 
 async function cleaned(
   { head, body }: Identified,
@@ -282,8 +301,10 @@ async function cleaned(
   const passed = cleanBody(body, plan);
   const { dataSet, pixelData } = head;
   if (pixelPlan.kind === 'leave' || pixelData === undefined || pixels === undefined)
-    return { body: passed, boxes: 0, changed: false };
-  return cleanPixels({ dataSet, tag: pixelData.tag, plan, body: passed }, pixelPlan, pixels);
+    return { body: passed, boxes: 0, changed: false, digest: undefined };
+  const { body: read, digest } = digested(passed);
+  const clean = await cleanPixels({ dataSet, tag: pixelData.tag, plan, body: read }, pixelPlan, pixels);
+  return { ...clean, digest: digest() };
 }
 
 /** Whose object it is as the hospital writes it; undefined when it names no patient. */
@@ -340,6 +361,43 @@ function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict, defaced: De
     ...(defaced === undefined ? [] : defacedInserts(run, dataSet, defaced)),
   ];
   return all.sort(([a], [b]) => a - b);
+}
+
+const ENCAPSULATED_DOCUMENT = tag('EncapsulatedDocument');
+const ENCAPSULATED_DOCUMENT_LENGTH = tag('EncapsulatedDocumentLength');
+
+/** Without the padding, where the object says how long it is. */
+function documentOf(dataSet: DataSet): Buffer {
+  const element = findElement(dataSet, ENCAPSULATED_DOCUMENT);
+  if (element === undefined) return Buffer.alloc(0);
+  const bytes = valueBytes(dataSet, element);
+  const length = numberValue(dataSet, ENCAPSULATED_DOCUMENT_LENGTH) ?? bytes.length;
+  return bytes.length - length === 1 ? bytes.subarray(0, length) : bytes;
+}
+
+function documentTools(run: Rewriting): DocumentTools {
+  const uid = (original: string): string => {
+    if (isWellKnownUid(original)) return original;
+    const pseudonym = pseudonymFor(run.profile, run.domain, original);
+    if (isUid(original)) run.uids.set(pseudonym, original);
+    return pseudonym;
+  };
+  return {
+    clean: (text) => run.cleaner().clean(text),
+    time: (value) => changedDate(run, value, 'DT'),
+    uid,
+    // Never kept, whatever UIDs are: the extension is a number of somebody's.
+    identifier: (root, extension) => pseudonymOfUid(run.domain, `${root}^${extension}`),
+    retainsPatient: run.profile.options.has('retain-patient-characteristics'),
+  };
+}
+
+function documentInserts(document: Buffer | undefined): Insert[] {
+  if (document === undefined) return [];
+  return [
+    [ENCAPSULATED_DOCUMENT, (sink) => writeElement(sink, ENCAPSULATED_DOCUMENT, 'OB', document)],
+    [ENCAPSULATED_DOCUMENT_LENGTH, (sink) => writeNumbers(sink, ENCAPSULATED_DOCUMENT_LENGTH, 'UL', [document.length])],
+  ];
 }
 
 /** The first of January of the birth year, for patients up to 89 years old at the time of the study; else undefined. */

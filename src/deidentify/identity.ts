@@ -1,6 +1,6 @@
 /** What in an object names people, places and machines, at any depth: what free text is searched for. */
 import { characterSetOf, valueBytes, withoutTrailingPadding, type DataSet } from '../dicom/data-set.ts';
-import { decodeText, type CharacterSet } from '../dicom/character-set.ts';
+import { decodeText, UTF_8, type CharacterSet } from '../dicom/character-set.ts';
 import { tag, vrOf } from '../dicom/dictionary.ts';
 import type { Vr } from '../dicom/vr.ts';
 import type { Option } from './profile.ts';
@@ -77,6 +77,17 @@ export function rawIdentityOf(dataSet: DataSet, options: ReadonlySet<Option>): R
   return { key: key.join('\u0000'), pieces };
 }
 
+/** What is said elsewhere than in attributes, by the attribute that would say it. */
+export function withSaid(raw: RawIdentity, said: readonly (readonly [keyword: string, text: string])[]): RawIdentity {
+  const pieces = said.map(([keyword, text]) => ({
+    attribute: tag(keyword),
+    set: UTF_8,
+    vr: vrOf(tag(keyword)) ?? ('LO' as const),
+    bytes: Buffer.from(text, 'utf8'),
+  }));
+  return { key: [raw.key, ...said.flat()].join('\u0000'), pieces: [...raw.pieces, ...pieces] };
+}
+
 /** Whether an option retains an attribute that names a machine or an institution. */
 export function retained(options: ReadonlySet<Option>): (attribute: number) => boolean {
   const devices = options.has('retain-device-identity');
@@ -118,7 +129,7 @@ export function noIdentity(): Record<Kind, Set<string>> {
 }
 
 export function addPiece(identity: Record<Kind, Set<string>>, [attribute, text]: readonly [number, string]): void {
-  identity[KINDS.get(attribute) ?? 'names'].add(text);
+  identity[kindOf(attribute)].add(text);
 }
 
 /** Of one object alone. */
@@ -137,6 +148,11 @@ export function decodePieces({ pieces }: RawIdentity): (readonly [attribute: num
       .filter((text) => text !== '')
       .map((text) => [attribute, text] as const),
   );
+}
+
+/** What an attribute tells of somebody, if it does. */
+export function kindOf(attribute: number): Kind {
+  return KINDS.get(attribute) ?? 'names';
 }
 
 /** Whether an attribute tells who or where somebody is. */

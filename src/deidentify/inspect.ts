@@ -68,7 +68,7 @@ function isFreeText(at: DataSet, element: DataElement, path: readonly number[]):
   return !(CODES.has(element.tag) && isPublicScheme(asciiValue(at, CODING_SCHEME_DESIGNATOR) ?? ''));
 }
 
-function stamped(dataSet: DataSet): Stamped {
+export function stamped(dataSet: DataSet): Stamped {
   const methods = (textValue(dataSet, tag('DeidentificationMethod'), UTF_8) ?? '').split('\\');
   return {
     ruleSets: methods.flatMap((method) => /^Isthmus \S+ .+@([0-9a-f]{8})$/.exec(method.trim())?.[1] ?? []).reverse(),

@@ -5,7 +5,7 @@
 import { createHmac } from 'node:crypto';
 import { tag, vrOf } from '../dicom/dictionary.ts';
 import { patientOfStudy, findStudy, seal, studiesOfPatient, unseal, type Domain, type Wall } from './crosswalk.ts';
-import { addPiece, decodePieces, isTelling, noIdentity, type Identity, type RawIdentity } from './identity.ts';
+import { addPiece, decodePieces, isTelling, kindOf, noIdentity, type Identity, type RawIdentity } from './identity.ts';
 import { recordsOf } from './merge.ts';
 
 /** An attribute that names somebody or something, and its text. */
@@ -44,10 +44,7 @@ export function learnKin(
   names: { readonly patient: string; readonly study: string },
   raw: RawIdentity,
 ): KinOfObject {
-  const patient = kinOf(wall, domain, `patient:${names.patient}`, (kin) =>
-    loadPatient(wall, domain, kin, names.patient),
-  );
-  const study = kinOf(wall, domain, `study:${names.study}`, (kin) => loadStudy(wall, domain, kin, names.study));
+  const { patient, study } = knownKin(wall, domain, names);
   if (patient.seen.has(raw.key) && study.seen.has(raw.key)) return { patient, study };
   const said = decodePieces(raw);
   const news = said.filter((one) => !patient.said.has(keyOf(one)) || !study.said.has(keyOf(one)));
@@ -59,6 +56,18 @@ export function learnKin(
   if (domain.lasting && news.length > 0 && patient.said.size < MAX_SAID)
     patient.unsaved.set(rowId(domain, names, news), news);
   return { patient, study };
+}
+
+/** What is known so far. */
+export function knownKin(
+  wall: Wall,
+  domain: Domain,
+  names: { readonly patient: string; readonly study: string },
+): KinOfObject {
+  return {
+    patient: kinOf(wall, domain, `patient:${names.patient}`, (kin) => loadPatient(wall, domain, kin, names.patient)),
+    study: kinOf(wall, domain, `study:${names.study}`, (kin) => loadStudy(wall, domain, kin, names.study)),
+  };
 }
 
 function add(kin: Kin, one: Said): void {
@@ -134,16 +143,20 @@ function addOriginals(wall: Wall, domain: Domain, kin: Kin, study: string): void
   }
 }
 
-/** Part of the caller's transaction when there is one; written again when that was rolled back. */
+/**
+ * Part of the caller's transaction when there is one; written again when that was rolled back.
+ * @returns whether the vault did not know it, and it may stand in texts of other studies: a name or a place, no study's own number
+ */
 export function saveKin(
   wall: Wall,
   domain: Domain,
   names: { readonly patient: string; readonly study: string },
   { patient }: KinOfObject,
-): void {
+): boolean {
+  let tellsMore = false;
   for (const [id, said] of patient.unsaved) {
     const { sealed, generation } = seal(wall, domain, `kin:${id}`, Buffer.from(JSON.stringify(said), 'utf8'));
-    wall.database.run(
+    const { changes } = wall.database.run(
       'INSERT OR IGNORE INTO crosswalk_kin (project, pseudonym, patient, study, sealed, generation) VALUES (?, ?, ?, ?, ?, ?)',
       domain.project,
       id,
@@ -152,7 +165,13 @@ export function saveKin(
       sealed,
       generation,
     );
+    if (changes > 0 && said.some(([attribute]) => tellsOfPatient(attribute))) tellsMore = true;
   }
+  return tellsMore;
+}
+
+function tellsOfPatient(attribute: number): boolean {
+  return PATIENT_NUMBERS.has(attribute) || kindOf(attribute) === 'names' || kindOf(attribute) === 'places';
 }
 
 /** Between transactions: what is in the vault now need not be written again. */
@@ -166,6 +185,13 @@ export function settleKin(wall: Wall, domain: Domain, { patient }: KinOfObject):
     if (row !== undefined) patient.unsaved.delete(id);
   }
 }
+
+/** Of names, the patient's numbers and places alone: what other studies and machines are called stands everywhere by chance. */
+export function peopleOf(kin: KinOfObject, skips: (attribute: number) => boolean): Identity {
+  return { ...wholeIdentity(NOTHING_SAID, kin, skips), numbers: new Set() };
+}
+
+export const NOTHING_SAID: RawIdentity = { key: '', pieces: [] };
 
 /** Own and learned, without what the profile retains. */
 export function wholeIdentity(raw: RawIdentity, kin: KinOfObject, skips: (attribute: number) => boolean): Identity {

@@ -46,6 +46,8 @@ export interface ProfileFile {
   /** `deface`: taken out of CT and MR volumes once their series is whole; what that cannot be done with is held. */
   readonly faces: 'quarantine' | 'deface' | 'allow';
   readonly pixels: 'quarantine' | 'allow' | PixelCleaning;
+  /** `clean`: an encapsulated CDA is cleaned as its texts are; every other document waits for a person, and every one without this. */
+  readonly documents?: 'clean' | 'quarantine';
   readonly private?:
     | { readonly mode: 'remove' }
     | {
@@ -182,6 +184,8 @@ function refuseContradictions(file: ProfileFile): void {
     fault(['ages'], 'ages: remove contradicts the option retain-patient-characteristics; expected cap-89 or keep');
   if (file.keys === 'once' && file.options?.includes('retain-uids') === true)
     fault(['keys'], 'keys: once contradicts the option retain-uids: what keeps its UIDs can be found again');
+  if (file.documents === 'clean' && file.options?.includes('clean-structured-content') !== true)
+    fault(['documents'], 'documents: clean needs the option clean-structured-content; expected quarantine');
   if (file.dates.mode === 'shift' && file.dates.windowDays[0] > file.dates.windowDays[1])
     fault(['dates', 'windowDays'], 'dates.windowDays must name the earlier offset first');
   if (file.determination !== undefined && !isCalendarDay(file.determination.expires))

@@ -207,8 +207,6 @@ function isExpected(root: DataSet, { dataSet, element, path }: Place, hit: Hit, 
 }
 
 function isKept(root: DataSet, element: DataElement, path: readonly number[], profile: Exceptions): boolean {
-  const override = findOverride(profile.overrides.get(element.tag) ?? [], [...path, element.tag], (one) =>
-    conditionHolds(one, root),
-  );
+  const override = findOverride(profile.overrides.get(element.tag) ?? [], path, (one) => conditionHolds(one, root));
   return override?.rule.action === 'keep';
 }

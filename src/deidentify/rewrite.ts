@@ -583,7 +583,7 @@ function actOnDate(run: Rewriting, at: Place, element: DataElement, otherwise: B
   }
 }
 
-function changedDate(run: Rewriting, value: string, vr: Vr): string | undefined {
+export function changedDate(run: Pick<Rewriting, 'profile' | 'offsetDays'>, value: string, vr: Vr): string | undefined {
   const { dates } = run.profile.file;
   if (dates.mode === 'remove') return undefined;
   if (dates.mode === 'keep') return isDateLike(value, vr as 'DA' | 'DT' | 'TM') ? value : undefined;

@@ -14,6 +14,8 @@ import { storageSopClass } from '../dicom/sop-class.ts';
 
 const CLASS = '1.2.840.10008.5.1.4.1.1';
 
+/** Encapsulated CDA Storage: text in a known structure. */
+export const CDA_STORAGE = `${CLASS}.104.2`;
 /** Documents inside the object: PDF, CDA, STL, OBJ, MTL. */
 const DOCUMENT_PREFIX = `${CLASS}.104.`;
 /** Basic Voice Audio and General Audio Waveform. */
@@ -74,10 +76,15 @@ export function isSliceClass(sopClassUID: string): boolean {
 const SCREEN_WORDS = /SCREEN|SAVE|CAPTURE|REPORT|DOSE|PROTOCOL|PASTED|PATIENT ?INFO|CHART|TABLE|TEXT|POSDISP|SUMMARY/;
 
 /** Why no rule for attributes makes this object safe, whatever the profile; undefined when one does. */
-export function uncleanable(sopClassUID: string): string | undefined {
+export function uncleanable(sopClassUID: string, documents: 'clean' | 'quarantine' = 'quarantine'): string | undefined {
   if (storageSopClass(sopClassUID) === undefined)
     return 'SOP Class UID (0008,0016) is no Storage SOP Class of PS3.4 B.5';
-  if (sopClassUID.startsWith(DOCUMENT_PREFIX)) return 'an encapsulated document cannot be cleaned';
+  if (sopClassUID === CDA_STORAGE) {
+    if (documents === 'clean') return undefined;
+    return 'the profile has documents wait for a person (documents: quarantine)';
+  }
+  if (sopClassUID.startsWith(DOCUMENT_PREFIX))
+    return 'an encapsulated document that is no CDA (PDF, STL, OBJ, MTL) cannot be cleaned under any profile';
   if (SPEECH.has(sopClassUID)) return 'recorded speech cannot be cleaned';
   return undefined;
 }

@@ -7,6 +7,7 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import {
+  domainOf,
   findStudy,
   isMinted,
   originalsOf,
@@ -15,8 +16,9 @@ import {
   type StudyRow,
   type Wall,
 } from './crosswalk.ts';
-import type { Identity } from './identity.ts';
+import { retained, type Identity } from './identity.ts';
 import { inspect, type Stamped } from './inspect.ts';
+import { knownKin, NOTHING_SAID, peopleOf } from './kin.ts';
 import { recordsOf } from './merge.ts';
 import { formatPath } from './path.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -162,7 +164,8 @@ type UidKind = 'inStudy' | 'elsewhere' | 'external' | 'unknown';
 
 /** What is looked for. */
 interface Secrets {
-  readonly needles: Needles;
+  /** What a profile retains is no secret. */
+  readonly needlesFor: (profile: CompiledProfile | undefined) => Needles;
   readonly uids: ReadonlySet<string>;
 }
 
@@ -220,7 +223,29 @@ async function secretsOf(wall: Wall, { project, studyInstanceUID }: Surroundings
       if (pseudonym !== original) uids.add(original);
     }
   }
-  return { needles: needlesOf(identityOfRows(own, rows), { key: '', pieces: [] }, []), uids };
+  const kin = knownKin(wall, domainOf(wall, project), { patient: own.patient, study: studyInstanceUID });
+  const ofRows = identityOfRows(own, rows);
+  const needles = new Map<CompiledProfile | undefined, Needles>();
+  const needlesFor = (profile: CompiledProfile | undefined): Needles => {
+    const known =
+      needles.get(profile) ?? needlesOf(joined(ofRows, peopleOf(kin, retainedBy(profile))), NOTHING_SAID, []);
+    needles.set(profile, known);
+    return known;
+  };
+  return { needlesFor, uids };
+}
+
+function retainedBy(profile: CompiledProfile | undefined): (attribute: number) => boolean {
+  return profile === undefined ? () => false : retained(profile.options);
+}
+
+function joined(one: Identity, other: Identity): Identity {
+  return {
+    names: new Set([...one.names, ...other.names]),
+    ids: new Set([...one.ids, ...other.ids]),
+    numbers: new Set([...one.numbers, ...other.numbers]),
+    places: new Set([...one.places, ...other.places]),
+  };
 }
 
 const NAMES = ['00100010', '00101001', '00080090'];
@@ -276,8 +301,11 @@ function judgeFace({ around, reasons }: Look, { codes, recognizable }: Stamped, 
 function search(look: Look, head: Buffer, sopInstanceUID: string, stamp: string | undefined): void {
   const { secrets, around } = look;
   if (secrets === undefined) return;
-  const profile = around.profiles.find(({ hash }) => stamp !== undefined && hash.startsWith(stamp)) ?? NO_EXCEPTIONS;
-  const path = findResidue(head, secrets.needles, { uids: candidatesIn(head, secrets.uids), profile });
+  const profile = around.profiles.find(({ hash }) => stamp !== undefined && hash.startsWith(stamp));
+  const path = findResidue(head, secrets.needlesFor(profile), {
+    uids: candidatesIn(head, secrets.uids),
+    profile: profile ?? NO_EXCEPTIONS,
+  });
   if (path === undefined) return;
   look.foundIn++;
   if (look.found.length < MOST_FOUND) look.found.push({ sopInstanceUID, path });
@@ -338,7 +366,7 @@ function conclude(look: Look, door: DoorFacts): Verification {
     textKept: [...look.texts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, seen]) => textKept(path, seen)),
     residue: {
       searched: secrets !== undefined,
-      forms: secrets?.needles.texts.length ?? 0,
+      forms: secrets?.needlesFor(undefined).texts.length ?? 0,
       originalUids: secrets?.uids.size ?? 0,
       found,
       foundIn,

@@ -1,7 +1,6 @@
 /** Pushes objects by STOW-RS (PS3.18 10.5), streaming: a part is read from the archive while it goes out. The only user of undici. */
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { request } from 'undici';
 import type { Node } from '../config.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Delivered, Outgoing } from './outgoing.ts';
@@ -32,6 +31,8 @@ export interface HttpQuestion {
 
 /** One HTTP exchange. @throws Refusal DeliveryFailed when the node cannot be reached or does not answer in time */
 export async function exchange({ method, url, headers, body, timeoutMs }: HttpQuestion): Promise<HttpAnswer> {
+  // Loaded when a node is first talked to: many gateways only take in and serve.
+  const { request } = await import('undici');
   try {
     const answer = await request(url, {
       method,

@@ -10,7 +10,7 @@ import { tagKey } from '../dicom/data-set.ts';
 import type { DicomJson } from '../dicom/json.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import { frameIn, type Served } from '../workflow/transcode.ts';
+import { frameIn, type ServedFrame } from '../workflow/transcode.ts';
 import { negotiate, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Offer, type Syntax } from './media-type.ts';
 import type { OutgoingPart } from './multipart.ts';
@@ -166,7 +166,7 @@ async function frameOrStored(
   instance: InstanceRow,
   number: number,
   to: string,
-): Promise<Served> {
+): Promise<ServedFrame> {
   try {
     return await frameIn(gateway, instance, number, to);
   } catch (error) {

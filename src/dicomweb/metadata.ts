@@ -43,7 +43,7 @@ export async function retrieveMetadata(exchange: Exchange): Promise<void> {
     response.end();
     return;
   }
-  const texts = arrayOf(exchange, series);
+  const texts = arrayOf(exchange, series, zipped ? 'deflated' : 'text');
   await pipeline(inTurns(zipped ? gzipPieces(texts) : inflated(texts)), response);
 }
 
@@ -51,12 +51,16 @@ const OPEN = deflated('[');
 const COMMA = deflated(',');
 const CLOSE = deflated(']');
 
-function* arrayOf({ gateway, baseUrl }: Exchange, series: readonly SeriesVersion[]): Generator<DeflatedText> {
+function* arrayOf(
+  { gateway, baseUrl }: Exchange,
+  series: readonly SeriesVersion[],
+  wanted: 'text' | 'deflated',
+): Generator<DeflatedText> {
   yield OPEN;
   let first = true;
   for (const one of series) {
     let empty = true;
-    for (const text of seriesText(gateway.archive, one, baseUrl)) {
+    for (const text of seriesText(gateway.archive, one, baseUrl, wanted)) {
       if (!first && empty) yield COMMA;
       empty = false;
       yield text;

@@ -8,7 +8,7 @@ import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../arch
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import { frameIn, objectIn, type Served } from '../workflow/transcode.ts';
+import { frameIn, objectIn, type ServedFrame } from '../workflow/transcode.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { chunksOf, multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
@@ -72,7 +72,7 @@ async function sendFrames(
   let choice = asked;
   let to = syntaxFor(choice, choice.offer.syntaxes ?? [])?.uid ?? instance.transferSyntaxUID;
   const [firstNumber = 1] = numbers;
-  let first: Served;
+  let first: ServedFrame;
   try {
     first = await frameIn(gateway, instance, firstNumber, to);
   } catch (error) {
@@ -84,7 +84,7 @@ async function sendFrames(
     first = await frameIn(gateway, instance, firstNumber, to);
   }
   if (isUnchanged(exchange, tag)) return;
-  const partOf = ({ body, lengthBytes }: Served, number: number): OutgoingPart => ({
+  const partOf = ({ body, lengthBytes }: ServedFrame, number: number): OutgoingPart => ({
     contentType: `${choice.offer.type}; transfer-syntax=${to}`,
     contentLocation: `${instanceUrl(exchange, instance)}/frames/${number}`,
     lengthBytes,

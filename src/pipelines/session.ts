@@ -2,7 +2,7 @@
  * A loaded ONNX graph on the CPU; the only importer of onnxruntime-node. `run` blocks the thread it is called on
  * (microsoft/onnxruntime#19611), so sessions are opened in worker threads and in tests, never on the main thread.
  */
-import { Tensor as OrtTensor, InferenceSession, env } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-node';
 import { callInside, type Brake } from './brake.ts';
 
 /** Row-major values, last dimension fastest. */
@@ -38,6 +38,8 @@ export interface SessionOptions {
 
 /** Opens a graph file. Errors of the file come as onnxruntime's own Error; its warnings are silenced. */
 export async function openSession(file: string, options: SessionOptions): Promise<Session> {
+  // Loaded with the first graph: the threads that read manifests and never run one do without it.
+  const { InferenceSession, Tensor: OrtTensor, env } = await import('onnxruntime-node');
   env.logLevel = 'error';
   const { brake } = options;
   const session = await callInside(brake, () =>
@@ -56,7 +58,7 @@ export async function openSession(file: string, options: SessionOptions): Promis
     inputs: session.inputNames,
     outputs: session.outputNames,
     shapes: [...session.inputMetadata, ...session.outputMetadata].map(shapeOf),
-    run: (feeds, wanted) => callInside(brake, () => run(session, feeds, wanted ?? session.outputNames)),
+    run: (feeds, wanted) => callInside(brake, () => run(session, feeds, wanted ?? session.outputNames, OrtTensor)),
     release: () => callInside(brake, () => session.release()),
   };
 }
@@ -65,6 +67,7 @@ async function run(
   session: InferenceSession,
   feeds: Readonly<Record<string, Tensor>>,
   wanted: readonly string[],
+  OrtTensor: TensorConstructor,
 ): Promise<Record<string, Tensor>> {
   const inputs: Record<string, OrtTensor> = {};
   for (const [name, { data, dims }] of Object.entries(feeds)) inputs[name] = new OrtTensor('float32', data, dims);

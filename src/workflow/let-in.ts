@@ -5,6 +5,7 @@ import { deidentify } from '../deidentify/deidentify.ts';
 import type { Deidentified, Identified } from '../dicom/object.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Gateway } from '../gateway.ts';
+import { lookAgain } from './clean-again.ts';
 import { beginArrival, endArrival, touchStudy } from './complete.ts';
 import { lostOf, tally } from './tally.ts';
 
@@ -29,9 +30,10 @@ export async function letIn(gateway: Gateway, object: Identified, way: Way): Pro
   beginArrival(gateway, studyInstanceUID);
   try {
     await storeInstance(gateway.archive, done.object, {
+      source: done.source,
       alongside: () => {
         way.alongside?.();
-        done.remember();
+        if (done.remember()) lookAgain(gateway, project, studyInstanceUID);
         touchStudy(gateway, project, studyInstanceUID);
         tally(gateway, done, profile, lost);
       },

@@ -1,6 +1,7 @@
 /** Frames and whole objects of the archive in another transfer syntax than the stored one, made in the codecs' threads. */
-import { readFrame } from '../archive/frames.ts';
+import { frameStream, readFrame } from '../archive/frames.ts';
 import { readInstance, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
+import type { Lend } from '../archive/pack-files.ts';
 import { renamedHead, transcodedHead } from '../codecs/head.ts';
 import { frameBytes, imageLayout, unusable, type ImageLayout } from '../codecs/image.ts';
 import { decodedPhotometric, encodedPhotometric } from '../codecs/photometric.ts';
@@ -16,8 +17,19 @@ export interface Served {
   readonly body: Uint8Array | AsyncIterable<Uint8Array>;
 }
 
+export interface ServedFrame extends Omit<Served, 'body'> {
+  readonly body: Served['body'] | ((lend?: Lend) => AsyncIterable<Uint8Array>);
+}
+
 /** A frame, counted from 1. @throws Refusal NotAcceptable when its pixels have no form in that syntax */
-export async function frameIn(gateway: Gateway, instance: InstanceRow, number: number, to: string): Promise<Served> {
+export async function frameIn(
+  gateway: Gateway,
+  instance: InstanceRow,
+  number: number,
+  to: string,
+): Promise<ServedFrame> {
+  const streamed = to === instance.transferSyntaxUID ? frameStream(gateway.archive, instance, number) : undefined;
+  if (streamed !== undefined) return { transferSyntaxUID: to, ...streamed };
   const { bytes, lengthBytes } = await readFrame(gateway.archive, instance, number);
   if (to === instance.transferSyntaxUID) return { transferSyntaxUID: to, lengthBytes, body: bytes };
   const layout = imageLayout((await headOf(gateway, instance)).head.dataSet);

@@ -1,11 +1,13 @@
 /**
- * Every study is verified when it is complete. What does not pass is withheld from viewers until a privacy officer has looked at it. A
+ * Every study is cleaned of what is known by now and verified when it is complete. What does not pass is withheld from viewers until a privacy officer has looked at it. A
  * result that goes back to the PACS goes back to its patient, so deliveries are not held up.
  */
 import { isWithheld, showStudy, withholdStudy } from '../archive/withheld.ts';
+import { studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
+import { cleanAgain } from './clean-again.ts';
 import { verifyStudy } from './verification.ts';
 
 /** In the transaction that completes the study. */
@@ -32,6 +34,8 @@ export async function verifyCompleted(gateway: Gateway): Promise<number> {
 
 async function reasonsAgainst(gateway: Gateway, study: string): Promise<readonly string[] | 'later'> {
   try {
+    const stored = studyOf(gateway.archive, study);
+    if (stored !== undefined) await cleanAgain(gateway, stored.project, study);
     return (await verifyStudy(gateway, study)).reasons;
   } catch (error) {
     if (error instanceof Refusal && error.reason === 'Busy') return 'later';

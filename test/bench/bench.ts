@@ -77,7 +77,7 @@ const USAGE = `npm run bench -- [options]
   --only A,B    only these kinds
   --skip A,B    not these
   --json FILE   appends one JSON line a cell and one a summary
-  --only deidentify [--count N] [--many N]   de-identification by itself, beside dcmodify and Orthanc's anonymize
+  --only deidentify [--count N] [--many N] [--rounds N]   de-identification by itself, beside dcmodify and Orthanc's anonymize
 kinds: ${[...KINDS, ...READ_KINDS].map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
 groups of them: ${Object.keys(GROUPS).join(', ')}
 `;

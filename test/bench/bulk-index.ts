@@ -245,6 +245,7 @@ function enterObjects(database: Database, objects: readonly TemplateObject[], at
       crc: k,
       sequence: at * STUDY_INSTANCES + k + 1,
       derived: false,
+      source: undefined,
       storedAt: STORED_AT,
     }),
   );

@@ -1,7 +1,7 @@
 /**
  * De-identification by itself: time of one CT in memory, a folder by the command in threads, memory over many objects and over one of a
  * gigabyte; beside `dcmodify` (one process, a handful of attributes) and Orthanc's anonymize on the same files.
- *   npm run bench -- --only deidentify [--count N] [--many N]
+ *   npm run bench -- --only deidentify [--count N] [--many N] [--rounds N]
  * or node test/bench/deidentify.ts. Run it on an otherwise idle machine.
  */
 import { spawnSync } from 'node:child_process';
@@ -23,17 +23,17 @@ import { readObject, receiveObject } from '../../src/dicom/part10.ts';
 import { writeHeader, openSink, sinkBytes } from '../../src/dicom/writer.ts';
 import { orthancMissing, startOrthanc } from '../peers/orthanc.ts';
 import { bytesOf, openCtMaker } from './ct.ts';
+import { measure } from './process-tree.ts';
 
 const PROJECT = join(import.meta.dirname, '..', '..');
 
-/** Every option but pixels and faces. */
+/** Every option but pixels and faces; of the objects' institution an issuer's name is a part, which may not stay. */
 function allOptions(): CompiledProfile {
   const read = (name: string): unknown => parse(readFileSync(join(PROJECT, 'config', name), 'utf8'));
   const { creators } = read('safe-private.yaml') as { creators: PrivateCreators };
   const file = read('profiles/research-longitudinal.yaml') as ProfileFile;
   return compileProfile({
     ...file,
-    options: [...(file.options ?? []), 'retain-institution-identity'],
     private: { mode: 'safe-list', list: 'safe-private.yaml', creators },
   });
 }
@@ -120,25 +120,57 @@ async function oneLarge(folder: string, profile: CompiledProfile): Promise<void>
   database.close();
 }
 
-function rate(count: number, begin: number): string {
-  const seconds = (performance.now() - begin) / 1000;
-  return `${(count / seconds).toFixed(0)} instances/s (${seconds.toFixed(1)} s)`;
+/** One way of doing a folder: what it cost. */
+interface Cost {
+  readonly name: string;
+  readonly instances: number;
+  readonly wallMs: number;
+  /** User and system time of all its processes. */
+  readonly cpuMs: number;
 }
 
-function byCommand(folder: string, input: string, count: number): void {
+function sayCost({ name, instances, wallMs, cpuMs }: Cost, ours?: Cost): void {
+  const perItem = cpuMs / instances;
+  const ratio = ours === undefined ? '' : `, ${(perItem / (ours.cpuMs / ours.instances)).toFixed(2)}x our CPU`;
+  const rate = `${((instances * 1000) / wallMs).toFixed(0)} instances/s`;
+  say(name, `${rate} (${(wallMs / 1000).toFixed(1)} s), CPU ${perItem.toFixed(2)} ms each${ratio}`);
+}
+
+/** @throws when the command fails; its CPU as the shell counts it, children included */
+function timed(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): [number, number] {
   const begin = performance.now();
-  const run = spawnSync(
-    process.execPath,
-    ['src/main.ts', 'deidentify', input, join(folder, 'ours'), '--profile', 'research-longitudinal'],
-    { cwd: PROJECT, env: { ...process.env, ISTHMUS_DATA: join(folder, 'data') }, encoding: 'utf8' },
-  );
-  if (run.status !== 0) throw new Error(run.stderr || run.stdout);
-  say(`isthmus deidentify, ${availableParallelism()} threads`, `${rate(count, begin)}, start and crosswalk included`);
+  const run = spawnSync('bash', ['-c', `TIMEFORMAT='cpu %U %S'; time "$0" "$@"`, command, ...args], {
+    cwd: PROJECT,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  });
+  const used = /^cpu ([\d.]+) ([\d.]+)$/m.exec(run.stderr);
+  if (run.status !== 0 || used === null) throw new Error(run.stderr.slice(-1000) || run.stdout.slice(-1000));
+  return [performance.now() - begin, (Number(used[1]) + Number(used[2])) * 1000];
 }
 
-/** A fraction of the work: eleven attributes, no nesting, nothing private, in place. */
-function byDcmodify(folder: string, input: string, count: number): void {
+function byCommand(folder: string, input: string, count: number): Cost {
+  const out = join(folder, 'ours');
+  rmSync(out, { recursive: true, force: true });
+  const [wallMs, cpu] = timed(
+    process.execPath,
+    ['src/main.ts', 'deidentify', input, out, '--profile', 'research-longitudinal'],
+    { ISTHMUS_DATA: join(folder, 'data') },
+  );
+  return {
+    name: `isthmus deidentify, ${availableParallelism()} threads, start, crosswalk and verification included`,
+    instances: count,
+    wallMs,
+    cpuMs: cpu,
+  };
+}
+
+/** A fraction of the work: eight attributes and a new instance UID, no nesting, nothing private, in place. */
+function byDcmodify(folder: string, input: string, count: number): Cost | undefined {
+  if (spawnSync('dcmodify', ['--version']).error !== undefined) return undefined;
   const copy = join(folder, 'dcmodify');
+  rmSync(copy, { recursive: true, force: true });
   cpSync(input, copy, { recursive: true });
   const files = readdirSync(copy).map((name) => join(copy, name));
   const edits = [
@@ -151,20 +183,22 @@ function byDcmodify(folder: string, input: string, count: number): void {
     '0008,0030',
     '0020,0010',
   ];
-  const begin = performance.now();
-  const run = spawnSync(
-    'dcmodify',
-    ['-nb', '-gin', '-ie', '-imt', ...edits.flatMap((tag) => ['-m', `${tag}=X`]), ...files],
-    { encoding: 'utf8', maxBuffer: 2 ** 28 },
-  );
-  if (run.error !== undefined) say('dcmodify', 'not installed (Debian package dcmtk)');
-  else say('dcmodify, one process', `${rate(count, begin)}, 8 attributes and a new instance UID`);
+  const [wallMs, cpu] = timed('dcmodify', [
+    ...['-nb', '-gin', '-ie', '-imt'],
+    ...edits.flatMap((tag) => ['-m', `${tag}=X`]),
+    ...files,
+  ]);
+  return { name: 'dcmodify, one process, 8 attributes', instances: count, wallMs, cpuMs: cpu };
 }
 
-async function byOrthanc(folder: string, input: string): Promise<void> {
+/** As many requests at a time as there are cores; what was uploaded first is not counted. */
+async function byOrthanc(folder: string, input: string): Promise<Cost | undefined> {
   const missing = orthancMissing();
-  if (missing !== undefined) return say('Orthanc', missing);
-  const orthanc = await startOrthanc(join(folder, 'orthanc'));
+  if (missing !== undefined) {
+    say('Orthanc', missing);
+    return undefined;
+  }
+  const orthanc = await startOrthanc(join(folder, `orthanc-${Date.now()}`));
   try {
     const ids: string[] = [];
     for (const name of readdirSync(input)) {
@@ -174,20 +208,37 @@ async function byOrthanc(folder: string, input: string): Promise<void> {
       });
       ids.push(((await answer.json()) as { ID: string }).ID);
     }
-    const begin = performance.now();
     const queue = [...ids];
-    // As many requests at a time as there are cores.
-    await Promise.all(
-      Array.from({ length: availableParallelism() }, async () => {
-        for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-          const answer = await fetch(`${orthanc.base}/instances/${id}/anonymize`, { method: 'POST', body: '{}' });
-          await answer.arrayBuffer();
-        }
-      }),
-    );
-    say('Orthanc /instances/{id}/anonymize', rate(ids.length, begin));
+    const { wallMs, cpuMs } = await measure(orthanc.pid, async () => {
+      await Promise.all(
+        Array.from({ length: availableParallelism() }, async () => {
+          for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+            const answer = await fetch(`${orthanc.base}/instances/${id}/anonymize`, { method: 'POST', body: '{}' });
+            await answer.arrayBuffer();
+          }
+        }),
+      );
+    });
+    return { name: 'Orthanc /instances/{id}/anonymize', instances: ids.length, wallMs, cpuMs };
   } finally {
     await orthanc.stop();
+  }
+}
+
+/** Round by round, so that what else the machine does falls on all of them. */
+async function byFolder(folder: string, count: number, rounds: number): Promise<void> {
+  const input = join(folder, 'in');
+  mkdirSync(input);
+  for (const [index, object] of openCtMaker().study(count).entries())
+    writeFileSync(join(input, `${String(index).padStart(6, '0')}.dcm`), bytesOf(object));
+  for (let round = 0; round < rounds; round++) {
+    const ours = byCommand(folder, input, count);
+    sayCost(ours);
+    const dcmodify = byDcmodify(folder, input, count);
+    if (dcmodify === undefined) say('dcmodify', 'not installed (Debian package dcmtk)');
+    else sayCost(dcmodify, ours);
+    const orthanc = await byOrthanc(folder, input);
+    if (orthanc !== undefined) sayCost(orthanc, ours);
   }
 }
 
@@ -195,6 +246,7 @@ const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '1000' },
     many: { type: 'string', default: '10000' },
+    rounds: { type: 'string', default: '2' },
     only: { type: 'string' },
   },
 });
@@ -206,13 +258,7 @@ try {
   await oneByOne(folder, count, profile);
   await many(folder, Number(values.many), profile);
   await oneLarge(folder, profile);
-  const input = join(folder, 'in');
-  mkdirSync(input);
-  for (const [index, object] of openCtMaker().study(count).entries())
-    writeFileSync(join(input, `${String(index).padStart(6, '0')}.dcm`), bytesOf(object));
-  byCommand(folder, input, count);
-  byDcmodify(folder, input, count);
-  await byOrthanc(folder, input);
+  await byFolder(folder, count, Number(values.rounds));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -68,3 +68,13 @@ test('without its thread SQLite does it by itself', async (t) => {
   await until('the thread to fail', () => limit() === 1000, 30_000);
   assert.deepEqual(errors, ['checkpoints']);
 });
+
+test('a log in which nothing has been written for a second is emptied, its rows being in the database', async (t) => {
+  const { database, file } = openChecked(t);
+  for (let written = 0; written < 20; written++) write(database, 3000);
+  assert.ok(statSync(`${file}-wal`).size > 60_000);
+  await until('the log to be empty', () => statSync(`${file}-wal`).size === 0, 30_000);
+  assert.equal(copiedRows(file), 20);
+  write(database, 3000);
+  assert.equal(database.get('SELECT count(*) AS words FROM word')?.['words'], 21);
+});

@@ -130,7 +130,8 @@ function profiles(): string {
     ['Text objects of presentation states', (file) => byOption(file, 'clean-graphics', freeTextOf(file), 'a dummy')],
     ['Text that Table E.1-1 does not name', ({ unknown }) => UNKNOWN[unknown]],
     ['Overlays, curves, icons, signatures', () => 'removed'],
-    ['Documents (PDF, CDA, STL, OBJ, MTL), speech', () => 'held'],
+    ['Encapsulated CDA', ({ documents }) => (documents === 'clean' ? 'names masked, text cleaned, or held' : 'held')],
+    ['Other documents (PDF, STL, OBJ, MTL), speech', () => 'held'],
     ['Private attributes', (file) => (file.private?.mode === 'safe-list' ? 'those of the list below' : 'removed')],
     ['Pixels that may hold text', ({ pixels }) => HELD[typeof pixels === 'string' ? pixels : 'clean'] ?? ''],
     ['Faces in CT and MR of the head', ({ faces }) => HELD[faces] ?? ''],
@@ -245,7 +246,7 @@ ${keys('instance')}
 - Documents (PDF, CDA, STL, OBJ, MTL): MIME Type of Encapsulated Document and its length are completed or have to agree.
 - What no profile can clean (video, documents, unsafe pixels) is sealed for a person: 202 with Warning Reason B000. Values that their VR or multiplicity does not allow are stored: 202 with B007 and a Failed Attributes Sequence (0074,1048) of Selector Attribute and Error Comment, which holds no value.
 - De-identification is not reported as a coercion: Original Attributes Sequence would name the patient. The answer has the sender's own UIDs.
-- The same bytes under the same SOP Instance UID are a success; other content follows \`archive.duplicates\` (0111).
+- The same object under the same SOP Instance UID is a success, also when rules or what is known of the patient have changed since; other content follows \`archive.duplicates\` (0111).
 - 503 with Retry-After when less than \`archive.reserveMb\` would be left on the disk, before the body is read (also before 100 Continue), and when the disk fills up on the way; then nothing of the instance is left.
 
 ### 1.3 Deviations from PS3.18

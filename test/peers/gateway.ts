@@ -46,6 +46,7 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
   const httpPort = await freePort(setup.httpPort);
   const dimsePort = await freePort(setup.dimsePort);
   const child = spawn(process.execPath, [...startFlags(), join(root, 'src', 'main.ts'), 'serve'], {
+    cwd: root,
     stdio: setup.log === 'terminal' ? ['ignore', 'inherit', 'inherit'] : ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
@@ -69,8 +70,12 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
       if (child.exitCode !== null) throw new Error(`the gateway ended with ${child.exitCode}; its log: ${logFile}`);
       return (await fetch(`${base}/readyz`).catch(() => undefined))?.status === 200;
     },
-    60_000,
-  );
+    READY_MS,
+  ).catch((error: unknown) => {
+    // Nobody else would end it, and the test would wait for it.
+    child.kill('SIGKILL');
+    throw error;
+  });
   return {
     pid: child.pid ?? 0,
     base,
@@ -89,6 +94,9 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
     },
   };
 }
+
+/** Seconds on an idle machine. */
+const READY_MS = 240_000;
 
 /** Node's own flags, as `npm start` gives them. */
 function startFlags(): string[] {
