@@ -11,6 +11,7 @@ import { decodedLayout } from './codecs/photometric.ts';
 import type { Config, ProfileSource } from './config.ts';
 import { lockFile, migrate, openDatabase, type Database, type FolderLock } from './database.ts';
 import { openWall, type Wall } from './deidentify/crosswalk.ts';
+import type { FaceTools } from './deidentify/faces/pixels.ts';
 import { compileDevices, type DeviceFile } from './deidentify/pixels/devices.ts';
 import type { PixelTools } from './deidentify/pixels/tools.ts';
 import { compileProfile, ProfileFault, type CompiledProfile, type ProfileFile } from './deidentify/profile.ts';
@@ -42,6 +43,8 @@ export interface Gateway {
   readonly detector: Pool;
   /** What the profiles need that clean pixels; undefined without the model that finds text. */
   readonly pixelTools: PixelTools | undefined;
+  /** Codecs for images whose face is taken out. */
+  readonly faceTools: FaceTools;
   readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
   /** The look at erasures that is under way: one at a time. */
@@ -148,6 +151,19 @@ const MIGRATE_WORKFLOW = {
        until INTEGER
      ) WITHOUT ROWID;
      CREATE INDEX fetched_for ON fetched_study (for_study)`,
+    // Series whose face is to be taken out, see workflow/deface: `batch` is what their images are held under.
+    `CREATE TABLE face_series (
+       batch BLOB PRIMARY KEY,
+       project TEXT NOT NULL,
+       profile TEXT NOT NULL,
+       study_uid TEXT NOT NULL,
+       last_arrival INTEGER NOT NULL,
+       state TEXT NOT NULL,
+       plan TEXT,
+       figures TEXT
+     ) WITHOUT ROWID;
+     CREATE INDEX face_series_due ON face_series (last_arrival) WHERE state = 'waiting';
+     CREATE INDEX face_series_study ON face_series (study_uid)`,
   ],
 } as const;
 
@@ -215,6 +231,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       codecs,
       detector,
       pixelTools: openPixelTools(config, codecs, detector),
+      faceTools: openFaceTools(codecs),
       pictures: openPictureCache(),
       arrivals: new Map(),
       erasing: { turn: Promise.resolve() },
@@ -281,15 +298,21 @@ export function openPixelTools(config: Config, codecs: CodecPool, detector: Pool
   if (!detector.cards.has('text')) return undefined;
   return {
     findText: async (grey, rows, columns) => (await runTextDetection(detector, { grey, rows, columns })).boxes,
+    ...openFaceTools(codecs),
+    blankJpeg: (frame, layout, boxes) => blankFrame(codecs, ownCopy(frame), layout, boxes),
+    deviceRules,
+    spoolFolder: spoolFolder(config),
+  };
+}
+
+export function openFaceTools(codecs: CodecPool): FaceTools {
+  return {
     decode: async (frame, layout, from) => ({
       bytes: await convertFrame(codecs, ownCopy(frame), layout, { from, to: EXPLICIT_VR_LITTLE_ENDIAN }),
       layout: decodedLayout(layout, from),
     }),
     encode: ({ bytes, layout }, to) =>
       convertFrame(codecs, ownCopy(bytes), layout, { from: EXPLICIT_VR_LITTLE_ENDIAN, to }),
-    blankJpeg: (frame, layout, boxes) => blankFrame(codecs, ownCopy(frame), layout, boxes),
-    deviceRules,
-    spoolFolder: spoolFolder(config),
   };
 }
 

@@ -54,6 +54,8 @@ export const MIGRATE_QUARANTINE = {
      CREATE INDEX quarantine_subject ON quarantine (subject) WHERE subject IS NOT NULL`,
     `ALTER TABLE quarantine ADD COLUMN study BLOB;
      CREATE INDEX quarantine_study ON quarantine (study) WHERE study IS NOT NULL`,
+    `ALTER TABLE quarantine ADD COLUMN batch BLOB;
+     CREATE INDEX quarantine_batch ON quarantine (batch, held_at) WHERE batch IS NOT NULL`,
   ],
 } as const;
 
@@ -67,6 +69,8 @@ export interface HoldFacts {
   readonly subject?: Buffer | undefined;
   /** The same of the study. */
   readonly study?: Buffer | undefined;
+  /** A keyed mark of what it can only be let in together with; undefined when it stands for itself. */
+  readonly batch?: Buffer | undefined;
 }
 
 const NONCE_BYTES = 12;
@@ -87,7 +91,7 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
   try {
     const handle = await open(partial, 'wx', 0o600);
     try {
-      sealed = await seal(quarantine, id, source, handle);
+      sealed = await seal(quarantine, { id, batch: facts.batch }, source, handle);
       await handle.datasync();
     } finally {
       await handle.close();
@@ -100,8 +104,8 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
   }
   await syncFolder(quarantine.folder);
   const row = quarantine.database.get(
-    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject, study)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO quarantine (id, fingerprint, held_at, reason, sentence, door, calling_ae, bytes, transfer_syntax, subject, study, batch)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (fingerprint) DO UPDATE SET arrivals = arrivals + 1, reason = excluded.reason, sentence = excluded.sentence
      RETURNING *`,
     id,
@@ -115,6 +119,7 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
     facts.transferSyntaxUID,
     facts.subject ?? null,
     facts.study ?? null,
+    facts.batch ?? null,
   );
   if (row === undefined) throw new Error('the quarantine row was not written');
   if (row['id'] !== id) await rm(file, { force: true });
@@ -123,11 +128,13 @@ export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Ar
 
 async function seal(
   quarantine: Quarantine,
-  id: string,
+  { id, batch }: { readonly id: string; readonly batch: Buffer | undefined },
   source: AsyncIterable<Uint8Array>,
   handle: FileHandle,
 ): Promise<{ bytes: number; fingerprint: string }> {
   const fingerprint = createHmac('sha256', quarantine.key);
+  // The same bytes may wait in two batches: for two projects.
+  if (batch !== undefined) fingerprint.update(batch);
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv('aes-256-gcm', quarantine.key, nonce);
   cipher.setAAD(Buffer.from(id));
@@ -280,6 +287,16 @@ export async function discard(
   return deleted;
 }
 
+/** Deletes the row alone, in the caller's transaction; `discard` or the next start deletes the file. False: nothing is held any more. */
+export function takeOut(quarantine: Quarantine, id: string): boolean {
+  return quarantine.database.run('DELETE FROM quarantine WHERE id = ?', id).changes > 0;
+}
+
+/** Of what was taken out. */
+export async function deleteSealed(quarantine: Quarantine, { id }: Held): Promise<void> {
+  await rm(join(quarantine.folder, `${id}.sealed`), { force: true });
+}
+
 /** Deletes files that a crash left without a row: their senders were never told that they are in safe hands. For the start, before doors open. */
 export async function sweepQuarantine(quarantine: Quarantine): Promise<number> {
   const names = await readdir(quarantine.folder).catch(() => []);
@@ -298,6 +315,27 @@ export function heldOfSubject(quarantine: Quarantine, subject: Buffer): string[]
   return quarantine.database
     .all('SELECT id FROM quarantine WHERE subject = ? ORDER BY id', subject)
     .map((row) => String(row['id']));
+}
+
+/** What is to be let in together, in the order in which it came. */
+export function heldOfBatch(quarantine: Quarantine, batch: Buffer): Held[] {
+  return quarantine.database.all('SELECT * FROM quarantine WHERE batch = ? ORDER BY held_at, id', batch).map(held);
+}
+
+/** Held already, it now waits for the others of its batch. @throws Refusal NotFound */
+export function joinBatch(quarantine: Quarantine, id: string, batch: Buffer, sentence: string): void {
+  const { changes } = quarantine.database.run(
+    'UPDATE quarantine SET batch = ?, sentence = ? WHERE id = ?',
+    batch,
+    sentence,
+    id,
+  );
+  if (changes === 0) throw new Refusal('NotFound', 'nothing is held under this id');
+}
+
+/** It stays, for another reason than it came. */
+export function holdBecause(quarantine: Quarantine, id: string, reason: string, sentence: string): void {
+  quarantine.database.run('UPDATE quarantine SET reason = ?, sentence = ? WHERE id = ?', reason, sentence, id);
 }
 
 /** How many objects are held of the study with this mark. */

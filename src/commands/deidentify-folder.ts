@@ -48,7 +48,13 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
   const threads =
     request.threads ?? Math.min(availableParallelism(), Math.ceil(request.files.length / FILES_PER_THREAD));
   const reports: FileReport[] = [];
+  const waiting = new Map<string, number[]>();
   const take = (index: number, outcome: FileOutcome): void => {
+    const { waitsFor } = outcome;
+    if (waitsFor !== undefined) {
+      waiting.set(waitsFor, [...(waiting.get(waitsFor) ?? []), index]);
+      return;
+    }
     if (to === undefined) showDryRun(index + 1, outcome, request.json);
     const { changes: _changes, ...rest } = outcome;
     reports.push({ file: index + 1, ...rest });
@@ -56,6 +62,7 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
   // A dry run is read from the top.
   if (threads <= 1 || to === undefined) await runHere(settings, request.files, take);
   else await runThreads(settings, request.files, threads, take);
+  if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
   reports.sort((a, b) => a.file - b.file);
   return to === undefined ? endDryRun(reports) : await writeReport(to, { profile, project }, reports);
 }
@@ -83,6 +90,25 @@ async function runHere(settings: JobSettings, files: readonly string[], take: Ta
     for (let from = 0; from < files.length; from += batch) {
       const outcomes = await job.run(files.slice(from, from + batch));
       for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
+    }
+  } finally {
+    await job.close();
+  }
+}
+
+/** Series whose face is taken out: each as a whole, after everything else. */
+async function runSeries(
+  settings: JobSettings,
+  files: readonly string[],
+  series: readonly (readonly number[])[],
+  take: Take,
+): Promise<void> {
+  const job = await openJob(settings);
+  try {
+    for (const unsorted of series) {
+      const indexes = [...unsorted].sort((a, b) => a - b);
+      const outcomes = await job.runSeries(indexes.map((index) => files[index] ?? ''));
+      for (const [at, outcome] of outcomes.entries()) take(indexes[at] ?? 0, outcome);
     }
   } finally {
     await job.close();

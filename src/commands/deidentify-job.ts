@@ -4,6 +4,7 @@ import {
   createReadStream,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -16,16 +17,19 @@ import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
 import { readConfig, type Config } from '../config.ts';
 import type { Wall } from '../deidentify/crosswalk.ts';
-import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
+import { awaitsDefacing, deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
+import { followPlan, planSeries, type Defaced, type FaceSource, type Follower } from '../deidentify/faces/defacer.ts';
+import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
 import { openShadow } from '../deidentify/shadow.ts';
+import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { compileSource, openCrosswalk, openDetector, openPixelTools } from '../gateway.ts';
+import { compileSource, openCrosswalk, openDetector, openFaceTools, openPixelTools } from '../gateway.ts';
 import { closePool } from '../pipelines/pool.ts';
 
 /** What every thread of a batch is told. */
@@ -51,11 +55,15 @@ export interface FileOutcome {
   readonly lost?: readonly Lost[];
   /** Of a dry run. */
   readonly changes?: readonly Change[];
+  /** The series, as its files name it, that has to be there as a whole before its face can be taken out. Stands in no report. */
+  readonly waitsFor?: string;
 }
 
 export interface Job {
   /** Each file by itself; what the crosswalk has to remember of all of them is written at once. */
   run(files: readonly string[]): Promise<FileOutcome[]>;
+  /** All files of a series that waits for its face to be taken out. */
+  runSeries(files: readonly string[]): Promise<FileOutcome[]>;
   close(): Promise<void>;
 }
 
@@ -67,7 +75,7 @@ export async function openJob(job: JobSettings): Promise<Job> {
     throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
   const profile = compileSource(job.profile, source);
   const { database, wall } = openCrosswalk(config);
-  const { pixels, close } = await openPixels(config);
+  const { pixels, faceTools, close } = await openPixels(config);
   const settings: DeidentifySettings = {
     project: job.project,
     profile,
@@ -78,12 +86,19 @@ export async function openJob(job: JobSettings): Promise<Job> {
   const { to } = job;
   if (to !== undefined) {
     const output = { wall, to, settings, folders: new Set<string>(), buffers: [], parts: 0 };
-    return { run: (files) => writeAll(output, files), close: () => close().finally(() => database.close()) };
+    return {
+      run: (files) => writeAll(output, files, (file, index) => writePart(output, file, index)),
+      runSeries: (files) =>
+        withFacesOut(files, faceTools, (work) => writeAll(output, files, (file) => writeDefaced(output, file, work))),
+      close: () => close().finally(() => database.close()),
+    };
   }
   const shadow = openShadow(wall, job.project);
   database.close();
   return {
     run: async (files) => await inTurn(files, (file) => tryOut(shadow.wall, file, settings)),
+    runSeries: (files) =>
+      withFacesOut(files, faceTools, (work) => inTurn(files, (file) => tryOut(shadow.wall, file, settings, work))),
     close: () => close().finally(() => shadow.database.close()),
   };
 }
@@ -91,11 +106,12 @@ export async function openJob(job: JobSettings): Promise<Job> {
 /** Threads start with the first image that is looked at. */
 async function openPixels(
   config: Config,
-): Promise<Pick<DeidentifySettings, 'pixels'> & { close: () => Promise<void> }> {
+): Promise<Pick<DeidentifySettings, 'pixels'> & { faceTools: FaceTools; close: () => Promise<void> }> {
   const codecs = openCodecs();
   const detector = await openDetector(config);
   return {
     pixels: openPixelTools(config, codecs, detector),
+    faceTools: openFaceTools(codecs),
     close: async () => {
       await closeCodecs(codecs);
       await closePool(detector);
@@ -115,8 +131,12 @@ async function inTurn<Result>(
 }
 
 /** A file is there under its name only when it is complete and the crosswalk leads back from it. */
-async function writeAll(output: Output, files: readonly string[]): Promise<FileOutcome[]> {
-  const parts = await inTurn(files, (file, index) => writePart(output, file, index));
+async function writeAll(
+  output: Output,
+  files: readonly string[],
+  write: (file: string, index: number) => Promise<Part>,
+): Promise<FileOutcome[]> {
+  const parts = await inTurn(files, write);
   const outcomes = output.wall.database.transaction(() => parts.map(remembered));
   for (const [index, { part }] of parts.entries()) {
     const written = outcomes[index]?.written;
@@ -155,11 +175,78 @@ interface Part {
 }
 
 async function writePart(output: Output, name: string, place: number): Promise<Part> {
-  const { wall, to, settings } = output;
   const source = openSource(output, name, place);
-  let part: string | undefined;
   try {
     const original = await source.object();
+    if (awaitsDefacing(original, output.settings.profile)) return { outcome: { waitsFor: seriesNamed(original) } };
+    return await writeClean(output, original, output.settings);
+  } catch (error) {
+    return refusedPart(error);
+  } finally {
+    source.close();
+  }
+}
+
+async function writeDefaced(output: Output, name: string, deface: Deface): Promise<Part> {
+  try {
+    const { object, pixels } = await deface(name);
+    return await writeClean(output, object, { ...output.settings, defaced: pixels });
+  } catch (error) {
+    return refusedPart(error);
+  }
+}
+
+function refusedPart(error: unknown): Part {
+  if (!(error instanceof Refusal)) throw error;
+  return { outcome: { reason: error.reason, found: error.message } };
+}
+
+function seriesNamed({ head }: Identified): string {
+  return asciiValue(head.dataSet, 0x0020000e) ?? '';
+}
+
+type Deface = (file: string) => Promise<Defaced>;
+
+/** Finds the face in all files of a series together; where that fails each of them is told why. */
+async function withFacesOut(
+  files: readonly string[],
+  tools: FaceTools,
+  work: (deface: Deface) => Promise<FileOutcome[]>,
+): Promise<FileOutcome[]> {
+  let follower: Follower;
+  try {
+    const { plan } = await planSeries(await distinctSources(files), tools);
+    follower = await followPlan(plan, tools);
+  } catch (error) {
+    const { outcome } = refusedPart(error);
+    return files.map(() => outcome);
+  }
+  try {
+    return await work(async (file) => follower.deface(await openFile(file)));
+  } finally {
+    await follower.end();
+  }
+}
+
+/** One file of each instance: several may hold one and the same. */
+async function distinctSources(files: readonly string[]): Promise<FaceSource[]> {
+  const sources = new Map<string, FaceSource>();
+  for (const file of files) {
+    const { head } = await openFile(file);
+    const name = asciiValue(head.dataSet, 0x00080018) ?? '';
+    if (!sources.has(name)) sources.set(name, { head, open: () => openFile(file) });
+  }
+  return [...sources.values()];
+}
+
+function openFile(file: string): Promise<Identified> {
+  return readObject(readFileSync(file));
+}
+
+async function writeClean(output: Output, original: Identified, settings: DeidentifySettings): Promise<Part> {
+  const { wall, to } = output;
+  let part: string | undefined;
+  try {
     const { object, remember, counts, pixels } = await deidentify(wall, original, settings);
     const folder = join(object.studyInstanceUID, object.seriesInstanceUID);
     const written = join(folder, `${object.sopInstanceUID}.dcm`);
@@ -176,10 +263,7 @@ async function writePart(output: Output, name: string, place: number): Promise<P
     return { outcome: { written, counts, ...told }, remember, part };
   } catch (error) {
     if (part !== undefined) rmSync(part, { force: true });
-    if (!(error instanceof Refusal)) throw error;
-    return { outcome: { reason: error.reason, found: error.message } };
-  } finally {
-    source.close();
+    throw error;
   }
 }
 
@@ -238,12 +322,16 @@ function writeWhole(file: number, pieces: readonly Buffer[]): Buffer[] {
   return [];
 }
 
-async function tryOut(wall: Wall, name: string, settings: DeidentifySettings): Promise<FileOutcome> {
+async function tryOut(wall: Wall, name: string, settings: DeidentifySettings, deface?: Deface): Promise<FileOutcome> {
   const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
   const changes: Change[] = [];
   try {
-    const { object, counts } = await deidentify(wall, await receiveObject(source), {
+    const made = deface === undefined ? undefined : await deface(name);
+    const original = made?.object ?? (await receiveObject(source));
+    if (made === undefined && awaitsDefacing(original, settings.profile)) return { waitsFor: seriesNamed(original) };
+    const { object, counts } = await deidentify(wall, original, {
       ...settings,
+      defaced: made?.pixels,
       trace: (traced) => {
         const change = describeChange(traced);
         if (change !== undefined) changes.push(change);

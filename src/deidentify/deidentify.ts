@@ -31,6 +31,8 @@ import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner } from './free-text.ts';
 import { identityOf, rawIdentityOf, retained, withSaid, type RawIdentity } from './identity.ts';
 import { learnKin, saveKin, settleKin, wholeIdentity, type KinOfObject } from './kin.ts';
+import type { DefacedPixels } from './faces/defacer.ts';
+import { planeOf } from './faces/stack.ts';
 import type { PatientRecord } from './merge.ts';
 import { oneTimeDomain, openOneTimeKeys, type OneTimeKeys } from './one-time.ts';
 import type { CompiledProfile } from './profile.ts';
@@ -48,9 +50,9 @@ import {
   type Trace,
 } from './rewrite.ts';
 import { findResidue, needlesOf, type Known } from './residue.ts';
-import { CDA_STORAGE, faceRisk, uncleanable } from './risk.ts';
+import { CDA_STORAGE, faceRisk, isSliceClass, uncleanable } from './risk.ts';
 import { digested, sourceMark, type SourceMark } from './source-mark.ts';
-import { stampInserts, type Verdict } from './stamps.ts';
+import { defacedInserts, stampInserts, type Verdict } from './stamps.ts';
 
 export interface DeidentifySettings {
   readonly project: string;
@@ -64,6 +66,8 @@ export interface DeidentifySettings {
   readonly now?: () => number;
   /** What profiles that clean pixels need; without it they hold back what they would clean. */
   readonly pixels?: PixelTools | undefined;
+  /** Of an object whose pixels `faces/defacer` has made: without it a face is held back by profiles that want it out. */
+  readonly defaced?: DefacedPixels | undefined;
 }
 
 export interface Deidentification {
@@ -100,7 +104,7 @@ export async function deidentify(
   const now = settings.now ?? Date.now;
   assertInForce(profile, settings.recipient ?? project, now());
   const names = namesOf(dataSet);
-  const { pixelPlan, faceVisible } = admit(head, names.sopClassUID, settings);
+  const { pixelPlan, face } = admit(head, names.sopClassUID, settings);
   const bitsAllocated = numberValue(dataSet, tag('BitsAllocated'));
   const arrived = planBody(head, bitsAllocated);
   const pixels = await cleaned(object, arrived, pixelPlan, settings);
@@ -108,7 +112,8 @@ export async function deidentify(
   const verdict: Verdict = {
     pixelsAtRisk: pixelPlan.kind === 'leave' && pixelPlan.atRisk,
     pixelsCleaned: pixelPlan.kind === 'clean',
-    faceVisible,
+    faceVisible: face === 'visible',
+    faceRemoved: face === 'removed',
   };
 
   const domain =
@@ -151,7 +156,8 @@ export async function deidentify(
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   const clean = document && cleanClinicalDocument(document, documentTools(run));
-  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, pixels.native?.layout), ...documentInserts(clean)]);
+  const facts = { native: pixels.native?.layout, defaced: face === 'removed' ? settings.defaced : undefined };
+  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)]);
   writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), { ...plan, framesChanged: pixels.changed });
   const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
@@ -194,6 +200,16 @@ export async function deidentify(
 /** Originals that something else stands for now. */
 function mapped(uids: ReadonlyMap<string, string>): string[] {
   return [...uids].filter(([pseudonym, original]) => pseudonym !== original).map(([, original]) => original);
+}
+
+/** What the object's study will be called. */
+export function studyPseudonym(
+  wall: Wall,
+  { head }: Identified,
+  { project, profile, now = Date.now }: Pick<DeidentifySettings, 'project' | 'profile' | 'now'>,
+): string {
+  const domain = profile.file.keys === 'once' ? oneTimeDomain(ONE_TIME_KEYS, project, now()) : domainOf(wall, project);
+  return pseudonymFor(profile, domain, namesOf(head.dataSet).study);
 }
 
 /** Of a gateway: one process, one set. */
@@ -245,13 +261,32 @@ const MAX_KNOWN = 8;
 function admit(
   head: Head,
   sopClassUID: string,
-  { profile, pixels }: DeidentifySettings,
-): { readonly pixelPlan: PixelPlan; readonly faceVisible: boolean } {
+  { profile, pixels, defaced }: DeidentifySettings,
+): { readonly pixelPlan: PixelPlan; readonly face: 'none' | 'visible' | 'removed' } {
   refuse(uncleanable(sopClassUID, profile.file.documents));
   const pixelPlan = planPixels(head, sopClassUID, profile.file, pixels);
   const face = faceRisk(head, sopClassUID);
+  if (face === undefined) return { pixelPlan, face: 'none' };
   if (profile.file.faces === 'quarantine') refuse(face);
-  return { pixelPlan, faceVisible: face !== undefined };
+  if (profile.file.faces === 'deface' && defaced === undefined)
+    refuse(`${face}; it is taken out of the series as a whole, not of a single image`);
+  return { pixelPlan, face: profile.file.faces === 'deface' ? 'removed' : 'visible' };
+}
+
+/**
+ * Whether the object has to wait until its series is whole and its face is taken out.
+ * @throws Refusal Quarantined when it shows a face that cannot be taken out of a volume
+ */
+export function awaitsDefacing({ head }: Identified, { file }: CompiledProfile): boolean {
+  if (file.faces !== 'deface') return false;
+  const sopClassUID = asciiValue(head.dataSet, 0x00080016) ?? '';
+  refuse(uncleanable(sopClassUID, file.documents));
+  const face = faceRisk(head, sopClassUID);
+  if (face === undefined) return false;
+  if (!isSliceClass(sopClassUID)) refuse(face);
+  namesOf(head.dataSet);
+  planeOf(head, 0);
+  return true;
 }
 
 type CleanedBody = Pick<CleanedPixels, 'body' | 'boxes' | 'changed' | 'native'> & {
@@ -318,16 +353,21 @@ function namesOf(dataSet: DataSet): Names {
   };
 }
 
-/**
- * What the output has whether the input had it or not. Ascending.
- * @param native of frames whose compression was undone, which says what their samples mean
- */
-function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict, native: ImageLayout | undefined): Insert[] {
+/** What pixels became that are not what they were. */
+interface ChangedPixels {
+  /** Of frames whose compression was undone: what their samples mean. */
+  readonly native: ImageLayout | undefined;
+  readonly defaced: DefacedPixels | undefined;
+}
+
+/** What the output has whether the input had it or not. Ascending. */
+function inserts(run: Rewriting, dataSet: DataSet, verdict: Verdict, { native, defaced }: ChangedPixels): Insert[] {
   const all: Insert[] = [
     [0x00080005, (sink) => writeText(sink, 0x00080005, 'CS', 'ISO_IR 192')],
     [0x00100010, (sink) => writeText(sink, 0x00100010, 'PN', run.patient)],
     [0x00100020, (sink) => writeText(sink, 0x00100020, 'LO', run.patient)],
     ...stampInserts(run, dataSet, verdict),
+    ...(defaced === undefined ? [] : defacedInserts(run, dataSet, defaced)),
   ];
   if (native !== undefined) {
     all.push([0x00280004, (sink) => writeText(sink, 0x00280004, 'CS', native.photometricInterpretation)]);

@@ -43,7 +43,8 @@ export interface ProfileFile {
     | { readonly mode: 'keep' };
   /** `cap-89`: kept up to 89 years, above that 090Y and no birth year. */
   readonly ages: 'remove' | 'cap-89' | 'keep';
-  readonly faces: 'quarantine' | 'allow';
+  /** `deface`: taken out of CT and MR volumes once their series is whole; what that cannot be done with is held. */
+  readonly faces: 'quarantine' | 'deface' | 'allow';
   readonly pixels: 'quarantine' | 'allow' | PixelCleaning;
   /** `clean`: an encapsulated CDA is cleaned as its texts are; every other document waits for a person, and every one without this. */
   readonly documents?: 'clean' | 'quarantine';

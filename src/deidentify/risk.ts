@@ -68,6 +68,11 @@ const RENDERED = /^(VOLREN|VRT|SSD|VOLUME[ _]?RENDER\w*|SURFACE\w*|3D[ _]?RENDER
 
 const HAS_A_FACE_CLASS = new Set(['2', '2.1', '2.2', '4', '4.1', '4.3', '4.4'].map((suffix) => `${CLASS}.${suffix}`));
 
+/** CT and MR, whose images are slices; of the enhanced ones it is told apart why their face stays. */
+export function isSliceClass(sopClassUID: string): boolean {
+  return HAS_A_FACE_CLASS.has(sopClassUID);
+}
+
 const SCREEN_WORDS = /SCREEN|SAVE|CAPTURE|REPORT|DOSE|PROTOCOL|PASTED|PATIENT ?INFO|CHART|TABLE|TEXT|POSDISP|SUMMARY/;
 
 /** Why no rule for attributes makes this object safe, whatever the profile; undefined when one does. */
@@ -160,17 +165,43 @@ export function faceRisk(head: Head, sopClassUID: string): string | undefined {
   if (PHOTOGRAPHS.has(sopClassUID)) return 'a photograph may show a face';
   if (asciiValues(dataSet, tag('ImageType')).some((value) => RENDERED.test(value.toUpperCase())))
     return 'Image Type (0008,0008) names a rendered surface, which may be a face';
-  if (!HAS_A_FACE_CLASS.has(sopClassUID)) return undefined;
+  const isCapture = CAPTURES.has(sopClassUID);
+  if (!HAS_A_FACE_CLASS.has(sopClassUID) && !isCapture) return undefined;
+  if (isCapture) return namesHead(dataSet) && !isSheet(dataSet) ? 'a capture of the head may show a face' : undefined;
   if (regionCodes(dataSet).some((code) => FACE_CODES.has(code))) return 'the anatomic region is the head';
-  const words = PART_WORDS.map(
+  const words = partWords(dataSet);
+  if (words.some((text) => FACE_WORDS.test(text))) return 'body part or descriptions name the head';
+  if (words.some((text) => OTHER_PARTS.test(text))) return undefined;
+  return 'nothing says which part of the body it shows, so that it may be the head';
+}
+
+/** Multi-frame ones too: PS3.4 B.5. */
+const CAPTURES = new Set(['7', '7.1', '7.2', '7.3', '7.4'].map((suffix) => `${CLASS}.${suffix}`));
+
+function namesHead(dataSet: DataSet): boolean {
+  return (
+    regionCodes(dataSet).some((code) => FACE_CODES.has(code)) ||
+    partWords(dataSet).some((text) => FACE_WORDS.test(text))
+  );
+}
+
+/** Numbers and text, no picture of the patient. */
+function isSheet(dataSet: DataSet): boolean {
+  const words = [
+    ...asciiValues(dataSet, tag('ImageType')).map((value) => value.toUpperCase()),
+    ...partWords(dataSet).slice(0, 2),
+  ];
+  return words.some((text) => /\b(DOSE|REPORT|PROTOCOL|CHART|SUMMARY)\b/.test(text));
+}
+
+/** Body part and series description first. */
+function partWords(dataSet: DataSet): string[] {
+  return PART_WORDS.map(
     (attribute) =>
       textValue(dataSet, attribute)
         ?.toUpperCase()
         .replaceAll(/[_^.,;/-]+/g, ' ') ?? '',
   );
-  if (words.some((text) => FACE_WORDS.test(text))) return 'body part or descriptions name the head';
-  if (words.some((text) => OTHER_PARTS.test(text))) return undefined;
-  return 'nothing says which part of the body it shows, so that it may be the head';
 }
 
 function regionCodes(dataSet: DataSet): string[] {

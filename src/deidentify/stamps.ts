@@ -1,11 +1,16 @@
 /** What de-identification writes about itself: PS3.3 C.7.1.1 and C.7.5, codes of PS3.16 CID 7050. Earlier stamps are kept, ours follow. */
-import { itemsOf, textValue, type DataSet } from '../dicom/data-set.ts';
+import { asciiValues, findElement, itemsOf, numberValue, textValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
-import { beginItem, endItem, writeText } from '../dicom/writer.ts';
+import { beginItem, endItem, writeNumbers, writeText } from '../dicom/writer.ts';
+import type { DefacedPixels } from './faces/defacer.ts';
 import type { CompiledProfile, Option } from './profile.ts';
 import { NO_INSERTS, rewriteDataSet, writeCode, writeCodeSequence, type Insert, type Rewriting } from './rewrite.ts';
 
+const IMAGE_TYPE = tag('ImageType');
+const DERIVATION_DESCRIPTION = tag('DerivationDescription');
+const SMALLEST = tag('SmallestImagePixelValue');
+const LARGEST = tag('LargestImagePixelValue');
 const PATIENT_IDENTITY_REMOVED = tag('PatientIdentityRemoved');
 const DEIDENTIFICATION_METHOD = tag('DeidentificationMethod');
 const DEIDENTIFICATION_METHOD_CODE_SEQUENCE = tag('DeidentificationMethodCodeSequence');
@@ -85,6 +90,43 @@ export function stampInserts(run: Rewriting, dataSet: DataSet, verdict: Verdict)
   if (verdict.pixelsCleaned === true) say(BURNED_IN_ANNOTATION, 'NO');
   if (verdict.faceRemoved === true) say(RECOGNIZABLE_VISUAL_FEATURES, 'NO');
   else if (verdict.faceVisible) say(RECOGNIZABLE_VISUAL_FEATURES, 'YES');
+  return inserts;
+}
+
+/**
+ * Of an image whose face was taken out: other pixels than the scanner's (PS3.3 C.7.6.1.1.2), and what lies in them now. Said of every
+ * image of the series, since as a volume it is another one.
+ */
+export function defacedInserts(run: Rewriting, dataSet: DataSet, { smallest, largest }: DefacedPixels): Insert[] {
+  const signed = numberValue(dataSet, tag('PixelRepresentation')) === 1;
+  const imageType = asciiValues(dataSet, IMAGE_TYPE)
+    .slice(1)
+    .map((value) => value.trim().toUpperCase())
+    .map((value) => (/^[A-Z0-9_ ]{0,16}$/.test(value) && !run.identifyingWords.has(value) ? value : ''));
+  const inserts: Insert[] = [
+    [
+      IMAGE_TYPE,
+      (sink) =>
+        writeText(
+          sink,
+          IMAGE_TYPE,
+          'CS',
+          ['DERIVED', ...(imageType.length === 0 ? ['PRIMARY'] : imageType)].join('\\'),
+        ),
+    ],
+    [
+      DERIVATION_DESCRIPTION,
+      (sink) =>
+        writeText(sink, DERIVATION_DESCRIPTION, 'ST', `Face taken out, PS3.15 E.3.2 (Isthmus ${SOFTWARE_VERSION})`),
+    ],
+  ];
+  for (const [attribute, value] of [
+    [SMALLEST, smallest],
+    [LARGEST, largest],
+  ] as const) {
+    if (findElement(dataSet, attribute) === undefined) continue;
+    inserts.push([attribute, (sink) => writeNumbers(sink, attribute, signed ? 'SS' : 'US', [value])]);
+  }
   return inserts;
 }
 

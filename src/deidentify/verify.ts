@@ -285,7 +285,17 @@ function takeObject(look: Look, head: Buffer, object: Parameters<Verifier['take'
   const [newest] = says.ruleSets;
   if (newest !== undefined) look.stamps.add(newest);
   else if (!object.derived) look.reasons.add('an object does not say which rule set de-identified it');
+  if (object.image) judgeFace(look, says, newest);
   search(look, head, sopInstanceUID, newest);
+}
+
+/** What an object says of its face is what its profile promises: nothing else is believed. */
+function judgeFace({ around, reasons }: Look, { codes, recognizable }: Stamped, stamp: string | undefined): void {
+  if (codes.includes('113102') && recognizable === 'YES')
+    reasons.add('an object says that its face was taken out and that it may show one');
+  const profile = around.profiles.find(({ hash }) => stamp !== undefined && hash.startsWith(stamp));
+  if (profile !== undefined && profile.file.faces !== 'allow' && recognizable === 'YES')
+    reasons.add('an object may show a face, which its profile does not let pass');
 }
 
 function search(look: Look, head: Buffer, sopInstanceUID: string, stamp: string | undefined): void {

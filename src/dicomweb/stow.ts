@@ -179,7 +179,8 @@ async function takeInstance(intake: Intake, bytes: AsyncIterable<Buffer>): Promi
     .then(
       (received) => {
         results[index] = received;
-        if (received.stored !== undefined) keepBusy(exchange.gateway, intake.studies, received.stored.studyInstanceUID);
+        const study = received.stored?.studyInstanceUID ?? received.waitsIn;
+        if (study !== undefined) keepBusy(exchange.gateway, intake.studies, study);
       },
       (error: unknown) => {
         exchange.gateway.log.error('store-failed', { error: error instanceof Error ? error.name : 'unknown' });

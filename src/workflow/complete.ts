@@ -66,7 +66,10 @@ export function completeStudies(gateway: Gateway): number {
 function dueStudies(gateway: Gateway): Row[] {
   const due: Row[] = [];
   const quiet = gateway.database.iterate(
-    "SELECT study_uid, project, last_arrival FROM study_clock WHERE state = 'open' AND last_arrival <= ? ORDER BY last_arrival",
+    // What waits for its face to be taken out belongs to the study: nothing is made of a part of it.
+    `SELECT study_uid, project, last_arrival FROM study_clock WHERE state = 'open' AND last_arrival <= ?
+       AND NOT EXISTS (SELECT 1 FROM face_series WHERE face_series.study_uid = study_clock.study_uid AND face_series.state = 'waiting')
+     ORDER BY last_arrival`,
     gateway.now() - gateway.config.quietSeconds * 1000,
   );
   for (const row of quiet) {

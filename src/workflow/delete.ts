@@ -6,6 +6,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { workItemsOf } from '../workitems.ts';
 import { forgetFetchesOf } from './fetched.ts';
+import { forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -28,6 +29,7 @@ export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, ac
       gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', studyInstanceUID);
       forgetTalliesOf(gateway, studyInstanceUID);
       forgetFetchesOf(gateway, studyInstanceUID);
+      forgetFacesOf(gateway, studyInstanceUID);
       forgetVerificationOf(gateway, studyInstanceUID);
     }
     recordAudit(gateway.audit, 'DICOM Study Deleted', actor, {

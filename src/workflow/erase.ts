@@ -36,6 +36,7 @@ import { cancelWorkOf, forgetWorkOf, workItemsOf } from '../workitems.ts';
 import { forgetStepsNaming } from '../workitems/steps.ts';
 import { forgetDisclosuresOf } from './disclose.ts';
 import { forgetFetchesOf } from './fetched.ts';
+import { forgetEmptySeries, forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -210,6 +211,7 @@ async function continueErasure(gateway: Gateway, id: string): Promise<boolean> {
       await discard(gateway.quarantine, held, { alongside: () => count(gateway, id, { held: 1 }) });
     }
   }
+  forgetEmptySeries(gateway);
   forgetPerson(gateway, id, subjects);
   await forgetPieces(gateway.archive);
   gateway.database.truncateLog();
@@ -250,6 +252,7 @@ async function eraseStudy(gateway: Gateway, id: string, study: string): Promise<
     gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
     forgetTalliesOf(gateway, study);
     forgetFetchesOf(gateway, study);
+    forgetFacesOf(gateway, study);
     forgetVerificationOf(gateway, study);
     forgetTombstones(gateway.archive, instances);
     forgetChangesOf(gateway.archive, study);

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { studyMark, subjectMark } from '../deidentify/crosswalk.ts';
-import { recordOf } from '../deidentify/deidentify.ts';
+import { awaitsDefacing, recordOf } from '../deidentify/deidentify.ts';
 import type { PatientRecord } from '../deidentify/merge.ts';
 import { outOfSpace } from '../archive/intake.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
@@ -18,6 +18,7 @@ import { hold } from '../quarantine.ts';
 import { matchAdmission, type AdmissionFacts } from '../routing/match.ts';
 import { openSpool, type Spool, type SpoolOptions } from '../spool.ts';
 import { beginArrival, endArrival } from './complete.ts';
+import { holdForDefacing } from './deface.ts';
 import { letIn } from './let-in.ts';
 import { bearsOurName, isReturning } from './returning.ts';
 
@@ -40,6 +41,8 @@ export interface Received {
   readonly quarantined?: boolean;
   /** Values that their VR does not allow; stored all the same. */
   readonly faults?: readonly ValueFault[];
+  /** Sealed and durable until its series is whole and the face taken out; the pseudonym of its study. */
+  readonly waitsIn?: string;
   /** Pseudonyms of what was stored (or was there already); absent without refusal for a result of ours that was sent back to us. */
   readonly stored?: {
     readonly studyInstanceUID: string;
@@ -97,14 +100,20 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
     // A C-STORE has no words for them.
     const faults = from.door === 'stow' ? valueFaults(object.head.dataSet) : [];
     if (faults.length > 0) names = { ...names, faults };
-    return await admit(gateway, object, names, tee, from);
+    return await admit(gateway, object, names, { tee, transferSyntaxUID: source.transferSyntaxUID ?? '' }, from);
   } catch (error) {
     const refusal = refusalOf(gateway, error);
     return { ...names, ...(await refuse(gateway, refusal, { ...source, record, names }, tee, from)) };
   }
 }
 
-async function admit(gateway: Gateway, object: Identified, names: Names, tee: Tee, from: Sender): Promise<Received> {
+async function admit(
+  gateway: Gateway,
+  object: Identified,
+  names: Names,
+  { tee, transferSyntaxUID }: { readonly tee: Tee; readonly transferSyntaxUID: string },
+  from: Sender,
+): Promise<Received> {
   const { expectedStudyInstanceUID } = from;
   if (expectedStudyInstanceUID !== undefined && names.studyInstanceUID !== expectedStudyInstanceUID) {
     throw new Refusal('OtherStudy', 'the instance belongs to another study than the request names (PS3.18 10.5.1)');
@@ -116,9 +125,26 @@ async function admit(gateway: Gateway, object: Identified, names: Names, tee: Te
   }
   const rule = matchAdmission(gateway.rules, admissionFacts(dataSet, from));
   if (rule === undefined) throw new Refusal('Quarantined', 'no admission rule matches');
+  const { project } = rule;
+  const profile = profileOf(gateway, rule.profile);
+  if (awaitsDefacing(object, profile)) {
+    // To its end: what is damaged is refused now, not when the sender has forgotten it.
+    for await (const _chunk of object.body);
+    const bytes = tee.fromStart();
+    if (bytes === undefined) throw new Error('the beginning of an object was not kept');
+    const { door, callingAE } = from;
+    const waitsIn = await holdForDefacing(gateway, object, bytes, {
+      project,
+      profile,
+      transferSyntaxUID,
+      door,
+      callingAE,
+    });
+    return { ...names, waitsIn };
+  }
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = await letIn(gateway, object, {
-    project: rule.project,
-    profile: profileOf(gateway, rule.profile),
+    project,
+    profile,
     admitted: () => tee.keepAtMost(KEEP_ADMITTED_BYTES),
   });
   return { ...names, stored: { studyInstanceUID, seriesInstanceUID, sopInstanceUID } };
@@ -309,8 +335,9 @@ export function storeHandlers(gateway: Gateway): ScpHandlers {
     async store({ association, transferSyntaxUID, dataSet }) {
       if (!touched.has(association.id)) touched.set(association.id, new Set());
       const received = receiveInstance(gateway, { bytes: dataSet, transferSyntaxUID }, senderOf(association));
-      const { refusal, quarantined, stored } = await received.done;
-      if (stored !== undefined) keepBusy(gateway, touched.get(association.id), stored.studyInstanceUID);
+      const { refusal, quarantined, stored, waitsIn } = await received.done;
+      const study = stored?.studyInstanceUID ?? waitsIn;
+      if (study !== undefined) keepBusy(gateway, touched.get(association.id), study);
       if (refusal !== undefined) return refusal.answer.dimseStatus;
       // PS3.4 B.2.3: a warning; the object is kept, though not as it came.
       return quarantined === true ? 0xb000 : 0x0000;

@@ -6,6 +6,7 @@ import type { Gateway } from '../gateway.ts';
 import { discardHeldBefore } from '../quarantine.ts';
 import { workItemsOf } from '../workitems.ts';
 import { forgetFetchesOf } from './fetched.ts';
+import { forgetFacesOf } from './deface.ts';
 import { forgetTalliesOf } from './tally.ts';
 import { forgetVerificationOf } from './withhold.ts';
 
@@ -51,6 +52,7 @@ async function deleteOldStudies(gateway: Gateway, before: number): Promise<numbe
       if (changes === 0) throw new Refusal('NotFound', 'the study is in use again');
       forgetTalliesOf(gateway, study);
       forgetFetchesOf(gateway, study);
+      forgetFacesOf(gateway, study);
       forgetVerificationOf(gateway, study);
       recordAudit(gateway.audit, 'DICOM Study Deleted', 'timetable', { study });
     };

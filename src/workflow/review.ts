@@ -1,9 +1,11 @@
 /** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
 import { recordAudit } from '../audit.ts';
+import { awaitsDefacing } from '../deidentify/deidentify.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { discard, heldById, listHeld, type HeldGroup } from '../quarantine.ts';
 import { retryWork, type WorkItem } from '../workitems.ts';
+import { releaseForDefacing } from './deface.ts';
 import { letIn } from './let-in.ts';
 import { openSealed, treatmentProfile, type Treatment } from './sealed.ts';
 
@@ -18,6 +20,17 @@ export async function releaseHeld(
   if (held === undefined) throw new Refusal('NotFound', 'nothing is held under this id');
   const profile = treatmentProfile(gateway, treatment);
   const object = await openSealed(gateway, held);
+  if (awaitsDefacing(object, profile)) {
+    const studyInstanceUID = releaseForDefacing(gateway, id, object, { project: treatment.project, profile });
+    recordAudit(gateway.audit, 'Application Activity', actor, {
+      action: 'release when its face is taken out',
+      held: id,
+      study: studyInstanceUID,
+      profile: treatment.profile,
+      rules: profile.hash,
+    });
+    return { studyInstanceUID };
+  }
   const { studyInstanceUID } = await letIn(gateway, object, { project: treatment.project, profile });
   // Also when the archive had it already: what is written down is that the seal was broken, by whom and for what.
   await discard(gateway.quarantine, id, {

@@ -8,6 +8,7 @@ import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
 import { deleteIdleSubscribers, deleteOldEvents } from '../workitems/events.ts';
 import { completeStudies } from './complete.ts';
+import { defaceDueSeries } from './deface.ts';
 import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
 import { retain } from './retain.ts';
@@ -27,6 +28,7 @@ export function startTimetable(gateway: Gateway): Timetable {
   const performer = startPerformer(gateway);
   const ticking = new Set<Promise<void>>();
   let stopped = false;
+  const closing = new AbortController();
   const perform = async (name: string, work: () => unknown): Promise<void> => {
     try {
       if (!stopped) await work();
@@ -55,6 +57,7 @@ export function startTimetable(gateway: Gateway): Timetable {
       followRules(gateway);
       completeStudies(gateway);
     }),
+    tick('take faces out', '* * * * * *', () => defaceDueSeries(gateway, closing.signal)),
     tick('verify completed studies', '*/2 * * * * *', () => verifyCompleted(gateway)),
     // Apart from completion: a study that cannot be completed keeps nobody else's work waiting.
     tick('do due work', '* * * * * *', () => performer.kick()),
@@ -79,6 +82,7 @@ export function startTimetable(gateway: Gateway): Timetable {
   return {
     async stop() {
       stopped = true;
+      closing.abort();
       for (const task of tasks) await task.destroy();
       await Promise.all([...ticking, performer.stop()]);
     },

@@ -30,7 +30,7 @@ describe('profiles', () => {
       { ...good, dates: { mode: 'keep', times: 'keep' } },
       { ...good, dates: { mode: 'year-only', times: 'keep' } },
       { ...good, dates: { mode: 'shift', windowDays: [-10], times: 'keep' } },
-      { ...good, faces: 'deface' },
+      { ...good, faces: 'blur' },
       { ...good, edition: 'PS3.15-2011' },
     ])
       assert.equal(validate(bad), false, JSON.stringify(bad));

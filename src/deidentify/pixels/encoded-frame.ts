@@ -42,9 +42,9 @@ const SYNTAX = '1.2.840.10008.1.2.';
 /** Huffman-coded DCT: nothing is gained by decoding it, and everything else would lose. */
 const BY_COEFFICIENTS: ReadonlySet<string> = new Set([`${SYNTAX}4.50`, `${SYNTAX}4.51`]);
 const JPEG_LOSSLESS: ReadonlySet<string> = new Set([`${SYNTAX}4.57`, `${SYNTAX}4.70`]);
-const DEFLATED_FRAME = `${SYNTAX}8.1`;
+export const DEFLATED_FRAME = `${SYNTAX}8.1`;
 /** What is written where the syntax came; each is a codestream that the syntax allows, lossless in those that allow loss too. */
-const WRITTEN_AS: ReadonlyMap<string, string> = new Map([
+export const WRITTEN_AS: ReadonlyMap<string, string> = new Map([
   [`${SYNTAX}5`, `${SYNTAX}5`],
   [`${SYNTAX}1.98`, `${SYNTAX}1`],
   [DEFLATED_FRAME, `${SYNTAX}1`],
