@@ -17,6 +17,8 @@ export interface LoadedSeries {
   readonly heads: readonly Head[];
   /** Its voxels are handed to the pipeline: empty afterwards. */
   readonly volume: SeriesVolume;
+  /** The further volumes of a series that holds several (time points, stacks); as `volume`, empty afterwards. */
+  readonly others?: readonly SeriesVolume[];
 }
 
 /** What a run made, and what was kept of its input to show beside it. */
