@@ -94,6 +94,7 @@ export interface Config {
     readonly reserveBytes: number;
   };
   readonly quietSeconds: number;
+  readonly intake: { readonly sampledImages: number; readonly limits: Readonly<Record<string, IntakeLimits>> };
   readonly pipelines: { readonly threads: number; readonly maxMemoryMb: number; readonly timeoutMs: number };
   readonly retention: {
     readonly studyDays: number | undefined;
@@ -132,6 +133,21 @@ export interface Config {
   /** Parsed files of device rules that profiles name, by file name; their meaning is deidentify's. */
   readonly deviceRules: ReadonlyMap<string, unknown>;
 }
+
+/** Distances in mm and values after rescale, each from and to, of one modality. */
+export interface IntakeLimits {
+  readonly pixelMm?: readonly [number, number];
+  readonly spacingMm?: readonly [number, number];
+  readonly thicknessMm?: readonly [number, number];
+  readonly range?: readonly [number, number];
+}
+
+/** What scanners of the modality make; HU of a CT from air to metal in extended scales. */
+const INTAKE_LIMITS: Readonly<Record<string, IntakeLimits>> = {
+  CT: { pixelMm: [0.1, 2], spacingMm: [0.1, 10], thicknessMm: [0.1, 10], range: [-32768, 32767] },
+  MR: { pixelMm: [0.1, 5], spacingMm: [0.1, 20], thicknessMm: [0.1, 20] },
+  PT: { pixelMm: [0.5, 8], spacingMm: [0.5, 10], thicknessMm: [0.5, 10] },
+};
 
 /** Settings (keys of a rule's `with`) by the name of the pipeline. */
 export type Runnable = ReadonlyMap<string, ReadonlySet<string>>;
@@ -176,6 +192,10 @@ export function readConfig(given: Environment = process.env): Config {
       reserveBytes: (gateway.archive?.reserveMb ?? 512) * MB,
     },
     quietSeconds: gateway.completion?.quietSeconds ?? 30,
+    intake: {
+      sampledImages: gateway.intake?.sampledImages ?? 8,
+      limits: { ...INTAKE_LIMITS, ...gateway.intake?.limits },
+    },
     pipelines: {
       threads: gateway.pipelines?.threads ?? availableParallelism(),
       maxMemoryMb: gateway.pipelines?.maxMemoryMb ?? 4096,
@@ -291,6 +311,7 @@ interface GatewayFile {
     readonly reserveMb?: number;
   };
   readonly completion?: { readonly quietSeconds?: number };
+  readonly intake?: { readonly sampledImages?: number; readonly limits?: Readonly<Record<string, IntakeLimits>> };
   readonly pipelines?: {
     readonly threads?: number;
     readonly maxMemoryMb?: number;

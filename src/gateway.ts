@@ -141,6 +141,22 @@ const MIGRATE_WORKFLOW = {
        since INTEGER NOT NULL,
        accepted TEXT
      ) WITHOUT ROWID`,
+    // What was odd about a series when its study was complete (workflow/intake); it goes with its study.
+    `CREATE TABLE series_intake (
+       study_uid TEXT NOT NULL,
+       series_uid TEXT NOT NULL,
+       version INTEGER NOT NULL,
+       modality TEXT NOT NULL,
+       body_part TEXT NOT NULL,
+       kind TEXT NOT NULL,
+       report TEXT NOT NULL,
+       skipped TEXT NOT NULL DEFAULT '',
+       UNIQUE (study_uid, series_uid)
+     );
+     CREATE INDEX series_intake_like ON series_intake (modality, body_part, kind);
+     CREATE TRIGGER series_intake_gone AFTER DELETE ON study_clock BEGIN
+       DELETE FROM series_intake WHERE study_uid = OLD.study_uid;
+     END`,
   ],
 } as const;
 

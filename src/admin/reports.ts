@@ -4,6 +4,7 @@ import { studiesOf } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
+import { intakeOfStudy } from '../workflow/intake.ts';
 import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
 import { releaseStudy, withheldBecause } from '../workflow/withhold.ts';
 import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
@@ -21,6 +22,9 @@ export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
     const report = shownTo(await verifyStudy(gateway, study), { mayReadText: caller.roles.has('privacy-officer') });
     return asText ? new Shown('text/plain; charset=utf-8', formatVerification(report)) : report;
   });
+  add('get', '/studies/:study/intake', ['radiology-it', 'privacy-officer'], (request) =>
+    intakeOfStudy(gateway, studyOf(request)),
+  );
   add('post', '/studies/:study/release', ['privacy-officer'], (request, caller) =>
     releaseStudy(gateway, studyOf(request), caller.name),
   );

@@ -28,6 +28,30 @@ export interface SeriesFacts {
   readonly derived: boolean;
 }
 
+/** What the intake check found of a series; numbers that are not known are -1. */
+export interface IntakeFacts {
+  /** False until the series was looked at: nothing is known then. */
+  readonly checked: boolean;
+  readonly kind: string;
+  readonly findings: number;
+  readonly gaps: number;
+  readonly missingSlices: number;
+  readonly duplicates: number;
+  readonly volumes: number;
+  readonly missingAttributes: number;
+  readonly mixedSizes: boolean;
+  readonly mixedBits: boolean;
+  readonly beyondLimits: number;
+  readonly constantImages: number;
+  readonly outliers: number;
+  readonly saturatedPercent: number;
+  readonly pixelMm: number;
+  readonly spacingMm: number;
+  readonly thicknessMm: number;
+  readonly lowest: number;
+  readonly highest: number;
+}
+
 export interface StudyFacts {
   readonly StudyInstanceUID: string;
   readonly StudyDescription: string;
@@ -105,6 +129,8 @@ function admissionVerdict(rule: string, expression: Expression, facts: Admission
 export interface ProcessingOptions {
   /** Hears of an expression that ended in an error on these facts: its rule does not match, the others go on. */
   readonly onFault?: (rule: ProcessingRule, series: SeriesFacts) => void;
+  /** What the intake check found; absent: no series was looked at. */
+  readonly intake?: (series: SeriesFacts) => IntakeFacts;
 }
 
 /** Every rule that matches a series of a complete study. Derived series start nothing, so that results never feed themselves. */
@@ -114,7 +140,7 @@ export function matchProcessing(rules: Rules, study: StudyFacts, options: Proces
     for (const series of study.series) {
       if (series.derived) continue;
       try {
-        if (!seriesFits(rule, study, series)) continue;
+        if (!seriesFits(rule, study, series, options.intake?.(series) ?? NOT_CHECKED)) continue;
       } catch {
         options.onFault?.(rule, series);
         continue;
@@ -130,7 +156,29 @@ export function matchProcessing(rules: Rules, study: StudyFacts, options: Proces
   return decisions;
 }
 
-function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): boolean {
+const NOT_CHECKED: IntakeFacts = {
+  checked: false,
+  kind: 'image',
+  findings: 0,
+  gaps: 0,
+  missingSlices: 0,
+  duplicates: 0,
+  volumes: 0,
+  missingAttributes: 0,
+  mixedSizes: false,
+  mixedBits: false,
+  beyondLimits: 0,
+  constantImages: 0,
+  outliers: 0,
+  saturatedPercent: 0,
+  pixelMm: -1,
+  spacingMm: -1,
+  thicknessMm: -1,
+  lowest: 0,
+  highest: 0,
+};
+
+function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts, intake: IntakeFacts): boolean {
   const { when, expression } = rule;
   const hasPrior = study.priors.some((prior) =>
     prior.series.some((other) => !other.derived && other.Modality === series.Modality),
@@ -158,6 +206,7 @@ function seriesFits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts
           hasPrior,
           series: study.series.length,
         },
+        intake: { ...intake },
       }))
   );
 }

@@ -5,7 +5,7 @@ import { DEFORMABLE_SPATIAL_REGISTRATION } from '../derived/deformable-registrat
 import { deriveKeyImage, type Panel } from '../derived/key-image.ts';
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { derivePresentationState } from '../derived/presentation-state.ts';
-import type { DerivedObject, Provenance } from '../derived/provenance.ts';
+import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { SPATIAL_REGISTRATION } from '../derived/spatial-registration.ts';
 import type { Head } from '../dicom/object.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
@@ -32,6 +32,14 @@ export interface Made {
   /** Names of the figures that stand under the panels. */
   readonly shown: readonly string[];
   readonly window?: Window | undefined;
+  /** What the intake check found of the source. */
+  readonly intake?: IntakeNotes | undefined;
+}
+
+/** For the report: counts, and a sentence for each finding. */
+export interface IntakeNotes {
+  readonly figures: readonly QualityFigure[];
+  readonly findings: readonly string[];
 }
 
 /** Series numbers of derived series: far above what modalities use, apart from each other. */
@@ -54,7 +62,7 @@ export function* beside(made: Made): Generator<DerivedObject> {
   const { source, fixed, outputs, verdict, provenance } = made;
   const of = { source: source.heads, ...(fixed === undefined ? {} : { fixed: fixed.heads }) };
   if (outputs.includes('report'))
-    yield deriveMeasurementReport({ ...of, ...judged(verdict), provenance: reporting(provenance) });
+    yield deriveMeasurementReport({ ...of, ...withIntake(made.intake, judged(verdict), reporting(provenance)) });
   if (outputs.includes('key-image'))
     yield deriveKeyImage({
       ...of,
@@ -68,6 +76,20 @@ export function* beside(made: Made): Generator<DerivedObject> {
         seriesSuffix: `${provenance.seriesSuffix} key image`,
       },
     });
+}
+
+/** The findings of the intake check stand behind the reasons, its counts behind the figures. */
+export function withIntake<J extends { readonly reasons: readonly string[] }>(
+  intake: IntakeNotes | undefined,
+  verdict: J,
+  provenance: Provenance,
+): J & { readonly provenance: Provenance } {
+  if (intake === undefined) return { ...verdict, provenance };
+  return {
+    ...verdict,
+    reasons: [...verdict.reasons, ...intake.findings.map((finding) => `intake: ${finding}`)],
+    provenance: { ...provenance, figures: [...provenance.figures, ...intake.figures] },
+  };
 }
 
 /** A series, and how it is to be seen first. */

@@ -11,6 +11,7 @@ import { scheduleWork } from '../workitems.ts';
 import { priorsOf } from './chronology.ts';
 import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
+import { inapplicable, intakeFacts, intakeReport, recordSkipped, takeIn } from './intake.ts';
 import { scheduleVerification } from './withhold.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
@@ -39,11 +40,31 @@ export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: 
   );
 }
 
-/** Completes every study that is due; answers how many. */
-export function completeStudies(gateway: Gateway): number {
+/** Looks at the series of every study that is due, then completes it. */
+export async function takeInAndComplete(gateway: Gateway): Promise<number> {
+  const ready = new Set<string>();
+  for (const row of dueStudies(gateway)) {
+    const studyInstanceUID = String(row['study_uid']);
+    try {
+      await takeIn(gateway, studyInstanceUID);
+    } catch (error) {
+      // Rules see its series as not checked; the other studies do not wait for it.
+      gateway.log.error('study not looked at', {
+        study: studyInstanceUID,
+        error: error instanceof Error ? error.name : 'unknown',
+      });
+    }
+    ready.add(studyInstanceUID);
+  }
+  return completeStudies(gateway, ready);
+}
+
+/** Completes every study that is due, or of these those that are `ready`; answers how many. */
+export function completeStudies(gateway: Gateway, ready?: ReadonlySet<string>): number {
   let completed = 0;
   for (const row of dueStudies(gateway)) {
     const studyInstanceUID = String(row['study_uid']);
+    if (ready !== undefined && !ready.has(studyInstanceUID)) continue;
     try {
       completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
       completed++;
@@ -83,6 +104,8 @@ function completeStudy(gateway: Gateway, studyInstanceUID: string, project: stri
           gateway.rules,
           { ...study, priors: priorsOf(gateway, studyInstanceUID) },
           {
+            intake: (series) =>
+              intakeFacts(intakeReport(gateway, { studyInstanceUID, seriesInstanceUID: series.SeriesInstanceUID })),
             onFault: (rule, series) =>
               gateway.log.error('rule cannot be evaluated', { rule: rule.name, series: series.SeriesInstanceUID }),
           },
@@ -95,13 +118,26 @@ function completeStudy(gateway: Gateway, studyInstanceUID: string, project: stri
       lastArrival,
     );
     scheduleVerification(gateway, studyInstanceUID);
-    for (const decision of decisions) if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+    for (const decision of decisions) {
+      if (passedOver(gateway, studyInstanceUID, decision)) continue;
+      if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+    }
   });
   gateway.log.info('study complete', {
     study: studyInstanceUID,
     rulesMatched: decisions.length,
     workScheduled: scheduled,
   });
+}
+
+/** A scout or a screen save that a rule happens to match is no work, and nobody's refusal: one line beside the series says so. */
+function passedOver(gateway: Gateway, studyInstanceUID: string, { rule, series }: Decision): boolean {
+  const name = { studyInstanceUID, seriesInstanceUID: series.SeriesInstanceUID };
+  const report = intakeReport(gateway, name);
+  const why = report === undefined ? undefined : inapplicable(series.Modality, report.kind);
+  if (why === undefined) return false;
+  recordSkipped(gateway, name, `rule "${rule.name}": ${why}`);
+  return true;
 }
 
 function scheduleDerivation(

@@ -42,7 +42,9 @@ import {
   notHeld,
   reporting,
   SERIES_NUMBER,
+  withIntake,
   withPresentation,
+  type IntakeNotes,
   type LoadedSeries,
   type Made,
 } from './beside.ts';
@@ -57,6 +59,8 @@ export interface PipelineSettings {
 export interface ProduceOptions {
   /** What is to be written. Default: that of the rules. */
   readonly outputs?: readonly Output[];
+  /** What the intake check found of the source, for the report. */
+  readonly intake?: IntakeNotes | undefined;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, share: number) => void;
@@ -113,6 +117,7 @@ export async function produceRegistration(
     source: moving,
     fixed,
     outputs,
+    intake: options.intake,
     verdict,
     provenance,
     panels: [
@@ -248,6 +253,7 @@ export async function produceDenoised(
   const made: Made = {
     source,
     outputs,
+    intake: options.intake,
     verdict,
     provenance,
     panels: [
@@ -342,6 +348,7 @@ export interface RefusedRun {
   readonly settings: PipelineSettings;
   readonly refusal: Refusal;
   readonly outputs?: readonly Output[] | undefined;
+  readonly intake?: IntakeNotes | undefined;
 }
 
 /** What a refused run leaves: the report of what was found, and no image. */
@@ -366,9 +373,11 @@ export function produceRefused(pool: Pool, run: RefusedRun): Produced {
       yield deriveMeasurementReport({
         source,
         ...(fixed === undefined ? {} : { fixed }),
-        outcome: 'refuse',
-        reasons: findings.length === 0 ? [refusal.message] : notHeld(findings),
-        provenance: reporting(provenance),
+        ...withIntake(
+          run.intake,
+          { outcome: 'refuse', reasons: findings.length === 0 ? [refusal.message] : notHeld(findings) },
+          reporting(provenance),
+        ),
       });
   }
   return { objects: objects(), quality: {}, verdict: 'refuse' };
@@ -414,9 +423,11 @@ export async function produceByManifest(
       objects.push(
         deriveMeasurementReport({
           source: [instance.head],
-          outcome: result.verdict.outcome,
-          reasons: notHeld(result.verdict.findings),
-          provenance: reporting(provenance),
+          ...withIntake(
+            options.intake,
+            { outcome: result.verdict.outcome, reasons: notHeld(result.verdict.findings) },
+            reporting(provenance),
+          ),
         }),
       );
     if (outputs.includes('image'))
@@ -460,6 +471,7 @@ async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptio
   const made: Made = {
     source,
     outputs,
+    intake: options.intake,
     verdict,
     provenance,
     panels: [

@@ -7,7 +7,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
 import { deleteIdleSubscribers, deleteOldEvents } from '../workitems/events.ts';
-import { completeStudies } from './complete.ts';
+import { takeInAndComplete } from './complete.ts';
 import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
 import { retain } from './retain.ts';
@@ -53,7 +53,7 @@ export function startTimetable(gateway: Gateway): Timetable {
   const tasks = [
     tick('complete studies', '* * * * * *', () => {
       followRules(gateway);
-      completeStudies(gateway);
+      return takeInAndComplete(gateway);
     }),
     tick('verify completed studies', '*/2 * * * * *', () => verifyCompleted(gateway)),
     // Apart from completion: a study that cannot be completed keeps nobody else's work waiting.
