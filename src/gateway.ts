@@ -276,6 +276,8 @@ export function openDetector(config: Config): Promise<Pool> {
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
     jobsPerWorker: PICTURES_PER_WORKER,
+    // Pictures that still name somebody: nothing of them leaves the process.
+    isolation: 'thread',
   });
 }
 

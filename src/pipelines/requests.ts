@@ -58,7 +58,8 @@ export type WorkerMessage =
 
 export interface WorkerSettings {
   readonly threads: number;
-  readonly brake: Brake;
+  /** Of a thread; a process is ended without one. */
+  readonly brake: Brake | undefined;
 }
 
 /** The buffers behind all arrays of a message, each once: they move to the other thread and leave this one. */
