@@ -267,6 +267,7 @@ async function runPipeline(args: string[]): Promise<number> {
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
     siteModelsFolder: config.siteModelsFolder,
+    provider: config.pipelines.provider,
   });
   const codecs = openCodecs();
   try {

@@ -95,7 +95,14 @@ export interface Config {
   };
   readonly quietSeconds: number;
   readonly intake: { readonly sampledImages: number; readonly limits: Readonly<Record<string, IntakeLimits>> };
-  readonly pipelines: { readonly threads: number; readonly maxMemoryMb: number; readonly timeoutMs: number };
+  readonly pipelines: {
+    readonly threads: number;
+    readonly maxMemoryMb: number;
+    readonly timeoutMs: number;
+    /** An execution provider of onnxruntime; undefined: the CPU. */
+    readonly provider:
+      { readonly name: string; readonly deviceId: number; readonly fallback: 'cpu' | undefined } | undefined;
+  };
   readonly retention: {
     readonly studyDays: number | undefined;
     readonly quarantineDays: number | undefined;
@@ -200,6 +207,7 @@ export function readConfig(given: Environment = process.env): Config {
       threads: gateway.pipelines?.threads ?? availableParallelism(),
       maxMemoryMb: gateway.pipelines?.maxMemoryMb ?? 4096,
       timeoutMs: (gateway.pipelines?.timeoutSeconds ?? 1800) * 1000,
+      provider: providerOf(gateway),
     },
     retention: {
       studyDays: gateway.retention?.studyDays,
@@ -221,6 +229,11 @@ export function readConfig(given: Environment = process.env): Config {
     profiles,
     deviceRules: readDeviceRules(folder, profiles),
   };
+}
+
+function providerOf({ pipelines }: GatewayFile): Config['pipelines']['provider'] {
+  const { provider: name = 'cpu', deviceId = 0, fallback } = pipelines ?? {};
+  return name === 'cpu' ? undefined : { name, deviceId, fallback };
 }
 
 /** What runs without a manifest. */
@@ -316,6 +329,9 @@ interface GatewayFile {
     readonly threads?: number;
     readonly maxMemoryMb?: number;
     readonly timeoutSeconds?: number;
+    readonly provider?: string;
+    readonly deviceId?: number;
+    readonly fallback?: 'cpu';
     readonly modelsFolder?: string;
   };
   readonly retention?: {

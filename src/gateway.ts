@@ -198,6 +198,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       maxMemoryMb: config.pipelines.maxMemoryMb,
       modelsFolder: config.modelsFolder,
       siteModelsFolder: config.siteModelsFolder,
+      provider: config.pipelines.provider,
     });
     const codecs = openCodecs();
     const detector = await openDetector(config);

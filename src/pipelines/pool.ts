@@ -12,6 +12,7 @@ import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
 import { MODEL_OF } from './requests.ts';
+import type { Provider } from './session.ts';
 import { startProcess, startThread, type Runner } from './runner.ts';
 import { openParcels } from './parcels.ts';
 import { textMemoryMb } from './text-detection.ts';
@@ -36,6 +37,8 @@ export interface PoolOptions {
    * name somebody, and small jobs.
    */
   readonly isolation?: 'process' | 'thread';
+  /** Where graphs run (default: the CPU); with `fallback`, on the CPU where the provider is not offered. */
+  readonly provider?: (Provider & { readonly fallback?: 'cpu' | undefined }) | undefined;
 }
 
 export interface RunOptions {
@@ -56,6 +59,8 @@ export interface Pool {
   readonly workerLimit: number;
   /** Folder for what goes to worker processes; undefined with threads. */
   readonly parcels: string | undefined;
+  /** Undefined: the CPU. */
+  provider: Provider | undefined;
   nextJob: number;
   closed: boolean;
 }
@@ -108,12 +113,39 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
     waiting: [],
     workerLimit,
     parcels,
+    provider: undefined,
     nextJob: 1,
     closed: false,
   };
+  if (options.provider !== undefined && options.provider.name !== 'cpu') await chooseProvider(pool, options.provider);
   if (site !== undefined) await probeSite(pool, site);
   return pool;
 }
+
+/** Asked of a worker, since onnxruntime is not for this thread. @throws Refusal BadConfiguration naming what there is */
+async function chooseProvider(
+  pool: Pool,
+  { name, deviceId, fallback }: NonNullable<PoolOptions['provider']>,
+): Promise<void> {
+  const ask = { pipeline: 'provider', folder: '', request: { ask: true }, memoryMb: 1, budgetMb: 1000 } as const;
+  try {
+    const { offered } = await submit(pool, { ...ask, timeoutMs: PROVIDER_MS }, {});
+    if (offered.includes(name)) {
+      pool.provider = { name, deviceId };
+      // The worker that was asked has been opened for the CPU.
+      await Promise.all([...pool.workers].map(end));
+    } else if (fallback === undefined)
+      throw new Refusal(
+        'BadConfiguration',
+        `pipelines.provider is ${name}; onnxruntime offers ${offered.join(', ')} on this machine (pipelines.fallback: cpu would run on the CPU)`,
+      );
+  } catch (error) {
+    await closePool(pool);
+    throw error;
+  }
+}
+
+const PROVIDER_MS = 60_000;
 
 /** @throws Refusal BadConfiguration for a model of the site that does not open, does not pass its self-test, or takes too much memory */
 async function probeSite(pool: Pool, site: string): Promise<void> {
@@ -321,8 +353,9 @@ function newWorker(pool: Pool): PoolWorker {
       startWaiting(pool);
     },
   };
+  const settings = { threads, provider: pool.provider };
   const runner =
-    pool.parcels === undefined ? startThread(threads, events) : startProcess(threads, pool.parcels, events);
+    pool.parcels === undefined ? startThread(settings, events) : startProcess(settings, pool.parcels, events);
   const worker: PoolWorker = { runner, job: undefined, jobsDone: 0, ending: false };
   pool.workers.add(worker);
   return worker;

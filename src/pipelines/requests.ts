@@ -5,6 +5,7 @@ import type { Finding } from './gates.ts';
 import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
+import type { Provider } from './session.ts';
 import type { TextRequest, TextResult } from './text-detection.ts';
 import type { ZooInput, ZooResult } from './zoo.ts';
 
@@ -16,6 +17,8 @@ export interface Requests {
   readonly zoo: ZooInput;
   /** Opens a model with a manifest and runs one piece; nothing of a patient. */
   readonly probe: { readonly probe: true };
+  /** What onnxruntime offers on this machine. */
+  readonly provider: { readonly ask: true };
 }
 
 export interface Results {
@@ -24,6 +27,7 @@ export interface Results {
   readonly text: TextResult;
   readonly zoo: ZooResult;
   readonly probe: { readonly tookMb: number };
+  readonly provider: { readonly offered: readonly string[] };
 }
 
 export type PipelineName = keyof Requests;
@@ -60,6 +64,7 @@ export interface WorkerSettings {
   readonly threads: number;
   /** Of a thread; a process is ended without one. */
   readonly brake: Brake | undefined;
+  readonly provider?: Provider | undefined;
 }
 
 /** The buffers behind all arrays of a message, each once: they move to the other thread and leave this one. */

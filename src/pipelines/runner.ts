@@ -14,6 +14,8 @@ export interface RunnerEvents {
   readonly exit: (how: string) => void;
 }
 
+export type RunnerOptions = Pick<WorkerSettings, 'threads' | 'provider'>;
+
 export interface Runner {
   readonly pid: number | undefined;
   /** The voxels of the message move along: the caller's arrays are empty afterwards. */
@@ -26,9 +28,9 @@ export interface Runner {
   residentMb(): number | undefined;
 }
 
-export function startThread(threads: number, events: RunnerEvents): Runner {
+export function startThread({ threads, provider }: RunnerOptions, events: RunnerEvents): Runner {
   const brake = newBrake();
-  const workerData: WorkerSettings = { threads, brake };
+  const workerData: WorkerSettings = { threads, brake, provider };
   const thread = new Worker(new URL('./worker-thread.ts', import.meta.url), { workerData, name: 'pipeline' });
   thread.on('message', events.message);
   // An error event carries no patient's value, only what broke in our code.
@@ -49,14 +51,22 @@ export function startThread(threads: number, events: RunnerEvents): Runner {
   };
 }
 
-export function startProcess(threads: number, parcels: string, events: RunnerEvents): Runner {
-  const child = fork(new URL('./worker-process.ts', import.meta.url), [String(threads), parcels], {
-    serialization: 'advanced',
-    execArgv: [],
-    // Nothing of the gateway's environment (keys, tokens) is a pipeline's business.
-    env: { PATH: process.env['PATH'] ?? '', LANG: 'C.UTF-8' },
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-  });
+export function startProcess({ threads, provider }: RunnerOptions, parcels: string, events: RunnerEvents): Runner {
+  const child = fork(
+    new URL('./worker-process.ts', import.meta.url),
+    [JSON.stringify({ threads, provider }), parcels],
+    {
+      serialization: 'advanced',
+      execArgv: [],
+      // Nothing of the gateway's environment (keys, tokens) is a pipeline's business.
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        LANG: 'C.UTF-8',
+        LD_LIBRARY_PATH: process.env['LD_LIBRARY_PATH'] ?? '',
+      },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    },
+  );
   const mark = `${child.pid ?? 0}.`;
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   child.on('message', (message) => {

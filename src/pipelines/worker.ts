@@ -5,6 +5,7 @@ import type { DenoiseModel } from './correction.ts';
 import { GatesRefusal } from './gates.ts';
 import { openGraph } from './graph-session.ts';
 import { loadModel } from './manifest.ts';
+import { offeredProviders } from './session.ts';
 import { register } from './registration.ts';
 import type { Progress, RegistrationModel } from './registration.ts';
 import { findText, type TextModel } from './text-detection.ts';
@@ -21,7 +22,7 @@ const OPENERS: {
   register: async (folder, settings) => {
     const { threads } = settings;
     const model = loadModel(folder);
-    const open = (name: string) => openGraph(model, name, threads, settings.brake);
+    const open = (name: string) => openGraph(model, name, threads, settings.brake, settings.provider);
     const sessions = {
       wide: await open('rigid-wide'),
       step: await open('rigid-step'),
@@ -35,7 +36,7 @@ const OPENERS: {
     const { threads } = settings;
     const model = loadModel(folder);
     const opened: DenoiseModel = {
-      session: await openGraph(model, 'denoise', threads, settings.brake),
+      session: await openGraph(model, 'denoise', threads, settings.brake, settings.provider),
       gates: model.card.gates,
     };
     return (input, progress) => denoise(opened, input, progress);
@@ -47,7 +48,7 @@ const OPENERS: {
     if (typeof belongs !== 'number' || typeof certain !== 'number')
       throw new Refusal('BadConfiguration', 'text-detect/card.yaml: settings need the numbers belongs and certain');
     const opened: TextModel = {
-      session: await openGraph(model, 'text', threads, settings.brake),
+      session: await openGraph(model, 'text', threads, settings.brake, settings.provider),
       belongs,
       certain,
     };
@@ -55,12 +56,13 @@ const OPENERS: {
   },
   zoo: async (folder, settings) => {
     const { threads } = settings;
-    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+    const opened = await openModel(loadManifest(folder), threads, settings.brake, settings.provider);
     return (input, progress) => runModel(opened, input, progress);
   },
+  provider: () => Promise.resolve(async () => ({ offered: await offeredProviders() })),
   probe: async (folder, settings) => {
     const { threads } = settings;
-    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+    const opened = await openModel(loadManifest(folder), threads, settings.brake, settings.provider);
     return async () => ({ tookMb: await probeModel(opened) });
   },
 };
