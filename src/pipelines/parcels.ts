@@ -35,12 +35,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The message with its long arrays in files `prefix-1`, `prefix-2` ...; the arrays are empty afterwards. */
+/** The message with its long arrays in files `prefix-1`, `prefix-2` ...; all arrays are empty afterwards. */
 export async function pack(value: unknown, prefix: string): Promise<unknown> {
   let count = 0;
   const packed = async (part: unknown): Promise<unknown> => {
     if (part instanceof Float32Array || part instanceof Uint8Array) {
-      if (part.byteLength < LEAST_BYTES) return part;
+      if (part.byteLength < LEAST_BYTES) {
+        const own = part.slice();
+        if (part.buffer instanceof ArrayBuffer) part.buffer.transfer(0);
+        return own;
+      }
       const file = `${prefix}-${++count}`;
       await writeAll(file, part);
       if (part.buffer instanceof ArrayBuffer) part.buffer.transfer(0);
