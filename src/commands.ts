@@ -1,4 +1,5 @@
 /** What each command of the command line does; they print for a person and answer the exit status. */
+import { createReadStream } from 'node:fs';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
@@ -13,11 +14,11 @@ import { readCtpScript } from './deidentify/pixels/ctp-script.ts';
 import { compileDevices } from './deidentify/pixels/devices.ts';
 import { asciiValue } from './dicom/data-set.ts';
 import type { Head } from './dicom/object.ts';
-import { readObject } from './dicom/part10.ts';
+import { readObject, receiveObject } from './dicom/part10.ts';
 import { encapsulatedExtents, pixelLayout, scanFragments } from './dicom/pixel-data.ts';
 import { Refusal } from './dicom/refusal.ts';
 import { swapWords } from './dicom/writer.ts';
-import { readVolume, type SeriesInstance } from './dicom/volume.ts';
+import type { SeriesInstance } from './dicom/volume.ts';
 import { startScp, type Scp } from './dimse/scp.ts';
 import { closeGateway, lockDataFolder, openGateway } from './gateway.ts';
 import { openLog } from './log.ts';
@@ -25,13 +26,13 @@ import { closePool, openPool } from './pipelines/pool.ts';
 import { TRANSFORMS } from './pipelines/registration-settings.ts';
 import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
+import { loadedFrom } from './workflow/each-volume.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
 import {
   produceByManifest,
   produceDenoised,
   produceRefused,
   produceRegistration,
-  type LoadedSeries,
   type Produced,
 } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
@@ -277,6 +278,7 @@ async function runPipeline(args: string[]): Promise<number> {
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
     siteModelsFolder: config.siteModelsFolder,
+    provider: config.pipelines.provider,
   });
   const codecs = openCodecs();
   try {
@@ -289,7 +291,7 @@ async function runPipeline(args: string[]): Promise<number> {
     let refusal: Refusal | undefined;
     const run = async (): Promise<Produced> => {
       if (onto !== undefined) {
-        const series = { moving: await seriesOf(instances), fixed: await seriesOf(onto) };
+        const series = { moving: await loadedFrom(instances), fixed: await loadedFrom(onto) };
         return produceRegistration(
           pool,
           { ...series, settings: transform === undefined ? {} : { transform } },
@@ -297,7 +299,7 @@ async function runPipeline(args: string[]): Promise<number> {
         );
       }
       if (pipeline === 'ct-denoise')
-        return produceDenoised(pool, { source: await seriesOf(instances), settings: {} }, options);
+        return produceDenoised(pool, { source: await loadedFrom(instances), settings: {} }, options);
       return produceByManifest(pool, { id: pipeline, instances, settings: {} }, options);
     };
     const produced = await run().catch((error: unknown) => {
@@ -366,28 +368,33 @@ async function filesOf(folder: string): Promise<string[]> {
     .sort();
 }
 
-/** Every object of a folder as one series; the objects are read as they are, identified or not. */
-async function seriesOf(instances: readonly SeriesInstance[]): Promise<LoadedSeries> {
-  return { heads: instances.map(({ head }) => head), volume: await readVolume(instances) };
-}
-
+/** The objects of a folder as one series; they are read as they are, identified or not. */
 async function loadFolder(folder: string, codecs: CodecPool): Promise<SeriesInstance[]> {
   const series: SeriesInstance[] = [];
   for (const name of await filesOf(folder)) {
-    const { head, body } = await readObject(await readFile(name));
+    const stream = createReadStream(name);
+    const { head } = await receiveObject(stream);
+    stream.destroy();
     if (asciiValue(head.dataSet, 0x00080016) === undefined) continue;
-    const chunks: Buffer[] = [];
-    for await (const chunk of body) chunks.push(chunk);
-    const pixels = Buffer.concat(chunks);
+    // What is compressed stays in memory; the rest is read again when it is asked for, one file at a time.
     if (isDecoded(head)) {
-      series.push(decodedInstance(codecs, head, framesIn(head, pixels)));
+      series.push(decodedInstance(codecs, head, framesIn(head, await pixelsIn(name))));
       continue;
     }
-    const words =
-      head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW' ? swapWords(pixels, 2) : pixels;
-    series.push({ head, pixels: () => Promise.resolve(words) });
+    const swapped = head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW';
+    series.push({
+      head,
+      pixels: async () => (swapped ? swapWords(await pixelsIn(name), 2) : pixelsIn(name)),
+    });
   }
   return series;
+}
+
+async function pixelsIn(name: string): Promise<Buffer> {
+  const { body } = await readObject(await readFile(name));
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
 
 function framesIn(head: Head, pixels: Buffer): FrameSource[] {

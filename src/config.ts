@@ -96,7 +96,15 @@ export interface Config {
     readonly reserveBytes: number;
   };
   readonly quietSeconds: number;
-  readonly pipelines: { readonly threads: number; readonly maxMemoryMb: number; readonly timeoutMs: number };
+  readonly intake: { readonly sampledImages: number; readonly limits: Readonly<Record<string, IntakeLimits>> };
+  readonly pipelines: {
+    readonly threads: number;
+    readonly maxMemoryMb: number;
+    readonly timeoutMs: number;
+    /** An execution provider of onnxruntime; undefined: the CPU. */
+    readonly provider:
+      { readonly name: string; readonly deviceId: number; readonly fallback: 'cpu' | undefined } | undefined;
+  };
   readonly retention: {
     readonly studyDays: number | undefined;
     readonly quarantineDays: number | undefined;
@@ -134,6 +142,21 @@ export interface Config {
   /** Parsed files of device rules that profiles name, by file name; their meaning is deidentify's. */
   readonly deviceRules: ReadonlyMap<string, unknown>;
 }
+
+/** Distances in mm and values after rescale, each from and to, of one modality. */
+export interface IntakeLimits {
+  readonly pixelMm?: readonly [number, number];
+  readonly spacingMm?: readonly [number, number];
+  readonly thicknessMm?: readonly [number, number];
+  readonly range?: readonly [number, number];
+}
+
+/** What scanners of the modality make; HU of a CT from air to metal in extended scales. */
+const INTAKE_LIMITS: Readonly<Record<string, IntakeLimits>> = {
+  CT: { pixelMm: [0.1, 2], spacingMm: [0.1, 10], thicknessMm: [0.1, 10], range: [-32768, 32767] },
+  MR: { pixelMm: [0.1, 5], spacingMm: [0.1, 20], thicknessMm: [0.1, 20] },
+  PT: { pixelMm: [0.5, 8], spacingMm: [0.5, 10], thicknessMm: [0.5, 10] },
+};
 
 /** Settings (keys of a rule's `with`) by the name of the pipeline. */
 export type Runnable = ReadonlyMap<string, ReadonlySet<string>>;
@@ -178,10 +201,15 @@ export function readConfig(given: Environment = process.env): Config {
       reserveBytes: (gateway.archive?.reserveMb ?? 512) * MB,
     },
     quietSeconds: gateway.completion?.quietSeconds ?? 30,
+    intake: {
+      sampledImages: gateway.intake?.sampledImages ?? 8,
+      limits: { ...INTAKE_LIMITS, ...gateway.intake?.limits },
+    },
     pipelines: {
       threads: gateway.pipelines?.threads ?? availableParallelism(),
       maxMemoryMb: gateway.pipelines?.maxMemoryMb ?? 4096,
       timeoutMs: (gateway.pipelines?.timeoutSeconds ?? 1800) * 1000,
+      provider: providerOf(gateway),
     },
     retention: {
       studyDays: gateway.retention?.studyDays,
@@ -203,6 +231,11 @@ export function readConfig(given: Environment = process.env): Config {
     profiles,
     deviceRules: readDeviceRules(folder, profiles),
   };
+}
+
+function providerOf({ pipelines }: GatewayFile): Config['pipelines']['provider'] {
+  const { provider: name = 'cpu', deviceId = 0, fallback } = pipelines ?? {};
+  return name === 'cpu' ? undefined : { name, deviceId, fallback };
 }
 
 /** What runs without a manifest. */
@@ -293,10 +326,14 @@ interface GatewayFile {
     readonly reserveMb?: number;
   };
   readonly completion?: { readonly quietSeconds?: number };
+  readonly intake?: { readonly sampledImages?: number; readonly limits?: Readonly<Record<string, IntakeLimits>> };
   readonly pipelines?: {
     readonly threads?: number;
     readonly maxMemoryMb?: number;
     readonly timeoutSeconds?: number;
+    readonly provider?: string;
+    readonly deviceId?: number;
+    readonly fallback?: 'cpu';
     readonly modelsFolder?: string;
   };
   readonly retention?: {

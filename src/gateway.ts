@@ -164,6 +164,22 @@ const MIGRATE_WORKFLOW = {
      ) WITHOUT ROWID;
      CREATE INDEX face_series_due ON face_series (last_arrival) WHERE state = 'waiting';
      CREATE INDEX face_series_study ON face_series (study_uid)`,
+    // What was odd about a series when its study was complete (workflow/intake); it goes with its study.
+    `CREATE TABLE series_intake (
+       study_uid TEXT NOT NULL,
+       series_uid TEXT NOT NULL,
+       version INTEGER NOT NULL,
+       modality TEXT NOT NULL,
+       body_part TEXT NOT NULL,
+       kind TEXT NOT NULL,
+       report TEXT NOT NULL,
+       skipped TEXT NOT NULL DEFAULT '',
+       UNIQUE (study_uid, series_uid)
+     );
+     CREATE INDEX series_intake_like ON series_intake (modality, body_part, kind);
+     CREATE TRIGGER series_intake_gone AFTER DELETE ON study_clock BEGIN
+       DELETE FROM series_intake WHERE study_uid = OLD.study_uid;
+     END`,
   ],
 } as const;
 
@@ -205,6 +221,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       maxMemoryMb: config.pipelines.maxMemoryMb,
       modelsFolder: config.modelsFolder,
       siteModelsFolder: config.siteModelsFolder,
+      provider: config.pipelines.provider,
     });
     const codecs = openCodecs();
     const detector = await openDetector(config);
@@ -284,6 +301,8 @@ export function openDetector(config: Config): Promise<Pool> {
     maxMemoryMb: config.pipelines.maxMemoryMb,
     modelsFolder: config.modelsFolder,
     jobsPerWorker: PICTURES_PER_WORKER,
+    // Pictures that still name somebody: nothing of them leaves the process.
+    isolation: 'thread',
   });
 }
 

@@ -5,6 +5,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
 import { explainStudy, formatExplanation } from '../workflow/explain.ts';
+import { intakeOfStudy } from '../workflow/intake.ts';
 import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
 import { releaseStudy, withheldBecause } from '../workflow/withhold.ts';
 import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
@@ -27,6 +28,9 @@ export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
     const asText = wantsText(queryOf(request).get('format'), request.headers.accept ?? '');
     return asText ? new Shown('text/plain; charset=utf-8', formatExplanation(explanation)) : explanation;
   });
+  add('get', '/studies/:study/intake', ['radiology-it', 'privacy-officer'], (request) =>
+    intakeOfStudy(gateway, studyOf(request)),
+  );
   add('post', '/studies/:study/release', ['privacy-officer'], (request, caller) =>
     releaseStudy(gateway, studyOf(request), caller.name),
   );

@@ -108,6 +108,11 @@ function isCarried(elementTag: number): boolean {
   );
 }
 
+/** Top-level attributes of a multi-frame image that speak of its acquisition; its functional groups are copied by themselves. */
+export function copyEnhancedAcquisition(attributes: Attributes, source: DataSet): void {
+  copyFrom(attributes, source, ({ tag: key }) => isCarried(key));
+}
+
 /** Functional groups that are of the frame as an image, not of how it was acquired, or that refer to other objects. */
 const NOT_FLATTENED = new Set(
   [

@@ -24,7 +24,8 @@ import {
   type Sink,
 } from '../dicom/writer.ts';
 
-export type Value = string | number | Buffer | readonly string[] | readonly number[] | readonly Item[];
+export type Value =
+  string | number | Buffer | readonly string[] | readonly number[] | readonly Item[] | readonly Attributes[];
 /** Attributes of a sequence item, by keyword. */
 export interface Item {
   readonly [keyword: string]: Value;
@@ -60,9 +61,14 @@ export function drop(attributes: Attributes, keywords: readonly string[]): void 
   for (const keyword of keywords) attributes.entries.delete(tag(keyword));
 }
 
-/** Copies every element that `wanted` takes; text is turned into UTF-8 when it is written. */
-export function copyFrom(attributes: Attributes, dataSet: DataSet, wanted: (element: DataElement) => boolean): void {
-  const characterSet = characterSetOf(dataSet);
+/** Copies every element that `wanted` takes; text, of the set that an item inherits, is turned into UTF-8 when it is written. */
+export function copyFrom(
+  attributes: Attributes,
+  dataSet: DataSet,
+  wanted: (element: DataElement) => boolean,
+  inherited?: CharacterSet,
+): void {
+  const characterSet = characterSetOf(dataSet, inherited);
   for (const element of dataSet.elements)
     if (wanted(element)) attributes.entries.set(element.tag, { dataSet, element, characterSet });
 }
@@ -129,17 +135,21 @@ function writeValue(sink: Sink, key: number, value: Value, context: VrContext): 
 }
 
 function writeItems(sink: Sink, key: number, value: Value, context: VrContext): void {
-  const items = (Array.isArray(value) ? value : []) as readonly Item[];
+  const items = (Array.isArray(value) ? value : []) as readonly (Item | Attributes)[];
   const sequence = beginSequence(sink, key);
   for (const item of items) {
     const mark = beginItem(sink);
-    const inner = openAttributes(context);
-    put(inner, item);
+    const inner = isAttributes(item) ? item : openAttributes(context);
+    if (!isAttributes(item)) put(inner, item);
     for (const tagOfChild of [...inner.entries.keys()].sort((a, b) => a - b))
-      writeValue(sink, tagOfChild, inner.entries.get(tagOfChild) as Value, context);
+      writeEntry(sink, tagOfChild, inner.entries.get(tagOfChild) ?? '', context);
     endItem(sink, mark);
   }
   endSequence(sink, sequence);
+}
+
+function isAttributes(item: Item | Attributes): item is Attributes {
+  return item['entries'] instanceof Map;
 }
 
 function isBinary(vr: Vr): vr is 'US' | 'SS' | 'UL' | 'SL' | 'FL' | 'FD' {

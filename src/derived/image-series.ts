@@ -5,18 +5,10 @@
 import { asciiValue, asciiValues, findElement, numberValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
-import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID } from '../dicom/uid.ts';
-import {
-  indexToPatient,
-  planVolume,
-  transformPoint,
-  type Volume,
-  type VolumeGeometry,
-  type VolumePlan,
-} from '../dicom/volume.ts';
+import { indexToPatient, transformPoint } from '../dicom/volume.ts';
 import { copyAcquisition, putRequired, sameInAll, type Resampling } from './acquisition.ts';
-import { drop, openAttributes, put, type Attributes, type Item } from './attributes.ts';
+import { copyNamed, drop, openAttributes, put, type Attributes, type Item } from './attributes.ts';
 import {
   codeItem,
   contentTime,
@@ -25,100 +17,50 @@ import {
   describeSeries,
   putBodyPart,
   putEquipment,
-  runKey,
-  SMOOTHING,
   SOURCE_IMAGE,
-  SPATIAL_RESAMPLING,
-  SUBTRACTION,
-  type Code,
   type DerivedObject,
-  type Provenance,
 } from './provenance.ts';
-import { referenceItem, referenceTo, type Reference } from './references.ts';
+import { deriveEnhanced, isEnhanced } from './enhanced-image.ts';
+import { referenceItem, referenceTo } from './references.ts';
+import {
+  derivationCode,
+  IMAGE_TYPES,
+  inheritedFlags,
+  keepsSlices,
+  openSeries,
+  type ImageSeriesRequest,
+  type ResultSlice,
+  type Series,
+} from './result-slices.ts';
 import { writePart10 } from './part10.ts';
-import { chooseStorage, storeSlice, type Storage } from './stored-values.ts';
+import { storeSlice } from './stored-values.ts';
 
-export interface ImageSeriesRequest {
-  /**
-   * denoised, corrected: same grid and slices as the source. registered: the source's content on the grid of `reference`. residual,
-   * subtracted: what differs between such a result and its source, or the reference.
-   */
-  readonly kind: 'denoised' | 'corrected' | 'residual' | 'registered' | 'subtracted';
-  /** corrected: the value that Image Type gets, and the code of the derivation where the standard has one. */
-  readonly done?: { readonly imageType: string; readonly code: Code | undefined };
-  /** The heads of the series whose pixels were changed. */
-  readonly sources: readonly Head[];
-  /** The heads of the fixed series; needed for `registered` and `subtracted`. */
-  readonly reference?: readonly Head[];
-  readonly volume: Volume;
-  readonly provenance: Provenance;
-  /** Real value of voxels that hold no data (outside the moving field of view); written as Pixel Padding Value. */
-  readonly padding?: number;
-}
+export type { ImageSeriesRequest } from './result-slices.ts';
 
 const CT_IMAGE = '1.2.840.10008.5.1.4.1.1.2';
 const MR_IMAGE = '1.2.840.10008.5.1.4.1.1.4';
 
 /**
- * The images, slice by slice in the order of the volume. The same request gives the same UIDs.
+ * The images, slice by slice in the order of the volumes; one multi-frame image for each source where the sources are such. The same
+ * request gives the same UIDs.
  * @throws Refusal PipelineRefused for another modality than CT and MR, other geometry than the series it stands for, or voxels that are
  * no numbers
  */
 export function* deriveImageSeries(request: ImageSeriesRequest): Generator<DerivedObject> {
   const series = openSeries(request);
-  const { geometry } = request.volume;
-  for (let k = 0; k < geometry.slices; k++) yield deriveSlice(series, k);
-}
-
-interface Series {
-  readonly request: ImageSeriesRequest;
-  /** Where the grid of the result comes from: the sources, or the fixed series. */
-  readonly grid: readonly Head[];
-  readonly gridPlan: VolumePlan;
-  readonly sourcePlan: VolumePlan;
-  readonly references: readonly Reference[];
-  readonly sopClassUID: string;
-  readonly key: string;
-  readonly storage: Storage;
-  readonly resampling: Resampling | undefined;
-  /** Of the window of a series of differences. */
-  readonly differenceWidth: number | undefined;
-}
-
-function openSeries(request: ImageSeriesRequest): Series {
-  const { kind, sources, reference, volume, provenance } = request;
-  const moved = !keepsSlices(kind);
-  if (moved && reference === undefined) throw new Error('a registered series needs the heads of its fixed series');
-  const sourcePlan = planVolume(sources);
-  const grid = moved ? (reference ?? []) : sources;
-  const gridPlan = moved ? planVolume(grid) : sourcePlan;
-  const sopClassUID = volume.modality === 'CT' ? CT_IMAGE : volume.modality === 'MR' ? MR_IMAGE : undefined;
-  if (sopClassUID === undefined || sourcePlan.modality !== volume.modality)
-    throw new Refusal('PipelineRefused', 'derived images are written for CT and MR sources only');
-  refuseOtherGrid(volume.geometry, gridPlan.geometry);
-  const references = sources.map(referenceTo);
-  const everything = [...references, ...(moved ? grid.map(referenceTo) : [])];
-  return {
-    request,
-    grid,
-    gridPlan,
-    sourcePlan,
-    references,
-    sopClassUID,
-    key: runKey(kind, everything, provenance),
-    storage: chooseStorage(volume, sourcePlan, request.padding, !moved),
-    differenceWidth: isDifference(kind) ? differenceWidth(volume) : undefined,
-    resampling: moved ? resamplingOf(sources, grid) : undefined,
+  if (request.sources.every(isEnhanced)) {
+    yield* deriveEnhanced(series);
+    return;
+  }
+  const classic = {
+    ...series,
+    resampling: keepsSlices(request.kind) ? undefined : resamplingOf(request.sources, series.grid),
   };
+  for (let n = 0; n < series.slices.length; n++) yield deriveSlice(classic, n);
 }
 
-/** True when slice k of the result is made of slice k of the source alone. */
-function keepsSlices(kind: ImageSeriesRequest['kind']): boolean {
-  return kind === 'denoised' || kind === 'corrected' || kind === 'residual';
-}
-
-function isDifference(kind: ImageSeriesRequest['kind']): boolean {
-  return kind === 'residual' || kind === 'subtracted';
+interface ClassicSeries extends Series {
+  readonly resampling: Resampling | undefined;
 }
 
 function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampling | undefined {
@@ -129,31 +71,21 @@ function resamplingOf(sources: readonly Head[], grid: readonly Head[]): Resampli
   return { fixed: fixed.dataSet, shared: new Set(shared.map((element) => element.tag)) };
 }
 
-/** @throws Refusal PipelineRefused unless the two are one grid */
-export function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry): void {
-  const matrices = [indexToPatient(found), indexToPatient(expected)];
-  const off = (matrices[0] ?? []).some((value, index) => Math.abs(value - (matrices[1]?.[index] ?? 0)) > 1e-3);
-  if (off || found.columns !== expected.columns || found.rows !== expected.rows || found.slices !== expected.slices)
-    throw new Refusal(
-      'PipelineRefused',
-      `the result is ${found.columns} x ${found.rows} x ${found.slices} voxels where its series has ${expected.columns} x ${expected.rows} x ${expected.slices}, or lies elsewhere in the patient`,
-    );
-}
-
-function deriveSlice(series: Series, k: number): DerivedObject {
-  const { request, sourcePlan, storage, sopClassUID, key } = series;
-  const { kind, volume, sources } = request;
-  // A corrected slice has one source; a resampled one many, of which the middle speaks for what they share.
-  const plane = sourcePlan.planes[keepsSlices(kind) ? k : sourcePlan.planes.length >> 1];
-  const source = plane === undefined ? undefined : sources[plane.instance];
-  const reference = plane === undefined ? undefined : series.references[plane.instance];
-  if (plane === undefined || source === undefined || reference === undefined)
-    throw new Error(`slice ${k} has no source`);
-  const stored = storeSlice(volume, k, storage);
-  const sopInstanceUID = uidFrom<'instance'>(key, 'instance', String(k)) satisfies SOPInstanceUID;
+function deriveSlice(series: ClassicSeries, n: number): DerivedObject {
+  const { request, storage, modality, key } = series;
+  const slice = series.slices[n];
+  const source = slice === undefined ? undefined : request.sources[slice.plane.instance];
+  const reference = slice === undefined ? undefined : series.references[slice.plane.instance];
+  if (slice === undefined || source === undefined || reference === undefined)
+    throw new Error(`slice ${n} has no source`);
+  const sopClassUID = modality === 'CT' ? CT_IMAGE : MR_IMAGE;
+  const stored = storeSlice(slice.values, n, storage);
+  const sopInstanceUID = uidFrom<'instance'>(key, 'instance', String(n)) satisfies SOPInstanceUID;
   const seriesInstanceUID = uidFrom<'series'>(key, 'series') satisfies SeriesInstanceUID;
   const attributes = openAttributes({ pixelRepresentation: storage.signed ? 1 : 0 });
-  copyAcquisition(attributes, source.dataSet, plane.frame, series.resampling);
+  copyAcquisition(attributes, source.dataSet, slice.plane.frame, series.resampling);
+  // A resampled volume is still the time point, or the weighting, that it was among the others of its series.
+  if (series.plans.length > 1) copyNamed(attributes, source.dataSet, OF_THE_PART);
   copyPatientAndStudy(attributes, source.dataSet);
   putBodyPart(attributes, source.dataSet);
   putEquipment(attributes, source.dataSet, request.provenance);
@@ -162,18 +94,18 @@ function deriveSlice(series: Series, k: number): DerivedObject {
     SOPClassUID: sopClassUID,
     SOPInstanceUID: sopInstanceUID,
     SeriesInstanceUID: seriesInstanceUID,
-    Modality: volume.modality,
+    Modality: modality,
     SeriesNumber: String(request.provenance.seriesNumber),
     SeriesDescription: describeSeries(source.dataSet, request.provenance.seriesSuffix),
-    InstanceNumber: String(k + 1),
+    InstanceNumber: String(n + 1),
     ImageType: imageType(series, source.dataSet),
     ...inherited(series, source),
-    ...derivation(series, k),
-    ...placeOf(series, k),
+    ...derivation(series, slice),
+    ...placeOf(series, slice),
   });
-  putPixelAttributes(attributes, series, source.dataSet, k, stored);
+  putPixelAttributes(attributes, series, source.dataSet, n, stored);
   if (series.differenceWidth !== undefined) putDifferenceWindow(attributes, series.differenceWidth);
-  putRequired(attributes, source.dataSet, sopClassUID === CT_IMAGE ? 'CT' : 'MR');
+  putRequired(attributes, source.dataSet, modality);
   return {
     head: writePart10(attributes, sopClassUID, sopInstanceUID, stored.body.length),
     body: stored.body,
@@ -184,6 +116,18 @@ function deriveSlice(series: Series, k: number): DerivedObject {
   };
 }
 
+const OF_THE_PART = [
+  'TemporalPositionIdentifier',
+  'NumberOfTemporalPositions',
+  'TemporalResolution',
+  'TriggerTime',
+  'AcquisitionNumber',
+  'AcquisitionTime',
+  'EchoNumbers',
+  'EchoTime',
+  'DiffusionBValue',
+];
+
 const LOSSY_DETAILS = ['LossyImageCompressionRatio', 'LossyImageCompressionMethod'];
 
 function values(dataSet: DataSet, keywords: readonly string[]): Item {
@@ -191,37 +135,18 @@ function values(dataSet: DataSet, keywords: readonly string[]): Item {
   return Object.fromEntries(known.filter(([, list]) => list.length > 0));
 }
 
-/** What was once lossy stays so (PS3.3 C.7.6.1.1.5), and text burned into one source may show in any slice made of all. */
 function inherited(series: Series, source: Head): Item {
-  const heads = keepsSlices(series.request.kind) ? [source] : series.request.sources;
-  const burned = heads.some((head) => asciiValue(head.dataSet, tag('BurnedInAnnotation')) === 'YES');
-  const lossy = heads.find((head) => asciiValue(head.dataSet, tag('LossyImageCompression')) === '01')?.dataSet;
+  const { burned, lossy } = inheritedFlags(keepsSlices(series.request.kind) ? [source] : series.request.sources);
   return {
     BurnedInAnnotation: burned ? 'YES' : 'NO',
-    ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy, LOSSY_DETAILS) }),
+    ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy.dataSet, LOSSY_DETAILS) }),
   };
 }
-
-const IMAGE_TYPES = {
-  denoised: 'DENOISED',
-  corrected: 'CORRECTED',
-  registered: 'REGISTERED',
-  residual: 'RESIDUAL',
-  subtracted: 'SUBTRACTION',
-} as const satisfies Record<ImageSeriesRequest['kind'], string>;
-
-const DERIVATIONS = {
-  denoised: SMOOTHING,
-  corrected: SMOOTHING,
-  registered: SPATIAL_RESAMPLING,
-  residual: SUBTRACTION,
-  subtracted: SUBTRACTION,
-} as const satisfies Record<ImageSeriesRequest['kind'], Code>;
 
 /** DERIVED\SECONDARY, the source's third value (AXIAL of a CT: PS3.3 C.8.2.1.1.1), and what was done. */
 function imageType(series: Series, source: DataSet): string[] {
   const third = asciiValues(source, tag('ImageType'))[2];
-  const usual = series.sopClassUID === CT_IMAGE ? 'AXIAL' : 'OTHER';
+  const usual = series.modality === 'CT' ? 'AXIAL' : 'OTHER';
   return [
     'DERIVED',
     'SECONDARY',
@@ -230,26 +155,24 @@ function imageType(series: Series, source: DataSet): string[] {
   ];
 }
 
-function derivation(series: Series, k: number): Item {
-  const { request, sourcePlan, references } = series;
+function derivation(series: Series, { planes, target }: ResultSlice): Item {
+  const { request, references } = series;
   const sameSlices = keepsSlices(request.kind);
-  const code = request.done === undefined ? DERIVATIONS[request.kind] : request.done.code;
-  const planes = sameSlices ? sourcePlan.planes.slice(k, k + 1) : sourcePlan.planes;
+  const code = derivationCode(request);
   const purpose = { PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)] };
-  const instances = sameSlices ? planes : [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
+  const instances = [...new Map(planes.map((plane) => [plane.instance, plane])).values()];
   const sourceItems = instances.flatMap((plane) => {
     const reference = references[plane.instance];
     if (reference === undefined) return [];
     const frame = sameSlices && plane.format.frames > 1 ? plane.frame : undefined;
     return [{ ...referenceItem(reference, frame), ...purpose }];
   });
-  const target = sameSlices ? undefined : series.gridPlan.planes[k];
-  const fixed = target === undefined ? undefined : series.grid[target.instance];
+  const fixed = sameSlices ? undefined : series.grid[target.instance];
   return {
     DerivationDescription: derivationText(request.provenance),
     ...(code === undefined ? {} : { DerivationCodeSequence: [codeItem(code)] }),
     SourceImageSequence: sourceItems,
-    ...(fixed === undefined || target === undefined
+    ...(fixed === undefined
       ? {}
       : {
           ReferencedImageSequence: [
@@ -260,12 +183,8 @@ function derivation(series: Series, k: number): Item {
 }
 
 /** Image Plane and Frame of Reference (PS3.3 C.7.6.2, C.7.4.1), those of the grid. */
-function placeOf(series: Series, k: number): Item {
-  const { gridPlan, grid, request } = series;
-  const { geometry } = gridPlan;
-  const plane = gridPlan.planes[k];
-  const head = plane === undefined ? undefined : grid[plane.instance];
-  const dataSet = head?.dataSet;
+function placeOf({ grid, modality }: Series, { geometry, k, target }: ResultSlice): Item {
+  const dataSet = grid[target.instance]?.dataSet;
   const thickness = dataSet === undefined ? undefined : numberValue(dataSet, tag('SliceThickness'));
   const position = transformPoint(indexToPatient(geometry), [0, 0, k]);
   const along = position.reduce((sum, value, axis) => sum + value * (geometry.axes[2][axis] ?? 0), 0);
@@ -275,7 +194,7 @@ function placeOf(series: Series, k: number): Item {
     PixelSpacing: [geometry.spacingMm[1], geometry.spacingMm[0]],
     SliceThickness: thickness ?? geometry.spacingMm[2],
     SliceLocation: Number(along.toFixed(4)),
-    ...(request.volume.modality === 'MR' ? { SpacingBetweenSlices: Number(geometry.spacingMm[2].toFixed(6)) } : {}),
+    ...(modality === 'MR' ? { SpacingBetweenSlices: Number(geometry.spacingMm[2].toFixed(6)) } : {}),
     ...(geometry.frameOfReferenceUID === undefined ? {} : { FrameOfReferenceUID: geometry.frameOfReferenceUID }),
     PositionReferenceIndicator:
       (dataSet === undefined ? undefined : asciiValue(dataSet, tag('PositionReferenceIndicator'))) ?? '',
@@ -286,14 +205,14 @@ function putPixelAttributes(
   attributes: Attributes,
   series: Series,
   source: DataSet,
-  k: number,
+  n: number,
   stored: { smallest: number; largest: number },
 ): void {
   const { storage, request } = series;
   const { geometry } = request.volume;
-  const { slope, intercept } = storage.rescale(k);
+  const { slope, intercept } = storage.rescale(n);
   const rescaled =
-    request.volume.modality === 'CT' ||
+    series.modality === 'CT' ||
     slope !== 1 ||
     intercept !== 0 ||
     findElement(source, tag('RescaleSlope')) !== undefined;
@@ -309,23 +228,16 @@ function putPixelAttributes(
     SmallestImagePixelValue: stored.smallest,
     LargestImagePixelValue: stored.largest,
     ...(rescaled ? { RescaleIntercept: intercept, RescaleSlope: slope } : {}),
-    ...paddingAttributes(storage.padding(k)),
+    ...paddingAttributes(storage.padding(n)),
   });
   if (rescaled && !attributes.entries.has(tag('RescaleType')))
-    put(attributes, { RescaleType: request.volume.modality === 'CT' ? 'HU' : 'US' });
+    put(attributes, { RescaleType: series.modality === 'CT' ? 'HU' : 'US' });
 }
 
 /** A difference is looked at around 0; what shows the source's values shows nothing of it, and 0 stands where there is no data. */
 function putDifferenceWindow(attributes: Attributes, width: number): void {
   drop(attributes, ['WindowCenterWidthExplanation', 'PixelPaddingValue', 'PixelPaddingRangeLimit']);
   put(attributes, { WindowCenter: 0, WindowWidth: width });
-}
-
-/** Of the whole series, so that its slices are seen alike: half of the range, since most differences are small. */
-function differenceWidth({ voxels }: Volume): number {
-  let most = 1;
-  for (const value of voxels) most = Math.max(most, Math.abs(value));
-  return Number(most.toPrecision(4));
 }
 
 /** Pixel Padding Value, and its Range Limit where it is a range (PS3.3 C.7.5.1.1.2). */

@@ -25,7 +25,7 @@ import {
   type DerivedObject,
   type Provenance,
 } from './provenance.ts';
-import { referenceItem, referenceTo, type Reference } from './references.ts';
+import { evidenceItems, referenceItem, referenceTo, type Reference } from './references.ts';
 
 export const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
 
@@ -111,21 +111,11 @@ export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
 
 /** Every instance the content refers to, by study (PS3.3 C.17.2): of this one, and of others. */
 function evidence(study: StudyInstanceUID, references: readonly Reference[]): Item {
-  const studies = [...Map.groupBy(references, (reference) => reference.studyInstanceUID)].map(([uid, list]) => ({
-    uid,
-    item: {
-      StudyInstanceUID: uid,
-      ReferencedSeriesSequence: [...Map.groupBy(list, (reference) => reference.seriesInstanceUID)].map(
-        ([seriesUID, instances]) => ({
-          SeriesInstanceUID: seriesUID,
-          ReferencedSOPSequence: instances.map((reference) => referenceItem(reference)),
-        }),
-      ),
-    },
-  }));
-  const others = studies.filter(({ uid }) => uid !== study).map(({ item }) => item);
+  const others = evidenceItems(references.filter(({ studyInstanceUID }) => studyInstanceUID !== study));
   return {
-    CurrentRequestedProcedureEvidenceSequence: studies.filter(({ uid }) => uid === study).map(({ item }) => item),
+    CurrentRequestedProcedureEvidenceSequence: evidenceItems(
+      references.filter(({ studyInstanceUID }) => studyInstanceUID === study),
+    ),
     ...(others.length === 0 ? {} : { PertinentOtherEvidenceSequence: others }),
   };
 }

@@ -29,11 +29,12 @@ function missing(name: string): never {
   throw new Refusal('CannotUnderstand', `${name} of a source is absent; a derived object must refer to it`);
 }
 
-export function referenceItem(reference: Reference, frame?: number): Item {
+/** Frames count from 1; absent: the whole instance. */
+export function referenceItem(reference: Reference, frames?: number | readonly number[]): Item {
   return {
     ReferencedSOPClassUID: reference.sopClassUID,
     ReferencedSOPInstanceUID: reference.sopInstanceUID,
-    ...(frame === undefined ? {} : { ReferencedFrameNumber: String(frame) }),
+    ...(frames === undefined ? {} : { ReferencedFrameNumber: [frames].flat().map(String) }),
   };
 }
 
@@ -64,5 +65,18 @@ function seriesItems(references: readonly Reference[]): Item[] {
   return [...bySeries].map(([uid, list]) => ({
     SeriesInstanceUID: uid,
     ReferencedInstanceSequence: list.map((reference) => referenceItem(reference)),
+  }));
+}
+
+/** Hierarchical SOP Instance References (PS3.3 table 10-4): every instance, by study and series. */
+export function evidenceItems(references: readonly Reference[]): Item[] {
+  return [...Map.groupBy(references, (reference) => reference.studyInstanceUID)].map(([uid, list]) => ({
+    StudyInstanceUID: uid,
+    ReferencedSeriesSequence: [...Map.groupBy(list, (reference) => reference.seriesInstanceUID)].map(
+      ([seriesUID, instances]) => ({
+        SeriesInstanceUID: seriesUID,
+        ReferencedSOPSequence: instances.map((reference) => referenceItem(reference)),
+      }),
+    ),
   }));
 }

@@ -6,6 +6,7 @@ import type { Head } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
+import { planVolumes } from '../dicom/volume.ts';
 import { copyFrom, formatDecimal, openAttributes, put } from './attributes.ts';
 import { encodeNatural, type Natural } from './dcmjs.ts';
 import {
@@ -32,6 +33,8 @@ export interface RegistrationRequest {
   readonly fixed: readonly Head[];
   /** Heads of the moving series; the object goes into its study. */
   readonly moving: readonly Head[];
+  /** Which volume of a moving series that holds several, from 0; of a fixed series it is always the first. */
+  readonly movingVolume?: number;
   /** 4 x 4, row-major: a point of the fixed series to the same anatomy in the moving one, LPS mm. */
   readonly rigid: readonly number[];
   readonly provenance: Provenance;
@@ -42,6 +45,8 @@ export interface Side {
   readonly dataSet: DataSet;
   readonly frameOfReferenceUID: string;
   readonly references: readonly Reference[];
+  /** What the volume is made of: whole instances, or frames of them. */
+  readonly images: readonly { readonly reference: Reference; readonly frames: readonly number[] | undefined }[];
 }
 
 export interface Sides {
@@ -51,10 +56,13 @@ export interface Sides {
 
 /** @throws Refusal PipelineRefused when a side has no instance, none or several frames of reference, or lies in several studies */
 export function sidesOf(request: RegistrationRequest): Sides {
-  return { fixed: sideOf(request.fixed, 'fixed'), moving: sideOf(request.moving, 'moving') };
+  return {
+    fixed: sideOf(request.fixed, 'fixed', 0),
+    moving: sideOf(request.moving, 'moving', request.movingVolume ?? 0),
+  };
 }
 
-function sideOf(heads: readonly Head[], name: string): Side {
+function sideOf(heads: readonly Head[], name: string, volume: number): Side {
   const [first] = heads;
   const uids = new Set(heads.map((head) => asciiValue(head.dataSet, tag('FrameOfReferenceUID'))));
   const [frameOfReferenceUID] = uids;
@@ -67,7 +75,21 @@ function sideOf(heads: readonly Head[], name: string): Side {
   const references = heads.map(referenceTo);
   if (new Set(references.map((reference) => reference.studyInstanceUID)).size !== 1)
     throw new Refusal('PipelineRefused', `the ${name} series lies in several studies`);
-  return { dataSet: first.dataSet, frameOfReferenceUID, references };
+  return { dataSet: first.dataSet, frameOfReferenceUID, references, images: imagesOf(heads, references, volume) };
+}
+
+/** PS3.3 10.3: Referenced Frame Number where not all frames are meant. */
+function imagesOf(heads: readonly Head[], references: readonly Reference[], volume: number): Side['images'] {
+  const plan = planVolumes(heads)[volume];
+  if (plan === undefined) throw new Error(`there is no volume ${volume}`);
+  return [...Map.groupBy(plan.planes, (plane) => plane.instance)]
+    .sort(([a], [b]) => a - b)
+    .flatMap(([instance, planes]) => {
+      const reference = references[instance];
+      const whole = planes.length === planes[0]?.format.frames;
+      const frames = whole ? undefined : planes.map(({ frame }) => frame).sort((a, b) => a - b);
+      return reference === undefined ? [] : [{ reference, frames }];
+    });
 }
 
 export interface RegistrationContent {
@@ -121,7 +143,7 @@ export function writeRegistration(
 }
 
 export function imageReferences(side: Side): Natural[] {
-  return side.references.map((reference) => referenceItem(reference) as Natural);
+  return side.images.map(({ reference, frames }) => referenceItem(reference, frames) as Natural);
 }
 
 /** One item of a Matrix Sequence; 16 Decimal Strings of at most 16 characters. */

@@ -11,7 +11,7 @@ import { uidFrom } from '../dicom/uid.ts';
 import { planVolume, type VolumeGeometry } from '../dicom/volume.ts';
 import { drop, openAttributes, put, type Item } from './attributes.ts';
 import { displayLab } from './display-colour.ts';
-import { refuseOtherGrid } from './image-series.ts';
+import { refuseOtherGrid } from './result-slices.ts';
 import { dimensionItems, gridItems, POSITION, positionItem, type Dimension } from './multi-frame.ts';
 import { writePart10 } from './part10.ts';
 import {

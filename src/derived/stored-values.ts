@@ -1,6 +1,7 @@
 /** Real values to stored 16-bit values (PS3.3 C.11.1), by the source's own rescale as long as that holds them. */
 import { Refusal } from '../dicom/refusal.ts';
-import type { Volume, VolumePlan } from '../dicom/volume.ts';
+import type { Plane } from '../dicom/slices.ts';
+import type { SliceSource } from '../dicom/volume.ts';
 import type { Rescale } from '../dicom/voxels.ts';
 
 /** How a whole series is stored. */
@@ -19,18 +20,25 @@ export interface StoredSlice {
   readonly largest: number;
 }
 
+/** What is to be stored, and where it comes from. */
+export interface Stored {
+  /** The values of each slice. */
+  readonly slices: readonly Float32Array[];
+  readonly planes: readonly Plane[];
+  readonly sources: readonly SliceSource[];
+  /** Real value of voxels that hold no data. */
+  readonly padding: number | undefined;
+  /** True when slice k of the result is made of slice k of the source alone. */
+  readonly sameSlices: boolean;
+}
+
 /**
  * The source's slope and intercept are kept (HU stay exact): each slice's own when slices correspond, else the one that all share.
  * Where values would not fit into 16 bits, or the source's slices differ, a slope is chosen that uses the range.
  * @throws Refusal PipelineRefused when a voxel is no finite number
  */
-export function chooseStorage(
-  volume: Volume,
-  source: VolumePlan,
-  padding: number | undefined,
-  sameSlices: boolean,
-): Storage {
-  const { planes, sources } = source;
+export function chooseStorage(stored: Stored): Storage {
+  const { slices, planes, sources, padding, sameSlices } = stored;
   const first = planes[0];
   if (first === undefined) throw new Error('a series without planes cannot be stored');
   const alike = planes.every((plane) => plane.slope === first.slope && plane.intercept === first.intercept);
@@ -41,17 +49,17 @@ export function chooseStorage(
         padding === undefined ? (sameSlices ? sources[k]?.padding : undefined) : ([padding, padding] as const);
       return real === undefined ? undefined : storedPadding(real, rescale(k));
     };
-    const range = storedRange(volume, rescale, paddingOf);
+    const range = storedRange(slices, rescale, paddingOf);
     const signed = range.low < 0 ? true : range.high > 32767 ? false : first.format.signed;
     if (range.low >= (signed ? -32768 : 0) && range.high <= (signed ? 32767 : 65535))
       return { signed, rescale, padding: paddingOf };
   }
-  return spread(volume, padding);
+  return spread(slices, padding);
 }
 
 /** Values as they are where they are wide enough to be rounded to whole numbers; else a slope that spreads them over 65 536 steps. */
-function spread(volume: Volume, padding: number | undefined): Storage {
-  const { low, high } = realRange(volume, padding);
+function spread(slices: readonly Float32Array[], padding: number | undefined): Storage {
+  const { low, high } = realRange(slices, padding);
   const whole = low >= -32768 && high <= 32767 && high - low >= WIDE_ENOUGH;
   // Nine digits fit into a Decimal String: what is written is what is used.
   const rescale: Rescale = whole
@@ -70,15 +78,14 @@ function storedPadding(real: Range, { slope, intercept }: Rescale): Range {
 }
 
 function storedRange(
-  volume: Volume,
+  slices: readonly Float32Array[],
   rescale: (k: number) => Rescale,
   paddingOf: (k: number) => Range | undefined,
 ): { low: number; high: number } {
   let low = Infinity;
   let high = -Infinity;
-  const size = volume.geometry.columns * volume.geometry.rows;
-  for (let k = 0; k < volume.geometry.slices; k++) {
-    const real = extremes(volume.voxels, k * size, (k + 1) * size);
+  for (const [k, slice] of slices.entries()) {
+    const real = extremes(slice);
     const { slope, intercept } = rescale(k);
     for (const stored of [
       Math.round((real.low - intercept) / slope),
@@ -92,17 +99,21 @@ function storedRange(
   return { low, high };
 }
 
-function realRange(volume: Volume, padding: number | undefined): { low: number; high: number } {
-  const { low, high } = extremes(volume.voxels, 0, volume.voxels.length);
-  return padding === undefined ? { low, high } : { low: Math.min(low, padding), high: Math.max(high, padding) };
+function realRange(slices: readonly Float32Array[], padding: number | undefined): { low: number; high: number } {
+  let [low, high] = [padding ?? Infinity, padding ?? -Infinity];
+  for (const slice of slices) {
+    const real = extremes(slice);
+    low = Math.min(low, real.low);
+    high = Math.max(high, real.high);
+  }
+  return { low, high };
 }
 
-function extremes(voxels: Float32Array, start: number, end: number): { low: number; high: number } {
+function extremes(voxels: Float32Array): { low: number; high: number } {
   let low = Infinity;
   let high = -Infinity;
   let finite = true;
-  for (let i = start; i < end; i++) {
-    const value = voxels[i] ?? NaN;
+  for (const value of voxels) {
     if (value < low) low = value;
     if (value > high) high = value;
     // NaN compares with nothing and infinity only hides in the extremes.
@@ -112,8 +123,8 @@ function extremes(voxels: Float32Array, start: number, end: number): { low: numb
   return { low, high };
 }
 
-export function storeSlice(volume: Volume, k: number, storage: Storage): StoredSlice {
-  const size = volume.geometry.columns * volume.geometry.rows;
+export function storeSlice(values: Float32Array, k: number, storage: Storage): StoredSlice {
+  const size = values.length;
   const body = Buffer.alloc(size * 2);
   const stored = storage.signed
     ? new Int16Array(body.buffer, body.byteOffset, size)
@@ -124,7 +135,7 @@ export function storeSlice(volume: Volume, k: number, storage: Storage): StoredS
   let smallest = Infinity;
   let largest = -Infinity;
   for (let i = 0; i < size; i++) {
-    const exact = Math.round(((volume.voxels[k * size + i] ?? 0) - intercept) / slope);
+    const exact = Math.round(((values[i] ?? 0) - intercept) / slope);
     const value = exact < low ? low : exact > high ? high : exact;
     stored[i] = value;
     if (value < smallest) smallest = value;

@@ -39,6 +39,7 @@ export async function readProjection({ head, pixels }: SeriesInstance): Promise<
   return {
     voxels,
     modality: asciiValue(dataSet, 0x00080060) ?? 'OT',
+    label: '',
     sources: Array.from({ length: frames }, (_, k) => ({
       instance: 0,
       frame: k + 1,

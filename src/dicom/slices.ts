@@ -45,6 +45,14 @@ export interface Variant {
   readonly echo: string | undefined;
   readonly acquisition: string | undefined;
   readonly stack: string | undefined;
+  /** Diffusion gradient orientation. */
+  readonly gradient: string | undefined;
+  /** Magnitude, phase, water, fat: Image Type or Frame Type from its third value on, and the complex component. */
+  readonly kind: string | undefined;
+  /** After the R wave. */
+  readonly trigger: string | undefined;
+  /** Of the acquisition. */
+  readonly time: string | undefined;
 }
 
 const SHARED_GROUPS = 0x52009229;
@@ -115,6 +123,10 @@ function classicGroups(dataSet: DataSet): Groups {
       echo: asciiValue(dataSet, 0x00180086) ?? asciiValue(dataSet, 0x00180081),
       acquisition: asciiValue(dataSet, 0x00200012),
       stack: undefined,
+      gradient: textOfNumbers(dataSet, 0x00189089),
+      kind: kindOf(asciiValues(dataSet, 0x00080008), asciiValue(dataSet, 0x00089208)),
+      trigger: textOfNumber(dataSet, 0x00181060),
+      time: asciiValue(dataSet, 0x0008002a) ?? asciiValue(dataSet, 0x00080032),
     },
   };
 }
@@ -125,13 +137,16 @@ function enhancedGroups(dataSet: DataSet, shared: DataSet | undefined, frame: Da
     itemsOf(frame, tag)[0] ?? (shared === undefined ? undefined : itemsOf(shared, tag)[0]);
   const content = group(0x00209111);
   const diffusion = group(0x00189117);
+  const direction = diffusion === undefined ? undefined : itemsOf(diffusion, 0x00189076)[0];
   const echo = group(0x00189114);
+  const heart = group(0x00189118);
+  const frameType = group(0x00189329) ?? group(0x00189226);
   return {
     position: group(0x00209113),
     orientation: group(0x00209116),
     measures: group(0x00289110),
     transformation: group(0x00289145),
-    frameType: group(0x00189329) ?? group(0x00189226),
+    frameType,
     requireRescale: asciiValue(dataSet, 0x00080060) === 'CT',
     variant: {
       temporalPosition: content === undefined ? undefined : textOfNumber(content, 0x00209128),
@@ -139,8 +154,24 @@ function enhancedGroups(dataSet: DataSet, shared: DataSet | undefined, frame: Da
       echo: echo === undefined ? undefined : textOfNumber(echo, 0x00189082),
       acquisition: content === undefined ? undefined : textOfNumber(content, 0x00209156),
       stack: content === undefined ? undefined : asciiValue(content, 0x00209056),
+      gradient: direction === undefined ? undefined : textOfNumbers(direction, 0x00189089),
+      kind:
+        frameType === undefined
+          ? undefined
+          : kindOf(asciiValues(frameType, 0x00089007), asciiValue(frameType, 0x00089208)),
+      trigger: heart === undefined ? undefined : textOfNumber(heart, 0x00209153),
+      time: content === undefined ? undefined : (asciiValue(content, 0x00189074) ?? asciiValue(content, 0x00189151)),
     },
   };
+}
+
+function kindOf(type: readonly string[], component: string | undefined): string {
+  return [...type.slice(2), component ?? ''].join('/');
+}
+
+function textOfNumbers(dataSet: DataSet, tag: number): string | undefined {
+  const values = numberValues(dataSet, tag);
+  return values.length === 0 ? undefined : values.join(' ');
 }
 
 function textOfNumber(dataSet: DataSet, tag: number): string | undefined {

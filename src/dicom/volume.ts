@@ -4,6 +4,8 @@
  */
 import { asciiValue } from './data-set.ts';
 import type { Head } from './object.ts';
+import { Refusal } from './refusal.ts';
+import { partsOf, type Part } from './parts.ts';
 import { paddingOf, planesOf, unfit, type Plane, type Variant, type Vector3 } from './slices.ts';
 import { readFrame } from './voxels.ts';
 
@@ -52,6 +54,8 @@ export interface SliceSource {
 /** A volume that was read from a series: slice k of the voxels is `sources[k]`. */
 export interface SeriesVolume extends Volume {
   readonly sources: readonly SliceSource[];
+  /** What it is among the volumes of its series, e.g. `time point 2 of 5`; empty where it is the only one. */
+  readonly label: string;
 }
 
 /** Everything about a volume that the heads tell. */
@@ -60,6 +64,10 @@ export interface VolumePlan {
   readonly modality: string;
   readonly planes: readonly Plane[];
   readonly sources: readonly SliceSource[];
+  /** As in SeriesVolume. */
+  readonly label: string;
+  /** What tells it apart from the other volumes of its series. */
+  readonly by: readonly (keyof Variant)[];
 }
 
 /** Most voxels of a volume: 2 GiB as Float32, six times a CT of 512 x 512 x 300. */
@@ -76,31 +84,41 @@ const SHEAR = 0.25;
  * pixel data that end early
  */
 export async function readVolume(instances: readonly SeriesInstance[]): Promise<SeriesVolume> {
-  const plan = planVolume(instances.map((instance) => instance.head));
-  return loadVolume(plan, (index) => {
-    const instance = instances[index];
-    if (instance === undefined) throw new Error(`there is no instance ${index}`);
-    return instance.pixels();
-  });
+  const [volume] = await loadVolumes([planVolume(instances.map(({ head }) => head))], instances);
+  if (volume === undefined) throw new Error('a plan without a volume');
+  return volume;
 }
 
-/** Fills a planned volume; `pixelsOf` gives the native pixel data of an instance and is asked once for each, in slice order. */
-export async function loadVolume(
-  plan: VolumePlan,
-  pixelsOf: (instance: number) => Promise<Buffer>,
-): Promise<SeriesVolume> {
-  const { geometry, modality, planes, sources } = plan;
-  const size = geometry.columns * geometry.rows;
-  const voxels = new Float32Array(size * geometry.slices);
-  const byInstance = Map.groupBy(
-    planes.map((plane, k) => ({ plane, k })),
-    ({ plane }) => plane.instance,
+/**
+ * Reads all volumes of a series, one instance's pixels at a time. @throws Refusal PipelineRefused by `planVolumes`, CannotUnderstand for
+ * pixel data that end early
+ */
+export function readVolumes(instances: readonly SeriesInstance[]): Promise<SeriesVolume[]> {
+  return loadVolumes(planVolumes(instances.map(({ head }) => head)), instances);
+}
+
+/** Fills planned volumes; an instance's native pixel data are asked for once, in slice order. */
+async function loadVolumes(
+  plans: readonly VolumePlan[],
+  instances: readonly SeriesInstance[],
+): Promise<SeriesVolume[]> {
+  const volumes = plans.map(({ geometry, modality, sources, label }): SeriesVolume => {
+    const { columns, rows, slices } = geometry;
+    return { geometry, voxels: new Float32Array(columns * rows * slices), modality, sources, label };
+  });
+  const slices = plans.flatMap(({ planes, geometry }, index) =>
+    planes.map((plane, k) => ({ plane, index, at: k * geometry.columns * geometry.rows })),
   );
-  for (const [instance, slices] of byInstance) {
-    const pixels = await pixelsOf(instance);
-    for (const { plane, k } of slices) readFrame(pixels, plane.format, plane.frame, plane, voxels, k * size);
+  for (const [number, own] of Map.groupBy(slices, ({ plane }) => plane.instance)) {
+    const instance = instances[number];
+    if (instance === undefined) throw new Error(`there is no instance ${number}`);
+    const pixels = await instance.pixels();
+    for (const { plane, index, at } of own) {
+      const voxels = volumes[index]?.voxels;
+      if (voxels !== undefined) readFrame(pixels, plane.format, plane.frame, plane, voxels, at);
+    }
   }
-  return { geometry, voxels, modality, sources };
+  return volumes;
 }
 
 /**
@@ -109,18 +127,84 @@ export async function loadVolume(
  * orientations, localizers, colour, compression, several time points or b-values, duplicate positions, gaps, uneven spacing, tilt
  */
 export function planVolume(heads: readonly Head[]): VolumePlan {
-  const [first] = heads;
-  if (first === undefined) throw unfit('the series has no instance');
+  const series = seriesOf(heads);
+  sameGrid(series.planes);
+  refuseMany(series.planes);
+  refuseVariants(series.planes);
+  return planOf(series, { label: '', by: [], planes: series.planes });
+}
+
+/**
+ * The volumes of a series: one for each stack, time point, b-value, and what else tells planes of one place apart. All of one stack have
+ * the same grid. @throws Refusal PipelineRefused as `planVolume`, naming the volume
+ */
+export function planVolumes(heads: readonly Head[]): VolumePlan[] {
+  const series = seriesOf(heads);
+  const parts = partsOf(series.planes);
+  if (parts.length === 1) return [planVolume(heads)];
+  refuseMany(series.planes);
+  const [first] = series.planes;
+  for (const { format } of series.planes)
+    if (format.columns !== first?.format.columns || format.rows !== first.format.rows)
+      throw unfit(
+        `sizes are mixed: ${first?.format.columns} x ${first?.format.rows} and ${format.columns} x ${format.rows} pixels; one size is needed`,
+      );
+  const plans = parts.map((part) => {
+    try {
+      return planOf(series, part);
+    } catch (error) {
+      if (error instanceof Refusal) throw new Refusal(error.reason, `${part.label}: ${error.message}`);
+      throw error;
+    }
+  });
+  for (const stack of Map.groupBy(plans, ({ planes }) => planes[0]?.variant.stack).values()) refuseUnlike(stack);
+  return plans;
+}
+
+/** A time point that ends early, or lies elsewhere, has lost slices. */
+function refuseUnlike(plans: readonly VolumePlan[]): void {
+  const most = plans.reduce((one, other) => (other.geometry.slices > one.geometry.slices ? other : one));
+  for (const { geometry, label } of plans) {
+    if (geometry.slices !== most.geometry.slices)
+      throw unfit(
+        `${label}: slices are missing: it has ${geometry.slices} where ${most.label} has ${most.geometry.slices}`,
+      );
+    const offMm = Math.hypot(...minus(geometry.originMm, most.geometry.originMm));
+    if (offMm > SAME_PLACE * Math.max(...geometry.spacingMm))
+      throw unfit(
+        `${label} lies ${offMm.toFixed(2)} mm away from ${most.label}; the volumes of a stack share one grid`,
+      );
+  }
+}
+
+interface SeriesPlanes {
+  readonly heads: readonly Head[];
+  readonly planes: readonly Plane[];
+  readonly modality: string;
+  readonly frameOfReferenceUID: string | undefined;
+}
+
+function seriesOf(heads: readonly Head[]): SeriesPlanes {
+  if (heads.length === 0) throw unfit('the series has no instance');
   const modality = only(heads, 0x00080060, 'Modality (0008,0060)') ?? 'OT';
   only(heads, 0x0020000e, 'Series Instance UID (0020,000E)');
   const frameOfReferenceUID = only(heads, 0x00200052, 'Frame of Reference UID (0020,0052)');
-  const unordered = heads.flatMap((head, instance) => planesOf(head, instance));
+  const planes = heads.flatMap((head, instance) => planesOf(head, instance));
+  return { heads, planes, modality, frameOfReferenceUID };
+}
+
+function refuseMany(planes: readonly Plane[]): void {
+  const count = planes.reduce((sum, { format }) => sum + format.columns * format.rows, 0);
+  if (count > MAX_VOXELS) throw unfit(`the series has ${count} voxels; up to ${MAX_VOXELS} are read at once`);
+}
+
+function planOf(
+  { heads, modality, frameOfReferenceUID }: SeriesPlanes,
+  { planes: unordered, label, by }: Part,
+): VolumePlan {
   const grid = sameGrid(unordered);
-  const count = unordered.length * grid.first.format.columns * grid.first.format.rows;
-  if (count > MAX_VOXELS) throw unfit(`the series has ${count} voxels; up to ${MAX_VOXELS} are read as one volume`);
-  refuseVariants(unordered);
   const along = (plane: Plane): number => dot(plane.positionMm, grid.normal);
-  const planes = unordered.sort((a, b) => along(a) - along(b));
+  const planes = [...unordered].sort((a, b) => along(a) - along(b));
   const originMm = planes[0]?.positionMm ?? grid.first.positionMm;
   const betweenMm = spacingOf(planes, along, grid.first);
   refuseTilt(planes, originMm, grid.first, grid.normal);
@@ -138,6 +222,8 @@ export function planVolume(heads: readonly Head[]): VolumePlan {
     modality,
     planes,
     sources: planes.map((slice) => sourceOf(heads, slice)),
+    label,
+    by,
   };
 }
 
@@ -197,6 +283,10 @@ const VARIANT_NAMES: Readonly<Record<keyof Variant, string>> = {
   echo: 'echoes (Echo Numbers (0018,0086) or Echo Time (0018,0081), (0018,9082))',
   stack: 'stacks (Stack ID (0020,9056))',
   acquisition: 'acquisitions (Acquisition Number (0020,0012), (0020,9156))',
+  gradient: 'diffusion directions (Diffusion Gradient Orientation (0018,9089))',
+  kind: 'kinds of image (Image Type (0008,0008), Frame Type (0008,9007))',
+  trigger: 'heart phases (Trigger Time (0018,1060))',
+  time: 'times (Acquisition Time (0008,0032))',
 };
 
 /** Several volumes in one series are no volume; several acquisitions may well be (a long CT), unless they overlap. */
@@ -248,7 +338,9 @@ function refuseDuplicates(planes: readonly Plane[], steps: readonly number[], us
   const count = steps.filter((step) => step < Math.max(1e-3, SAME_PLACE * usual)).length;
   const a = planes[twice]?.variant;
   const b = planes[twice + 1]?.variant;
-  const differing = (['echo', 'acquisition'] as const).find((key) => a?.[key] !== b?.[key]);
+  const differing = (['echo', 'gradient', 'kind', 'acquisition', 'trigger'] as const).find(
+    (key) => a?.[key] !== b?.[key],
+  );
   const because = differing === undefined ? '' : `: they are different ${VARIANT_NAMES[differing]}`;
   throw unfit(
     `${count + 1} or more of ${planes.length} slices share a position with another${because}; one slice at each position is needed`,

@@ -4,16 +4,23 @@ import type { Brake } from './brake.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import type { Model } from './manifest.ts';
 import { openSession } from './session.ts';
-import type { Session, Tensor } from './session.ts';
+import type { Provider, Session, Tensor } from './session.ts';
 import { at } from './space.ts';
 
 /** Opens one graph of the model and checks that it takes and gives what the card says. @throws Refusal BadConfiguration */
-export async function openGraph(model: Model, name: string, threads: number, brake?: Brake): Promise<Session> {
+export async function openGraph(
+  model: Model,
+  name: string,
+  threads: number,
+  brake?: Brake,
+  provider?: Provider,
+): Promise<Session> {
   const graph = model.card.graphs[name];
   if (graph === undefined) return refuseModel(model.folder, `there is no graph ${name}`);
   const file = join(model.folder, graph.file);
-  const session = await openSession(file, { threads, arena: model.card.runtime.arena, brake }).catch((error: unknown) =>
-    refuseModel(model.folder, `graph ${name}: onnxruntime does not load ${graph.file}: ${String(error)}`),
+  const session = await openSession(file, { threads, arena: model.card.runtime.arena, brake, provider }).catch(
+    (error: unknown) =>
+      refuseModel(model.folder, `graph ${name}: onnxruntime does not load ${graph.file}: ${String(error)}`),
   );
   for (const tensor of [...graph.inputs, ...graph.outputs]) {
     const found = session.shapes.find((shape) => shape.name === tensor.name);

@@ -1,28 +1,22 @@
 /**
- * Pipelines off the main thread: jobs wait for memory and a free worker thread, run within their time, and a worker that
- * dies or overruns is replaced. onnxruntime is never loaded on the main thread.
+ * Pipelines off the main thread: jobs wait for memory and a free worker, run within their time and memory, and a worker that dies or
+ * overruns is replaced. A worker is a process of its own, so that a native crash costs a job and not the gateway; onnxruntime is never
+ * loaded on the main thread.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
-import { closeWayIn, newBrake, type Brake } from './brake.ts';
 import { denoiseMemoryMb } from './correction.ts';
 import { GatesRefusal } from './gates.ts';
 import { loadModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
-import { MODEL_OF, buffersOf } from './requests.ts';
+import { MODEL_OF } from './requests.ts';
+import type { Provider } from './session.ts';
+import { startProcess, startThread, type Runner } from './runner.ts';
+import { openParcels } from './parcels.ts';
 import { textMemoryMb } from './text-detection.ts';
-import type {
-  BuiltIn,
-  JobMessage,
-  PipelineName,
-  Requests,
-  Results,
-  WorkerMessage,
-  WorkerSettings,
-} from './requests.ts';
+import type { BuiltIn, JobMessage, PipelineName, Requests, Results, WorkerMessage } from './requests.ts';
 import { zooMemoryMb } from './zoo.ts';
 import { loadManifests, type ManifestModel } from './zoo-manifest.ts';
 
@@ -36,6 +30,15 @@ export interface PoolOptions {
   readonly siteModelsFolder?: string | undefined;
   /** Jobs after which a worker is replaced, because onnxruntime does not give all memory back (default 20). */
   readonly jobsPerWorker?: number;
+  /** Resident memory of an idle worker process beyond which it is replaced (default 1500). */
+  readonly idleMemoryMb?: number;
+  /**
+   * process (default): the voxels go through files in the temporary folder. thread: nothing leaves the process; for pixels that still
+   * name somebody, and small jobs.
+   */
+  readonly isolation?: 'process' | 'thread';
+  /** Where graphs run (default: the CPU); with `fallback`, on the CPU where the provider is not offered. */
+  readonly provider?: (Provider & { readonly fallback?: 'cpu' | undefined }) | undefined;
 }
 
 export interface RunOptions {
@@ -54,13 +57,16 @@ export interface Pool {
   readonly workers: Set<PoolWorker>;
   readonly waiting: Job[];
   readonly workerLimit: number;
+  /** Folder for what goes to worker processes; undefined with threads. */
+  readonly parcels: string | undefined;
+  /** Undefined: the CPU. */
+  provider: Provider | undefined;
   nextJob: number;
   closed: boolean;
 }
 
 interface PoolWorker {
-  readonly thread: Worker;
-  readonly brake: Brake;
+  readonly runner: Runner;
   job: Job | undefined;
   jobsDone: number;
   /** Told to end; takes no more jobs. */
@@ -70,14 +76,21 @@ interface PoolWorker {
 interface Job {
   readonly message: JobMessage;
   readonly memoryMb: number;
+  readonly budgetMb: number;
   readonly timeoutMs: number;
   readonly onProgress: (step: string, share: number) => void;
   readonly succeed: (result: Results[PipelineName]) => void;
   readonly fail: (error: unknown) => void;
   timer: NodeJS.Timeout | undefined;
+  /** Looks at the worker's memory. */
+  watch: NodeJS.Timeout | undefined;
 }
 
 const JOBS_PER_WORKER = 20;
+const IDLE_MEMORY_MB = 1500;
+/** What Node and onnxruntime take in a worker process before any job. */
+const BASE_MB = 300;
+const WATCH_MS = 250;
 /** onnxruntime uses a second thread well, a fourth hardly: more cores are better spent on a second job. */
 const THREADS_PER_WORKER = 4;
 
@@ -91,10 +104,48 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
   const workerLimit = Math.max(1, Math.floor(options.threads / THREADS_PER_WORKER));
   const site = options.siteModelsFolder;
   const zoo = loadManifests([options.modelsFolder, ...(site === undefined ? [] : [site])]);
-  const pool: Pool = { cards, zoo, options, workers: new Set(), waiting: [], workerLimit, nextJob: 1, closed: false };
+  const parcels = options.isolation === 'thread' ? undefined : openParcels();
+  const pool: Pool = {
+    cards,
+    zoo,
+    options,
+    workers: new Set(),
+    waiting: [],
+    workerLimit,
+    parcels,
+    provider: undefined,
+    nextJob: 1,
+    closed: false,
+  };
+  if (options.provider !== undefined && options.provider.name !== 'cpu') await chooseProvider(pool, options.provider);
   if (site !== undefined) await probeSite(pool, site);
   return pool;
 }
+
+/** Asked of a worker, since onnxruntime is not for this thread. @throws Refusal BadConfiguration naming what there is */
+async function chooseProvider(
+  pool: Pool,
+  { name, deviceId, fallback }: NonNullable<PoolOptions['provider']>,
+): Promise<void> {
+  const ask = { pipeline: 'provider', folder: '', request: { ask: true }, memoryMb: 1, budgetMb: 1000 } as const;
+  try {
+    const { offered } = await submit(pool, { ...ask, timeoutMs: PROVIDER_MS }, {});
+    if (offered.includes(name)) {
+      pool.provider = { name, deviceId };
+      // The worker that was asked has been opened for the CPU.
+      await Promise.all([...pool.workers].map(end));
+    } else if (fallback === undefined)
+      throw new Refusal(
+        'BadConfiguration',
+        `pipelines.provider is ${name}; onnxruntime offers ${offered.join(', ')} on this machine (pipelines.fallback: cpu would run on the CPU)`,
+      );
+  } catch (error) {
+    await closePool(pool);
+    throw error;
+  }
+}
+
+const PROVIDER_MS = 60_000;
 
 /** @throws Refusal BadConfiguration for a model of the site that does not open, does not pass its self-test, or takes too much memory */
 async function probeSite(pool: Pool, site: string): Promise<void> {
@@ -102,7 +153,18 @@ async function probeSite(pool: Pool, site: string): Promise<void> {
     for (const { card, folder } of pool.zoo.values()) {
       if (dirname(folder) !== site) continue;
       const { maxMemoryMB, timeoutMs } = card.runtime;
-      await submit(pool, { pipeline: 'probe', folder, request: { probe: true }, memoryMb: maxMemoryMB, timeoutMs }, {});
+      await submit(
+        pool,
+        {
+          pipeline: 'probe',
+          folder,
+          request: { probe: true },
+          memoryMb: maxMemoryMB,
+          budgetMb: maxMemoryMB,
+          timeoutMs,
+        },
+        {},
+      );
     }
   } catch (error) {
     await closePool(pool);
@@ -121,6 +183,7 @@ export async function closePool(pool: Pool): Promise<void> {
       await end(worker);
     }),
   );
+  if (pool.parcels !== undefined) rmSync(pool.parcels, { recursive: true, force: true });
 }
 
 /** Registers moving to fixed. The voxels of both volumes move to the worker: the caller's arrays are empty afterwards. */
@@ -161,7 +224,7 @@ async function runByManifest<P extends 'zoo' | 'masks'>(
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMB);
   if (memoryMb > limitMb) throw new Refusal('PipelineRefused', `${id} needs ${memoryMb} MB; ${limitMb} MB are allowed`);
   const timeoutMs = Math.min(options.timeoutMs ?? Infinity, card.runtime.timeoutMs);
-  return submit(pool, { pipeline, folder, request, memoryMb, timeoutMs }, options);
+  return submit(pool, { pipeline, folder, request, memoryMb, budgetMb: limitMb, timeoutMs }, options);
 }
 
 /** @throws Refusal of the pipeline, or OutOfResources when time or worker is lost; Error when the pipeline has a fault */
@@ -178,21 +241,28 @@ async function run<P extends BuiltIn>(
   const folder = join(pool.options.modelsFolder, MODEL_OF[pipeline]);
   const timeoutMs = options.timeoutMs ?? card.runtime.timeoutMs;
   // What was fitted is a request of the same pipeline.
-  return submit(pool, { pipeline, folder, request: fitted as Requests[P], memoryMb, timeoutMs }, options);
+  return submit(
+    pool,
+    { pipeline, folder, request: fitted as Requests[P], memoryMb, budgetMb: limitMb, timeoutMs },
+    options,
+  );
 }
 
 interface Submission<P extends PipelineName> {
   readonly pipeline: P;
   readonly folder: string;
   readonly request: Requests[P];
+  /** By estimate: what a job waits for. */
   readonly memoryMb: number;
+  /** What the model may take: beyond it the job is stopped. */
+  readonly budgetMb: number;
   readonly timeoutMs: number;
 }
 
 /** Waits for memory and a worker, then for the result. */
 async function submit<P extends PipelineName>(
   pool: Pool,
-  { pipeline, folder, request, memoryMb, timeoutMs }: Submission<P>,
+  { pipeline, folder, request, memoryMb, budgetMb, timeoutMs }: Submission<P>,
   options: RunOptions,
 ): Promise<Results[P]> {
   if (pool.closed) throw new Refusal('OutOfResources', 'the pipelines are shutting down');
@@ -201,11 +271,13 @@ async function submit<P extends PipelineName>(
   const job: Job = {
     message: { job: pool.nextJob++, pipeline, folder, request: withOwnBuffers(request) },
     memoryMb,
+    budgetMb,
     timeoutMs,
     onProgress: options.onProgress ?? (() => undefined),
     succeed: resolve,
     fail: reject,
     timer: undefined,
+    watch: undefined,
   };
   const abort = () => cancel(pool, job, options.signal?.reason);
   options.signal?.addEventListener('abort', abort, { once: true });
@@ -259,42 +331,42 @@ function startWaiting(pool: Pool): void {
 
 function start(worker: PoolWorker, job: Job): void {
   worker.job = job;
-  job.timer = setTimeout(() => {
-    const sentence = `${job.message.pipeline} did not end within ${job.timeoutMs} ms`;
+  const { pipeline } = job.message;
+  const stop = (sentence: string): void => {
     failJob(worker, new Refusal('OutOfResources', sentence));
     void end(worker);
-  }, job.timeoutMs);
-  worker.thread.ref();
-  worker.thread.postMessage(job.message, [...buffersOf(job.message)]);
+  };
+  job.timer = setTimeout(() => stop(`${pipeline} did not end within ${job.timeoutMs} ms`), job.timeoutMs);
+  const most = job.budgetMb + BASE_MB;
+  const look = (): void => {
+    const taken = worker.runner.residentMb();
+    if (taken !== undefined && taken > most)
+      stop(`${pipeline} took ${Math.round(taken)} MB of memory where ${most} MB are allowed`);
+  };
+  job.watch = setInterval(look, WATCH_MS);
+  worker.runner.hold(true);
+  worker.runner.send(job.message);
 }
 
 function newWorker(pool: Pool): PoolWorker {
-  const { threads } = pool.options;
-  const brake = newBrake();
-  const workerData: WorkerSettings = {
-    threads: Math.max(1, Math.floor(threads / pool.workerLimit)),
-    brake,
+  const threads = Math.max(1, Math.floor(pool.options.threads / pool.workerLimit));
+  const events = {
+    message: (message: WorkerMessage) => receive(pool, worker, message),
+    error: (sentence: string) => {
+      worker.ending = true;
+      failJob(worker, new Refusal('OutOfResources', `the pipeline's worker died: ${sentence}`));
+    },
+    exit: (how: string) => {
+      pool.workers.delete(worker);
+      failJob(worker, new Refusal('OutOfResources', `the pipeline's worker ended with ${how}`));
+      startWaiting(pool);
+    },
   };
-  const thread = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: 'pipeline' });
-  const worker: PoolWorker = { thread, brake, job: undefined, jobsDone: 0, ending: false };
+  const settings = { threads, provider: pool.provider };
+  const runner =
+    pool.parcels === undefined ? startThread(settings, events) : startProcess(settings, pool.parcels, events);
+  const worker: PoolWorker = { runner, job: undefined, jobsDone: 0, ending: false };
   pool.workers.add(worker);
-  thread.on('message', (message: WorkerMessage) => receive(pool, worker, message));
-  // An error event is always followed by exit; it carries no patient's value, only what broke in our code.
-  thread.on('error', (error) => {
-    worker.ending = true;
-    failJob(
-      worker,
-      new Refusal(
-        'OutOfResources',
-        `the pipeline's worker died: ${error instanceof Error ? error.message : 'unknown'}`,
-      ),
-    );
-  });
-  thread.on('exit', (code) => {
-    pool.workers.delete(worker);
-    failJob(worker, new Refusal('OutOfResources', `the pipeline's worker ended with code ${code}`));
-    startWaiting(pool);
-  });
   return worker;
 }
 
@@ -303,10 +375,11 @@ function receive(pool: Pool, worker: PoolWorker, message: WorkerMessage): void {
   if (job === undefined || job.message.job !== message.job) return;
   if (message.kind === 'progress') return job.onProgress(message.step, message.share);
   clearTimeout(job.timer);
+  clearInterval(job.watch);
   worker.job = undefined;
   worker.jobsDone += 1;
   // An idle worker does not keep the process alive.
-  worker.thread.unref();
+  worker.runner.hold(false);
   switch (message.kind) {
     case 'result':
       job.succeed(message.result);
@@ -324,7 +397,8 @@ function receive(pool: Pool, worker: PoolWorker, message: WorkerMessage): void {
     default:
       message satisfies never;
   }
-  if (worker.jobsDone >= (pool.options.jobsPerWorker ?? JOBS_PER_WORKER)) void end(worker);
+  const grown = (worker.runner.residentMb() ?? 0) > (pool.options.idleMemoryMb ?? IDLE_MEMORY_MB);
+  if (grown || worker.jobsDone >= (pool.options.jobsPerWorker ?? JOBS_PER_WORKER)) void end(worker);
   startWaiting(pool);
 }
 
@@ -332,6 +406,7 @@ function failJob(worker: PoolWorker, error: unknown): void {
   const { job } = worker;
   if (job === undefined) return;
   clearTimeout(job.timer);
+  clearInterval(job.watch);
   worker.job = undefined;
   job.fail(error);
 }
@@ -349,14 +424,9 @@ function cancel(pool: Pool, job: Job, reason: unknown): void {
   void end(worker);
 }
 
-/** A thread inside onnxruntime is ended when that call has returned. */
 async function end(worker: PoolWorker): Promise<void> {
   worker.ending = true;
-  // An unreferenced thread would let the process end before the thread has.
-  worker.thread.ref();
-  const gone = new Promise<void>((resolve) => worker.thread.once('exit', () => resolve()));
-  await Promise.race([closeWayIn(worker.brake), gone]);
-  await worker.thread.terminate();
+  await worker.runner.end();
 }
 
 /** Arrays that are part of a larger buffer, or shared between two places of the request, are copied before they move. */

@@ -5,6 +5,7 @@ import type { Finding } from './gates.ts';
 import type { DenoiseInput, DenoiseResult } from './correction.ts';
 import type { RegistrationResult } from './registration.ts';
 import type { RegistrationPair } from './registration-settings.ts';
+import type { Provider } from './session.ts';
 import type { TextRequest, TextResult } from './text-detection.ts';
 import type { ZooInput, ZooResult } from './zoo.ts';
 import type { MaskResult } from './zoo-masks.ts';
@@ -19,6 +20,8 @@ export interface Requests {
   readonly masks: ZooInput;
   /** Opens a model with a manifest and runs one piece; nothing of a patient. */
   readonly probe: { readonly probe: true };
+  /** What onnxruntime offers on this machine. */
+  readonly provider: { readonly ask: true };
 }
 
 export interface Results {
@@ -28,6 +31,7 @@ export interface Results {
   readonly zoo: ZooResult;
   readonly masks: MaskResult;
   readonly probe: { readonly tookMb: number };
+  readonly provider: { readonly offered: readonly string[] };
 }
 
 export type PipelineName = keyof Requests;
@@ -62,7 +66,9 @@ export type WorkerMessage =
 
 export interface WorkerSettings {
   readonly threads: number;
-  readonly brake: Brake;
+  /** Of a thread; a process is ended without one. */
+  readonly brake: Brake | undefined;
+  readonly provider?: Provider | undefined;
 }
 
 /** The buffers behind all arrays of a message, each once: they move to the other thread and leave this one. */

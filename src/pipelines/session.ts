@@ -1,5 +1,5 @@
 /**
- * A loaded ONNX graph on the CPU; the only importer of onnxruntime-node. `run` blocks the thread it is called on
+ * A loaded ONNX graph; the only importer of onnxruntime-node. `run` blocks the thread it is called on
  * (microsoft/onnxruntime#19611), so sessions are opened in worker threads and in tests, never on the main thread.
  */
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-node';
@@ -34,6 +34,20 @@ export interface SessionOptions {
   readonly arena: boolean;
   /** Of the thread that opens it, when that thread may be ended in the middle. */
   readonly brake?: Brake | undefined;
+  /** Where operators run; what the provider does not have runs on the CPU. Default: the CPU. */
+  readonly provider?: Provider | undefined;
+}
+
+/** An execution provider of onnxruntime and, where there are several, the number of its device. */
+export interface Provider {
+  readonly name: string;
+  readonly deviceId: number;
+}
+
+/** What this installation of onnxruntime offers. */
+export async function offeredProviders(): Promise<string[]> {
+  const { listSupportedBackends } = await import('onnxruntime-node');
+  return listSupportedBackends().map(({ name }) => name);
 }
 
 /** Opens a graph file. Errors of the file come as onnxruntime's own Error; its warnings are silenced. */
@@ -44,7 +58,7 @@ export async function openSession(file: string, options: SessionOptions): Promis
   const { brake } = options;
   const session = await callInside(brake, () =>
     InferenceSession.create(file, {
-      executionProviders: ['cpu'],
+      executionProviders: providersOf(options.provider),
       intraOpNumThreads: options.threads,
       interOpNumThreads: 1,
       executionMode: 'sequential',
@@ -83,6 +97,13 @@ async function run(
     result.dispose();
   }
   return outputs;
+}
+
+function providersOf(provider: Provider | undefined): InferenceSession.ExecutionProviderConfig[] {
+  if (provider === undefined || provider.name === 'cpu') return ['cpu'];
+  const { name, deviceId } = provider;
+  const chosen: InferenceSession.ExecutionProviderOption & { readonly deviceId: number } = { name, deviceId };
+  return [chosen, 'cpu'];
 }
 
 function shapeOf(value: InferenceSession.ValueMetadata): TensorShape {

@@ -1,17 +1,15 @@
-/** A worker thread that runs pipelines one after another; opens the graphs of a model at its first job. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** Runs pipelines one after another, in a thread or a process; opens the graphs of a model at its first job. */
 import { Refusal } from '../dicom/refusal.ts';
-import { leave } from './brake.ts';
 import { denoise } from './correction.ts';
 import type { DenoiseModel } from './correction.ts';
 import { loadFamiliarity } from './familiarity.ts';
 import { GatesRefusal } from './gates.ts';
 import { openGraph } from './graph-session.ts';
 import { loadModel } from './manifest.ts';
+import { offeredProviders } from './session.ts';
 import { register } from './registration.ts';
 import type { Progress, RegistrationModel } from './registration.ts';
 import { findText, type TextModel } from './text-detection.ts';
-import { buffersOf } from './requests.ts';
 import type { JobMessage, PipelineName, Requests, Results, WorkerMessage, WorkerSettings } from './requests.ts';
 import { openModel, probeModel, runModel } from './zoo.ts';
 import { loadManifest } from './zoo-manifest.ts';
@@ -20,83 +18,88 @@ import { runMasks } from './zoo-masks.ts';
 type Runner<P extends PipelineName> = (request: Requests[P], progress: Progress) => Promise<Results[P]>;
 
 /** Opens a pipeline's model and gives the function that runs it. */
-const OPENERS: { readonly [P in PipelineName]: (folder: string, threads: number) => Promise<Runner<P>> } = {
-  register: async (folder, threads) => {
+const OPENERS: {
+  readonly [P in PipelineName]: (folder: string, settings: WorkerSettings) => Promise<Runner<P>>;
+} = {
+  register: async (folder, settings) => {
+    const { threads } = settings;
     const model = loadModel(folder);
-    const open = (name: string) => openGraph(model, name, threads, settings.brake);
+    const open = (name: string) => openGraph(model, name, threads, settings.brake, settings.provider);
     const sessions = {
       search: await open('deform-search'),
     };
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);
   },
-  denoise: async (folder, threads) => {
+  denoise: async (folder, settings) => {
+    const { threads } = settings;
     const model = loadModel(folder);
     const opened: DenoiseModel = {
-      session: await openGraph(model, 'denoise', threads, settings.brake),
+      session: await openGraph(model, 'denoise', threads, settings.brake, settings.provider),
       gates: model.card.gates,
       familiarity: model.card.familiar === undefined ? undefined : loadFamiliarity(folder, model.card.familiar),
     };
     return (input, progress) => denoise(opened, input, progress);
   },
-  text: async (folder, threads) => {
+  text: async (folder, settings) => {
+    const { threads } = settings;
     const model = loadModel(folder);
     const { belongs, certain } = model.card.settings ?? {};
     if (typeof belongs !== 'number' || typeof certain !== 'number')
       throw new Refusal('BadConfiguration', 'text-detect/card.yaml: settings need the numbers belongs and certain');
     const opened: TextModel = {
-      session: await openGraph(model, 'text', threads, settings.brake),
+      session: await openGraph(model, 'text', threads, settings.brake, settings.provider),
       belongs,
       certain,
     };
     return (picture) => findText(opened, picture);
   },
-  zoo: async (folder, threads) => {
-    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+  zoo: async (folder, settings) => {
+    const { threads } = settings;
+    const opened = await openModel(loadManifest(folder), threads, settings.brake, settings.provider);
     return (input, progress) => runModel(opened, input, progress);
   },
-  masks: async (folder, threads) => {
-    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+  masks: async (folder, settings) => {
+    const opened = await openModel(loadManifest(folder), settings.threads, settings.brake, settings.provider);
     return (input, progress) => runMasks(opened, input, progress);
   },
-  probe: async (folder, threads) => {
-    const opened = await openModel(loadManifest(folder), threads, settings.brake);
+  provider: () => Promise.resolve(async () => ({ offered: await offeredProviders() })),
+  probe: async (folder, settings) => {
+    const { threads } = settings;
+    const opened = await openModel(loadManifest(folder), threads, settings.brake, settings.provider);
     return async () => ({ tookMb: await probeModel(opened) });
   },
 };
 
-const runners = new Map<string, Runner<PipelineName>>();
-const settings = workerData as WorkerSettings;
-leave(settings.brake);
-
-parentPort?.on('message', (message: JobMessage) => void answer(message));
-
-async function answer({ job, pipeline, folder, request }: JobMessage): Promise<void> {
-  try {
-    const run = await runnerOf(pipeline, folder);
-    const result = await run(request, (step, share) => send({ job, kind: 'progress', step, share }));
-    send({ job, kind: 'result', result });
-  } catch (error) {
-    if (error instanceof Refusal) {
-      const findings = error instanceof GatesRefusal ? { findings: error.findings } : {};
-      send({ job, kind: 'refusal', reason: error.reason, sentence: error.message, ...findings });
-    } else {
-      const { message, stack } = error instanceof Error ? error : new Error(String(error));
-      send({ job, kind: 'fault', message, stack: stack ?? message });
+/** Answers each job in turn through `send`. */
+export function serveJobs(
+  settings: WorkerSettings,
+  send: (message: WorkerMessage) => void,
+): (message: JobMessage) => void {
+  const runners = new Map<string, Runner<PipelineName>>();
+  const runnerOf = async (pipeline: PipelineName, folder: string): Promise<Runner<PipelineName>> => {
+    const key = `${pipeline} ${folder}`;
+    const found = runners.get(key);
+    if (found !== undefined) return found;
+    // The request that comes with a pipeline's name has that pipeline's type: the pool's signature holds it.
+    const runner = (await OPENERS[pipeline](folder, settings)) as Runner<PipelineName>;
+    runners.set(key, runner);
+    return runner;
+  };
+  const answer = async ({ job, pipeline, folder, request }: JobMessage): Promise<void> => {
+    try {
+      const run = await runnerOf(pipeline, folder);
+      const result = await run(request, (step, share) => send({ job, kind: 'progress', step, share }));
+      send({ job, kind: 'result', result });
+    } catch (error) {
+      if (error instanceof Refusal) {
+        const findings = error instanceof GatesRefusal ? { findings: error.findings } : {};
+        send({ job, kind: 'refusal', reason: error.reason, sentence: error.message, ...findings });
+      } else {
+        const { message, stack } = error instanceof Error ? error : new Error(String(error));
+        send({ job, kind: 'fault', message, stack: stack ?? message });
+      }
     }
-  }
-}
-
-async function runnerOf(pipeline: PipelineName, folder: string): Promise<Runner<PipelineName>> {
-  const key = `${pipeline} ${folder}`;
-  const found = runners.get(key);
-  if (found !== undefined) return found;
-  // The request that comes with a pipeline's name has that pipeline's type: the pool's signature holds it.
-  const runner = (await OPENERS[pipeline](folder, settings.threads)) as Runner<PipelineName>;
-  runners.set(key, runner);
-  return runner;
-}
-
-function send(message: WorkerMessage): void {
-  parentPort?.postMessage(message, [...buffersOf(message)]);
+  };
+  return (message) => void answer(message);
 }

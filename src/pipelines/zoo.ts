@@ -13,7 +13,7 @@ import { judge, type Gate, type Verdict } from './gates.ts';
 import { floatsOf } from './graph-session.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { estimateNoise } from './noise-level.ts';
-import { openSession, type Session, type Tensor } from './session.ts';
+import { openSession, type Provider, type Session, type Tensor } from './session.ts';
 import { imageFigures } from './zoo-figures.ts';
 import { blendOf, type ManifestCard, type ManifestInput, type ManifestModel, type Step } from './zoo-manifest.ts';
 import { channelsOf, maskBytes } from './mask-sizes.ts';
@@ -95,15 +95,23 @@ export function zooMemoryMb(card: ManifestCard, volume: Volume): number {
  * Opens the graph and holds it against the card: names, type, number of axes, sides it fixes, the self-test. @throws Refusal
  * BadConfiguration
  */
-export async function openModel(model: ManifestModel, threads: number, brake?: Brake): Promise<OpenedModel> {
+export async function openModel(
+  model: ManifestModel,
+  threads: number,
+  brake?: Brake,
+  provider?: Provider,
+): Promise<OpenedModel> {
   const { card, folder } = model;
   const familiarity = card.familiar === undefined ? undefined : loadFamiliarity(folder, card.familiar);
   if (card.file === undefined) return { model, session: undefined, familiarity };
   const limit = Math.min(threads, card.runtime.threads ?? threads);
   const file = join(folder, card.file);
-  const session = await openSession(file, { threads: limit, arena: card.runtime.arena ?? false, brake }).catch(
-    (error: unknown) => refuseModel(folder, `onnxruntime does not load ${card.file}: ${String(error)}`),
-  );
+  const session = await openSession(file, {
+    threads: limit,
+    arena: card.runtime.arena ?? false,
+    brake,
+    provider,
+  }).catch((error: unknown) => refuseModel(folder, `onnxruntime does not load ${card.file}: ${String(error)}`));
   const inputs = card.io.inputs ?? [];
   for (const { name } of [...inputs, ...card.io.outputs]) {
     const found = session.shapes.find((shape) => shape.name === name);

@@ -36,7 +36,41 @@ const processing = new Environment({ limits: LIMITS })
   .registerVariable({
     name: 'study',
     schema: { StudyDescription: 'string', project: 'string', hasPrior: 'bool', series: 'int' },
+  })
+  .registerVariable({
+    name: 'intake',
+    schema: {
+      checked: 'bool',
+      kind: 'string',
+      findings: 'int',
+      gaps: 'int',
+      missingSlices: 'int',
+      duplicates: 'int',
+      volumes: 'int',
+      missingAttributes: 'int',
+      mixedSizes: 'bool',
+      mixedBits: 'bool',
+      beyondLimits: 'int',
+      constantImages: 'int',
+      outliers: 'int',
+      saturatedPercent: 'double',
+      pixelMm: 'double',
+      spacingMm: 'double',
+      thicknessMm: 'double',
+      lowest: 'double',
+      highest: 'double',
+    },
   });
+
+/** Facts that are measured, not counted: doubles, even where they happen to be whole. */
+const MEASURED: ReadonlySet<string> = new Set([
+  'saturatedPercent',
+  'pixelMm',
+  'spacingMm',
+  'thicknessMm',
+  'lowest',
+  'highest',
+]);
 
 /** @throws Error when it is no CEL, names what does not exist, or does not end in true or false */
 export function compileExpression(source: string, kind: 'admission' | 'processing'): Expression {
@@ -48,10 +82,10 @@ export function compileExpression(source: string, kind: 'admission' | 'processin
   return (facts) => parsed(celValue(facts) as Record<string, unknown>) === true;
 }
 
-function celValue(value: FactValue): unknown {
-  if (typeof value === 'number') return BigInt(value);
+function celValue(value: FactValue, name = ''): unknown {
+  if (typeof value === 'number') return MEASURED.has(name) ? value : BigInt(value);
   if (typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, celValue(inner)]));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, celValue(inner, key)]));
 }
 
 /** An expression over attributes by keyword, and which attributes it asks for. */

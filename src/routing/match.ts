@@ -29,6 +29,30 @@ export interface SeriesFacts {
   readonly derived: boolean;
 }
 
+/** What the intake check found of a series; numbers that are not known are -1. */
+export interface IntakeFacts {
+  /** False until the series was looked at: nothing is known then. */
+  readonly checked: boolean;
+  readonly kind: string;
+  readonly findings: number;
+  readonly gaps: number;
+  readonly missingSlices: number;
+  readonly duplicates: number;
+  readonly volumes: number;
+  readonly missingAttributes: number;
+  readonly mixedSizes: boolean;
+  readonly mixedBits: boolean;
+  readonly beyondLimits: number;
+  readonly constantImages: number;
+  readonly outliers: number;
+  readonly saturatedPercent: number;
+  readonly pixelMm: number;
+  readonly spacingMm: number;
+  readonly thicknessMm: number;
+  readonly lowest: number;
+  readonly highest: number;
+}
+
 export interface StudyFacts {
   readonly StudyInstanceUID: string;
   readonly StudyDescription: string;
@@ -112,6 +136,8 @@ export interface ProcessingOptions {
   readonly onMissingPrior?: (rule: ProcessingRule, series: SeriesFacts) => void;
   /** Hears what was thought of each rule and series: what speaks against the match, and which pairs were looked at. */
   readonly onJudged?: (rule: ProcessingRule, series: SeriesFacts, judgement: Judgement) => void;
+  /** What the intake check found; absent: no series was looked at. */
+  readonly intake?: (series: SeriesFacts) => IntakeFacts;
 }
 
 export interface Judgement {
@@ -138,11 +164,33 @@ export function matchProcessing(rules: Rules, study: StudyFacts, options: Proces
   return decisions;
 }
 
+const NOT_CHECKED: IntakeFacts = {
+  checked: false,
+  kind: 'image',
+  findings: 0,
+  gaps: 0,
+  missingSlices: 0,
+  duplicates: 0,
+  volumes: 0,
+  missingAttributes: 0,
+  mixedSizes: false,
+  mixedBits: false,
+  beyondLimits: 0,
+  constantImages: 0,
+  outliers: 0,
+  saturatedPercent: 0,
+  pixelMm: -1,
+  spacingMm: -1,
+  thicknessMm: -1,
+  lowest: 0,
+  highest: 0,
+};
+
 function judge(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts, options: ProcessingOptions): Judgement {
   if (series.derived) return { against: ['the series was made by a pipeline'], pairing: undefined };
   let against: string[];
   try {
-    against = misfits(rule, study, series);
+    against = misfits(rule, study, series, options.intake?.(series) ?? NOT_CHECKED);
   } catch {
     options.onFault?.(rule, series);
     return { against: ['the expression cannot be evaluated on this series'], pairing: undefined };
@@ -157,7 +205,7 @@ function wantsFetching({ with: { fixed, fetch } }: ProcessingRule): boolean {
 }
 
 /** What of the rule does not hold for this series, in words. */
-function misfits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): string[] {
+function misfits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts, intake: IntakeFacts): string[] {
   const { when, expression } = rule;
   const hasPrior =
     wantsFetching(rule) ||
@@ -193,6 +241,7 @@ function misfits(rule: ProcessingRule, study: StudyFacts, series: SeriesFacts): 
       hasPrior,
       series: study.series.length,
     },
+    intake: { ...intake },
   });
   require(holds, 'when.expr');
   return against;

@@ -5,7 +5,7 @@ import { DEFORMABLE_SPATIAL_REGISTRATION } from '../derived/deformable-registrat
 import { deriveKeyImage, type Line, type Panel } from '../derived/key-image.ts';
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { derivePresentationState } from '../derived/presentation-state.ts';
-import type { DerivedObject, Provenance } from '../derived/provenance.ts';
+import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { SPATIAL_REGISTRATION } from '../derived/spatial-registration.ts';
 import type { Head } from '../dicom/object.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
@@ -17,6 +17,8 @@ export interface LoadedSeries {
   readonly heads: readonly Head[];
   /** Its voxels are handed to the pipeline: empty afterwards. */
   readonly volume: SeriesVolume;
+  /** The further volumes of a series that holds several (time points, stacks); as `volume`, empty afterwards. */
+  readonly others?: readonly SeriesVolume[];
 }
 
 /** What a run made, and what was kept of its input to show beside it. */
@@ -30,6 +32,14 @@ export interface Made {
   /** Names of the figures that stand under the panels. */
   readonly shown: readonly string[];
   readonly window?: Window | undefined;
+  /** What the intake check found of the source. */
+  readonly intake?: IntakeNotes | undefined;
+}
+
+/** For the report: counts, and a sentence for each finding. */
+export interface IntakeNotes {
+  readonly figures: readonly QualityFigure[];
+  readonly findings: readonly string[];
 }
 
 /** Series numbers of derived series: far above what modalities use, apart from each other. */
@@ -52,7 +62,7 @@ export function* beside(made: Made): Generator<DerivedObject> {
   const { source, fixed, outputs, verdict, provenance } = made;
   const of = { source: source.heads, ...(fixed === undefined ? {} : { fixed: fixed.heads }) };
   if (outputs.includes('report'))
-    yield deriveMeasurementReport({ ...of, ...judged(verdict), provenance: reporting(provenance) });
+    yield deriveMeasurementReport({ ...of, ...withIntake(made.intake, judged(verdict), reporting(provenance)) });
   if (outputs.includes('key-image')) yield keyImageOf(made);
 }
 
@@ -72,6 +82,20 @@ export function keyImageOf(made: Made, lines: readonly Line[] = []): DerivedObje
       seriesSuffix: `${provenance.seriesSuffix} key image`,
     },
   });
+}
+
+/** The findings of the intake check stand behind the reasons, its counts behind the figures. */
+export function withIntake<J extends { readonly reasons: readonly string[] }>(
+  intake: IntakeNotes | undefined,
+  verdict: J,
+  provenance: Provenance,
+): J & { readonly provenance: Provenance } {
+  if (intake === undefined) return { ...verdict, provenance };
+  return {
+    ...verdict,
+    reasons: [...verdict.reasons, ...intake.findings.map((finding) => `intake: ${finding}`)],
+    provenance: { ...provenance, figures: [...provenance.figures, ...intake.figures] },
+  };
 }
 
 /** A series, and how it is to be seen first. */

@@ -14,6 +14,7 @@ import { priorsOf } from './chronology.ts';
 import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
 import { fetchedFor, noteArrival } from './fetched.ts';
+import { inapplicable, intakeFacts, intakeReport, recordSkipped, takeIn } from './intake.ts';
 import { scheduleVerification } from './withhold.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
@@ -43,11 +44,31 @@ export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: 
   noteArrival(gateway, studyInstanceUID);
 }
 
-/** Completes every study that is due; answers how many. */
-export function completeStudies(gateway: Gateway): number {
+/** Looks at the series of every study that is due, then completes it. */
+export async function takeInAndComplete(gateway: Gateway): Promise<number> {
+  const ready = new Set<string>();
+  for (const row of dueStudies(gateway)) {
+    const studyInstanceUID = String(row['study_uid']);
+    try {
+      await takeIn(gateway, studyInstanceUID);
+    } catch (error) {
+      // Rules see its series as not checked; the other studies do not wait for it.
+      gateway.log.error('study not looked at', {
+        study: studyInstanceUID,
+        error: error instanceof Error ? error.name : 'unknown',
+      });
+    }
+    ready.add(studyInstanceUID);
+  }
+  return completeStudies(gateway, ready);
+}
+
+/** Completes every study that is due, or of these those that are `ready`; answers how many. */
+export function completeStudies(gateway: Gateway, ready?: ReadonlySet<string>): number {
   let completed = 0;
   for (const row of dueStudies(gateway)) {
     const studyInstanceUID = String(row['study_uid']);
+    if (ready !== undefined && !ready.has(studyInstanceUID)) continue;
     try {
       completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
       completed++;
@@ -95,7 +116,10 @@ function completeStudy(gateway: Gateway, studyInstanceUID: string, project: stri
       lastArrival,
     );
     scheduleVerification(gateway, studyInstanceUID);
-    for (const decision of decisions) if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+    for (const decision of decisions) {
+      if (passedOver(gateway, studyInstanceUID, decision)) continue;
+      if (scheduleDerivation(gateway, studyInstanceUID, project, decision)) scheduled++;
+    }
     if (missing.length > 0 && scheduleFetch(gateway, studyInstanceUID, project, missing)) scheduled++;
   });
   gateway.log.info('study complete', {
@@ -121,6 +145,12 @@ export function shapesIn(gateway: Gateway): ShapeOf {
   };
 }
 
+/** What the intake check found of the series of a study. */
+export function intakeIn(gateway: Gateway, studyInstanceUID: string): NonNullable<ProcessingOptions['intake']> {
+  return ({ SeriesInstanceUID: seriesInstanceUID }) =>
+    intakeFacts(intakeReport(gateway, { studyInstanceUID, seriesInstanceUID }));
+}
+
 interface Decided {
   readonly decisions: readonly Decision[];
   /** Series that wait for a prior to be fetched. */
@@ -139,6 +169,7 @@ function decide(gateway: Gateway, studyInstanceUID: string, more: ProcessingOpti
   const decisions = matchProcessing(gateway.rules, study, {
     ...more,
     shapeOf: shapesIn(gateway),
+    intake: intakeIn(gateway, studyInstanceUID),
     onMissingPrior: (rule, series) => missing.push({ rule, seriesInstanceUID: series.SeriesInstanceUID }),
     onFault: (rule, series) =>
       gateway.log.error('rule cannot be evaluated', { rule: rule.name, series: series.SeriesInstanceUID }),
@@ -186,8 +217,20 @@ function scheduleFetch(gateway: Gateway, study: string, project: string, missing
 /** In the transaction that ends a fetch: what waited for it is scheduled. Answers how many work items there are now. */
 export function goOnAfterFetch(gateway: Gateway, study: string, project: string): number {
   const { decisions } = decide(gateway, study);
-  const waited = decisions.filter(({ rule }) => rule.with.fetch !== undefined);
+  const waited = decisions.filter(
+    (decision) => decision.rule.with.fetch !== undefined && !passedOver(gateway, study, decision),
+  );
   return waited.filter((decision) => scheduleDerivation(gateway, study, project, decision)).length;
+}
+
+/** A scout or a screen save that a rule happens to match is no work, and nobody's refusal: one line beside the series says so. */
+function passedOver(gateway: Gateway, studyInstanceUID: string, { rule, series }: Decision): boolean {
+  const name = { studyInstanceUID, seriesInstanceUID: series.SeriesInstanceUID };
+  const report = intakeReport(gateway, name);
+  const why = report === undefined ? undefined : inapplicable(series.Modality, report.kind);
+  if (why === undefined) return false;
+  recordSkipped(gateway, name, `rule "${rule.name}": ${why}`);
+  return true;
 }
 
 function scheduleDerivation(

@@ -9,12 +9,15 @@ import { deleteInstances } from '../archive/reclaim.ts';
 import { recordAudit } from '../audit.ts';
 import { certifyDerived } from '../deidentify/certify.ts';
 import type { DerivedObject } from '../derived/provenance.ts';
+import { asciiValue } from '../dicom/data-set.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import type { Output, PipelineName } from '../routing/rules.ts';
 import { finishWork, workItemNamed, type SeriesReference, type WorkItem } from '../workitems.ts';
 import { showProgress } from '../workitems/shown.ts';
 import { scheduleDelivery } from './deliver.ts';
+import { inapplicable, intakeNotes, intakeReport, recordSkipped } from './intake.ts';
+import { kindOf } from './intake-check.ts';
 import { loadHeads, loadInstances, loadSeries, type SeriesName } from './load-series.ts';
 import {
   produceByManifest,
@@ -22,6 +25,7 @@ import {
   produceRefused,
   produceRegistration,
   type PipelineSettings,
+  type ProduceOptions,
   type Produced,
 } from './produce.ts';
 
@@ -136,6 +140,13 @@ async function madeOrRefused(
     const ofPipeline = refusal instanceof Refusal && refusal.reason === 'PipelineRefused';
     if (!ofPipeline || modelKey(gateway, pipeline) === undefined) throw refusal;
     const source = await loadHeads(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
+    const [first] = source;
+    const why =
+      first === undefined ? undefined : inapplicable(asciiValue(first.dataSet, 0x00080060) ?? '', kindOf(source));
+    if (why !== undefined) {
+      recordSkipped(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID }, why);
+      throw refusal;
+    }
     // Deleted meanwhile: there is nothing left that a report could be of.
     if (source.length === 0) throw refusal;
     const made = produceRefused(gateway.pool, {
@@ -145,6 +156,7 @@ async function madeOrRefused(
       settings,
       refusal,
       outputs,
+      intake: notesOf(gateway, item),
     });
     return { made, refusal };
   }
@@ -165,7 +177,7 @@ async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal)
   return produceRegistration(
     gateway.pool,
     { fixed, moving, settings },
-    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+    { outputs, intake: notesOf(gateway, item), ...runOptions(gateway, item, signal) },
   );
 }
 
@@ -175,7 +187,7 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
   return produceDenoised(
     gateway.pool,
     { source, settings },
-    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+    { outputs, intake: notesOf(gateway, item), ...runOptions(gateway, item, signal) },
   );
 }
 
@@ -185,8 +197,17 @@ async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal)
   return produceByManifest(
     gateway.pool,
     { id: pipeline, instances, settings },
-    { outputs, signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) },
+    { outputs, intake: notesOf(gateway, item), ...runOptions(gateway, item, signal) },
   );
+}
+
+function runOptions(gateway: Gateway, item: WorkItem, signal: AbortSignal): ProduceOptions {
+  return { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) };
+}
+
+function notesOf(gateway: Gateway, item: WorkItem): ReturnType<typeof intakeNotes> {
+  const { seriesInstanceUID } = item.parameters as unknown as DeriveParameters;
+  return intakeNotes(intakeReport(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID }));
 }
 
 /** Tells each step of the pipeline, and each tenth of the way. */

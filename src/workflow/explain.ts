@@ -7,7 +7,7 @@ import type { Gateway } from '../gateway.ts';
 import { matchProcessing, type SeriesFacts } from '../routing/match.ts';
 import type { Considered } from '../routing/pairs.ts';
 import { workItemsOf, type WorkItemState } from '../workitems.ts';
-import { factsOf, shapesIn } from './complete.ts';
+import { factsOf, intakeIn, shapesIn } from './complete.ts';
 import { fetchedFor } from './fetched.ts';
 
 export interface ExplainedSeries {
@@ -54,6 +54,7 @@ export function explainStudy(gateway: Gateway, studyInstanceUID: string): Explan
   const missing = new Set<SeriesFacts>();
   matchProcessing(gateway.rules, study, {
     shapeOf: shapesIn(gateway),
+    intake: intakeIn(gateway, studyInstanceUID),
     onMissingPrior: (_, series) => missing.add(series),
     onJudged: (rule, series, { against, pairing }) => {
       const { SeriesInstanceUID, Modality, instances } = series;

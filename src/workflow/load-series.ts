@@ -12,9 +12,10 @@ import type { Head } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
-import { readVolume, type SeriesInstance } from '../dicom/volume.ts';
+import type { SeriesInstance } from '../dicom/volume.ts';
 import type { Gateway } from '../gateway.ts';
-import type { LoadedSeries } from './produce.ts';
+import type { LoadedSeries } from './beside.ts';
+import { loadedFrom } from './each-volume.ts';
 
 const SIDE_BY_SIDE = 4;
 
@@ -25,8 +26,7 @@ export interface SeriesName {
 
 /** @throws Refusal PipelineRefused for what makes no volume and for frames that cannot be decoded */
 export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<LoadedSeries> {
-  const series = await loadInstances(gateway, name);
-  return { heads: series.map(({ head }) => head), volume: await readVolume(series) };
+  return loadedFrom(await loadInstances(gateway, name));
 }
 
 /** The instances of a series, their pixels decoded when they are asked for. */

@@ -10,7 +10,7 @@ import type { SeriesVolume } from '../dicom/volume.ts';
 import type { Box, ZooInput, ZooSettings } from '../pipelines/zoo.ts';
 import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import type { Output } from '../routing/rules.ts';
-import { SERIES_NUMBER, type LoadedSeries } from './beside.ts';
+import { SERIES_NUMBER, type IntakeNotes, type LoadedSeries } from './beside.ts';
 
 export interface PipelineSettings {
   readonly transform?: Transform;
@@ -20,6 +20,8 @@ export interface PipelineSettings {
 export interface ProduceOptions {
   /** What is to be written. Default: that of the rules. */
   readonly outputs?: readonly Output[];
+  /** What the intake check found of the source, for the report. */
+  readonly intake?: IntakeNotes | undefined;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, share: number) => void;

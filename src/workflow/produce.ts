@@ -11,7 +11,7 @@ import { asciiValue, asciiValues } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
-import { readVolume, type SeriesInstance, type SeriesVolume } from '../dicom/volume.ts';
+import { type SeriesInstance, type SeriesVolume, type Volume } from '../dicom/volume.ts';
 import { parseDenoiseSettings } from '../pipelines/correction.ts';
 import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
@@ -34,6 +34,7 @@ import {
   subtracted,
   windowIn,
   windowOver,
+  type Plane,
   type Window,
 } from './panels.ts';
 import {
@@ -42,7 +43,9 @@ import {
   notHeld,
   reporting,
   SERIES_NUMBER,
+  withIntake,
   withPresentation,
+  type IntakeNotes,
   type LoadedSeries,
   type Made,
 } from './beside.ts';
@@ -59,6 +62,7 @@ import {
   type Produced,
   type ProduceOptions,
 } from './model-run.ts';
+import { eachVolume, loadedFrom, meanOf, volumesOf, worstOf } from './each-volume.ts';
 import { produceMasks } from './masks.ts';
 export type { LoadedSeries } from './beside.ts';
 export type { PipelineSettings, Produced, ProduceOptions } from './model-run.ts';
@@ -77,19 +81,29 @@ export async function produceRegistration(
   const settings = parseRegistrationSettings(rest);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const k = middleOf(fixed.volume.geometry);
-  const [fixedPlane, before] = [planeOf(fixed.volume, k), planeThrough(moving.volume, fixed.volume.geometry, k)];
+  const volumes = volumesOf(moving);
+  const shown = volumes.length >> 1;
   const alike = fixed.volume.modality === moving.volume.modality;
-  const fixedVoxels = outputs.includes('difference') && alike ? fixed.volume.voxels.slice() : undefined;
-  const result = await runRegistration(
-    pool,
-    { fixed: plain(fixed.volume), moving: plain(moving.volume), settings },
-    options,
-  );
+  const keepFixed = outputs.includes('difference') && alike;
+  const [fixedPlane, before] = [
+    planeOf(fixed.volume, k),
+    planeThrough(volumes[shown] ?? moving.volume, fixed.volume.geometry, k),
+  ];
+  const results = await eachVolume(moving, options, (volume, one, index) => {
+    const last = index === volumes.length - 1 && !keepFixed;
+    const onto = last ? fixed.volume : { ...fixed.volume, voxels: fixed.volume.voxels.slice() };
+    return runRegistration(pool, { fixed: plain(onto), moving: plain(volume), settings }, one);
+  });
+  const result = results[shown] ?? results[0];
+  if (result === undefined) throw new Error('a series without a volume');
+  const measured = meanOf(results.map(({ quality: found }) => found));
+  const verdict = worstOf(results.map((one) => one.verdict));
+  const fixedVoxels = keepFixed ? fixed.volume.voxels : undefined;
   const provenance = provenanceOf(
     cardOf(pool, 'register'),
     `${settings.transform} registration of this series to another one of the same patient`,
     JSON.stringify(settings),
-    registrationFigures(result.quality),
+    registrationFigures(measured),
   );
   const after = planeOf(result.resampled, k);
   const same = result.quality.contrast === 'same';
@@ -97,7 +111,8 @@ export async function produceRegistration(
     source: moving,
     fixed,
     outputs,
-    verdict: result.verdict,
+    intake: options.intake,
+    verdict,
     provenance,
     panels: [
       panelOf('fixed series', fixedPlane),
@@ -118,54 +133,89 @@ export async function produceRegistration(
         kind: 'subtracted',
         sources: moving.heads,
         reference: fixed.heads,
-        volume: subtracted(
-          result.resampled,
-          fixedVoxels,
-          // Of a deformation the rigid part tells where the moving series ends, to within what it bends there.
-          fieldOfView(moving.volume.geometry, fixed.volume.geometry, result.rigid),
+        ...several(
+          results.map((one, part) =>
+            subtracted(
+              one.resampled,
+              fixedVoxels,
+              // Of a deformation the rigid part tells where the moving series ends, to within what it bends there.
+              fieldOfView((volumes[part] ?? moving.volume).geometry, fixed.volume.geometry, one.rigid),
+            ),
+          ),
         ),
         provenance: differing(provenance, SERIES_NUMBER.subtracted),
       });
   }
   function* maps(): Generator<DerivedObject> {
-    const common = { source: moving.heads, reference: fixed.heads, geometry: result.field.geometry };
-    yield deriveParametricMap({
-      ...common,
-      values: result.maps.jacobian,
-      quantity: JACOBIAN,
-      unit: NO_UNIT,
-      label: 'JACOBIAN',
-      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.jacobian, seriesSuffix: '[JACOBIAN]' },
-    });
-    yield deriveParametricMap({
-      ...common,
-      values: result.maps.inverseConsistencyMm,
-      quantity: INVERSE_CONSISTENCY,
-      unit: figureUnit('', 'mm'),
-      label: 'UNCERTAINTY',
-      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.inverseConsistency, seriesSuffix: '[UNCERTAINTY]' },
-    });
+    for (const [part, one] of results.entries()) {
+      const common = { source: moving.heads, reference: fixed.heads, geometry: one.field.geometry };
+      const among = volumes[part]?.label ?? '';
+      yield deriveParametricMap({
+        ...common,
+        values: one.maps.jacobian,
+        quantity: JACOBIAN,
+        unit: NO_UNIT,
+        label: 'JACOBIAN',
+        provenance: ofVolume(provenance, SERIES_NUMBER.jacobian, '[JACOBIAN]', among),
+      });
+      yield deriveParametricMap({
+        ...common,
+        values: one.maps.inverseConsistencyMm,
+        quantity: INVERSE_CONSISTENCY,
+        unit: figureUnit('', 'mm'),
+        label: 'UNCERTAINTY',
+        provenance: ofVolume(provenance, SERIES_NUMBER.inverseConsistency, '[UNCERTAINTY]', among),
+      });
+    }
   }
   function* images(): Generator<DerivedObject> {
     yield* deriveImageSeries({
       kind: 'registered',
       sources: moving.heads,
       reference: fixed.heads,
-      volume: result.resampled,
+      ...several(results.map((one) => one.resampled)),
       provenance: { ...provenance, seriesNumber: SERIES_NUMBER.registered },
-      padding: result.paddingValue,
+      padding: Math.min(...results.map((one) => one.paddingValue)),
     });
-    const request = {
-      fixed: fixed.heads,
-      moving: moving.heads,
-      rigid: result.rigid,
-      provenance: { ...provenance, seriesNumber: SERIES_NUMBER.transform },
-    };
-    yield settings.transform === 'deformable'
-      ? deriveDeformableRegistration({ ...request, field: result.field })
-      : deriveSpatialRegistration(request);
+    for (const [part, one] of results.entries()) {
+      const request = {
+        fixed: fixed.heads,
+        moving: moving.heads,
+        movingVolume: part,
+        rigid: one.rigid,
+        provenance: ofVolume(provenance, SERIES_NUMBER.transform, provenance.seriesSuffix, volumes[part]?.label ?? ''),
+      };
+      yield settings.transform === 'deformable'
+        ? deriveDeformableRegistration({ ...request, field: one.field })
+        : deriveSpatialRegistration(request);
+    }
   }
-  return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
+  return { objects: objects(), quality: quality(measured), verdict: verdict.outcome };
+}
+
+/** The volumes of a result, for the series that is written of them. */
+function several(volumes: readonly Volume[]): { readonly volume: Volume; readonly others: readonly Volume[] } {
+  const [volume, ...others] = volumes;
+  if (volume === undefined) throw new Error('a result without a volume');
+  return { volume, others };
+}
+
+/** Of one volume among several: its name stands in the description, and its objects have UIDs of their own. */
+function ofVolume(
+  provenance: Omit<Provenance, 'seriesNumber'>,
+  seriesNumber: number,
+  seriesSuffix: string,
+  label: string,
+): Provenance {
+  if (label === '') return { ...provenance, seriesNumber, seriesSuffix };
+  const { algorithm } = provenance;
+  return {
+    ...provenance,
+    algorithm: { ...algorithm, parameters: `${algorithm.parameters} ${label}` },
+    description: `${label}: ${provenance.description}`,
+    seriesNumber,
+    seriesSuffix: `${seriesSuffix} ${label}`,
+  };
 }
 
 /** Takes noise out of a CT series. @throws Refusal PipelineRefused */
@@ -178,34 +228,36 @@ export async function produceDenoised(
   const settings = parseDenoiseSettings(rest);
   const [first] = source.heads;
   if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
-  const { geometry, modality } = source.volume;
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
-  const k = middleOf(geometry);
-  const before = planeOf(source.volume, k);
-  const sourceVoxels = outputs.includes('difference') ? source.volume.voxels.slice() : undefined;
-  const result = await runDenoising(
-    pool,
-    {
-      volume: plain(source.volume),
-      storedRange: storedRange(source),
-      imageType: asciiValues(first.dataSet, 0x00080008),
-      rescaleType: asciiValue(first.dataSet, 0x00281054),
-      settings,
-    },
-    options,
+  const kept = keptOf(source, outputs);
+  const results = await eachVolume(source, options, (volume, one) =>
+    runDenoising(
+      pool,
+      {
+        volume: plain(volume),
+        storedRange: storedRange({ heads: source.heads, volume }),
+        imageType: asciiValues(first.dataSet, 0x00080008),
+        rescaleType: asciiValue(first.dataSet, 0x00281054),
+        settings,
+      },
+      one,
+    ),
   );
+  const measured = meanOf(results.map(({ quality: found }) => found));
+  const verdict = worstOf(results.map((one) => one.verdict));
   const provenance = provenanceOf(
     cardOf(pool, 'denoise'),
     `Noise reduction; ${Math.round(settings.alpha * 100)} percent of the noise found was taken away`,
     JSON.stringify(settings),
-    figuresOf(result.quality),
+    figuresOf(measured),
   );
-  const after = planeOf({ geometry, voxels: result.voxels }, k);
+  const { before, after } = shownPlanes(kept, results);
   const window = windowIn(first) ?? SOFT_TISSUE;
   const made: Made = {
     source,
     outputs,
-    verdict: result.verdict,
+    intake: options.intake,
+    verdict,
     provenance,
     panels: [
       panelOf('before', before, window),
@@ -222,24 +274,69 @@ export async function produceDenoised(
         deriveImageSeries({
           kind: 'denoised',
           sources: source.heads,
-          volume: { geometry, modality, voxels: result.voxels },
+          ...several(resultVolumes(kept, results)),
           provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised },
         }),
       );
     yield* beside(made);
-    if (sourceVoxels !== undefined)
+    if (kept.voxels !== undefined)
       yield* deriveImageSeries({
         kind: 'residual',
         sources: source.heads,
-        volume: { geometry, modality, voxels: sourceVoxels.map((value, n) => (result.voxels[n] ?? value) - value) },
+        ...several(residuals(kept, results)),
         provenance: differing(provenance, SERIES_NUMBER.residual),
       });
   }
+  return { objects: objects(), quality: quality(measured), verdict: verdict.outcome };
+}
+
+/** What is kept of a series whose voxels go to the pipeline. */
+interface Kept {
+  readonly volumes: readonly Pick<SeriesVolume, 'geometry' | 'modality'>[];
+  /** The volume, its slice and the picture of it that the key image shows. */
+  readonly shown: number;
+  readonly k: number;
+  readonly before: Plane;
+  /** For the difference, where one is wanted. */
+  readonly voxels: readonly Float32Array[] | undefined;
+}
+
+function keptOf(source: LoadedSeries, outputs: readonly Output[]): Kept {
+  const volumes = volumesOf(source);
+  const shown = volumes.length >> 1;
+  const volume = volumes[shown] ?? source.volume;
+  const k = middleOf(volume.geometry);
   return {
-    objects: objects(),
-    quality: quality(result.quality),
-    verdict: result.verdict.outcome,
+    volumes: volumes.map(({ geometry, modality }) => ({ geometry, modality })),
+    shown,
+    k,
+    before: planeOf(volume, k),
+    voxels: outputs.includes('difference') ? volumes.map(({ voxels }) => voxels.slice()) : undefined,
   };
+}
+
+interface Voxels {
+  readonly voxels: Float32Array;
+}
+
+function resultVolumes({ volumes }: Kept, results: readonly Voxels[]): Volume[] {
+  return volumes.flatMap((volume, index) => {
+    const result = results[index];
+    return result === undefined ? [] : [{ ...volume, voxels: result.voxels }];
+  });
+}
+
+function shownPlanes(kept: Kept, results: readonly Voxels[]): { before: Plane; after: Plane } {
+  const after = resultVolumes(kept, results)[kept.shown];
+  if (after === undefined) throw new Error('a run without a result');
+  return { before: kept.before, after: planeOf(after, kept.k) };
+}
+
+function residuals(kept: Kept, results: readonly Voxels[]): Volume[] {
+  return resultVolumes(kept, results).map((volume, index) => {
+    const source = kept.voxels?.[index];
+    return { ...volume, voxels: volume.voxels.map((value, n) => value - (source?.[n] ?? value)) };
+  });
 }
 
 const SOFT_TISSUE: Window = { center: 40, width: 400 };
@@ -254,6 +351,7 @@ export interface RefusedRun {
   readonly settings: PipelineSettings;
   readonly refusal: Refusal;
   readonly outputs?: readonly Output[] | undefined;
+  readonly intake?: IntakeNotes | undefined;
 }
 
 /** What a refused run leaves: the report of what was found, and no image. */
@@ -278,9 +376,11 @@ export function produceRefused(pool: Pool, run: RefusedRun): Produced {
       yield deriveMeasurementReport({
         source,
         ...(fixed === undefined ? {} : { fixed }),
-        outcome: 'refuse',
-        reasons: findings.length === 0 ? [refusal.message] : notHeld(findings),
-        provenance: reporting(provenance),
+        ...withIntake(
+          run.intake,
+          { outcome: 'refuse', reasons: findings.length === 0 ? [refusal.message] : notHeld(findings) },
+          reporting(provenance),
+        ),
       });
   }
   return { objects: objects(), quality: {}, verdict: 'refuse' };
@@ -313,7 +413,7 @@ export async function produceByManifest(
   if (pool.zoo.get(id)?.card.emit.kind === 'segmentation')
     return produceMasks(pool, { id, instances, settings }, options);
   if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? ''))
-    return produceZoo(pool, { id, source: { heads, volume: await readVolume(instances) }, settings }, options);
+    return produceZoo(pool, { id, source: await loadedFrom(instances), settings }, options);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const objects: DerivedObject[] = [];
   const figures: Record<string, number | string>[] = [];
@@ -328,9 +428,11 @@ export async function produceByManifest(
       objects.push(
         deriveMeasurementReport({
           source: [instance.head],
-          outcome: result.verdict.outcome,
-          reasons: notHeld(result.verdict.findings),
-          provenance: reporting(provenance),
+          ...withIntake(
+            options.intake,
+            { outcome: result.verdict.outcome, reasons: notHeld(result.verdict.findings) },
+            reporting(provenance),
+          ),
         }),
       );
     if (outputs.includes('image'))
@@ -352,38 +454,37 @@ export async function produceByManifest(
   return { objects, quality: meanOf(figures), verdict };
 }
 
-function meanOf(all: readonly Record<string, number | string>[]): Record<string, number | string> {
-  const [first = {}] = all;
-  return Object.fromEntries(
-    Object.entries(first).map(([name, value]) => [
-      name,
-      typeof value === 'number' ? all.reduce((sum, one) => sum + Number(one[name]), 0) / all.length : value,
-    ]),
-  );
-}
-
 /** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */
 async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptions): Promise<Produced> {
   const { source } = request;
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
-  const k = middleOf(source.volume.geometry);
-  const before = planeOf(source.volume, k);
-  const sourceVoxels = outputs.includes('difference') ? source.volume.voxels.slice() : undefined;
-  const { card, result, geometry, modality, provenance } = await runManifest(pool, request, options);
-  const after = planeOf({ geometry, voxels: result.voxels }, k);
+  const kept = keptOf(source, outputs);
+  const results = await eachVolume(source, options, (volume, one) => {
+    const { others: _, ...rest } = source;
+    return runManifest(pool, { ...request, source: { ...rest, volume } }, one);
+  });
+  const [run] = results;
+  if (run === undefined) throw new Error('a series without a volume');
+  const { card } = run;
+  const measured = meanOf(results.map(({ result }) => result.quality));
+  const verdict = worstOf(results.map(({ result }) => result.verdict));
+  const voxels = results.map(({ result }) => result);
+  const provenance = { ...run.provenance, figures: figuresOf(measured) };
+  const { before, after } = shownPlanes(kept, voxels);
   const [first] = source.heads;
   const window = (first === undefined ? undefined : windowIn(first)) ?? windowOver(before);
   const made: Made = {
     source,
     outputs,
-    verdict: result.verdict,
+    intake: options.intake,
+    verdict,
     provenance,
     panels: [
       panelOf('before', before, window),
       panelOf('after', after, window),
       differencePanel('difference', after, before),
     ],
-    shown: Object.keys(result.quality).slice(0, MOST_SHOWN),
+    shown: Object.keys(measured).slice(0, MOST_SHOWN),
     window,
   };
   function* objects(): Generator<DerivedObject> {
@@ -394,20 +495,20 @@ async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptio
           kind: 'corrected',
           done: { imageType: doneBy(card), code: codeOf(card.emit.derivation) },
           sources: source.heads,
-          volume: { geometry, modality, voxels: result.voxels },
+          ...several(resultVolumes(kept, voxels)),
           provenance,
         }),
       );
     yield* beside(made);
-    if (sourceVoxels !== undefined)
+    if (kept.voxels !== undefined)
       yield* deriveImageSeries({
         kind: 'residual',
         sources: source.heads,
-        volume: { geometry, modality, voxels: sourceVoxels.map((value, n) => (result.voxels[n] ?? value) - value) },
+        ...several(residuals(kept, voxels)),
         provenance: differing(provenance, SERIES_NUMBER.residual),
       });
   }
-  return { objects: objects(), quality: quality(result.quality), verdict: result.verdict.outcome };
+  return { objects: objects(), quality: quality(measured), verdict: verdict.outcome };
 }
 
 /** Figures that stand under the panels of a key image. */

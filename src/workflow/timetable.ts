@@ -7,7 +7,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteEndedWork } from '../workitems.ts';
 import { deleteIdleSubscribers, deleteOldEvents } from '../workitems/events.ts';
-import { completeStudies } from './complete.ts';
+import { takeInAndComplete } from './complete.ts';
 import { defaceDueSeries } from './deface.ts';
 import { continueErasures } from './erase.ts';
 import { startPerformer } from './perform.ts';
@@ -55,7 +55,7 @@ export function startTimetable(gateway: Gateway): Timetable {
   const tasks = [
     tick('complete studies', '* * * * * *', () => {
       followRules(gateway);
-      completeStudies(gateway);
+      return takeInAndComplete(gateway);
     }),
     tick('take faces out', '* * * * * *', () => defaceDueSeries(gateway, closing.signal)),
     tick('verify completed studies', '*/2 * * * * *', () => verifyCompleted(gateway)),

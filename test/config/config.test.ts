@@ -79,7 +79,8 @@ dimse: { port: 2, aeTitle: GATE, calledAEs: [GATE2], callingAEs: [CT01], viewers
 access: { tokens: [{ name: a, sha256: ${TOKEN}, roles: [viewer] }] }
 archive: { duplicates: overwrite, packMb: 2, reserveMb: 4 }
 completion: { quietSeconds: 0.5 }
-pipelines: { threads: 3, maxMemoryMb: 512, timeoutSeconds: 9 }
+pipelines: { threads: 3, maxMemoryMb: 512, timeoutSeconds: 9, provider: cuda, deviceId: 1, fallback: cpu }
+intake: { sampledImages: 3, limits: { CT: { spacingMm: [1, 2] } } }
 retention: { studyDays: 1, quarantineDays: 2, workItemDays: 3, changeDays: 4 }
 worklist: { eventsPerSubscriber: 5, eventDays: 6 }
 log: error
@@ -109,7 +110,16 @@ log: error
     tls: undefined,
   });
   assert.deepEqual(config.archive, { duplicates: 'overwrite', packBytes: 2 * 2 ** 20, reserveBytes: 4 * 2 ** 20 });
-  assert.deepEqual(config.pipelines, { threads: 3, maxMemoryMb: 512, timeoutMs: 9000 });
+  assert.deepEqual(config.pipelines, {
+    threads: 3,
+    maxMemoryMb: 512,
+    timeoutMs: 9000,
+    provider: { name: 'cuda', deviceId: 1, fallback: 'cpu' },
+  });
+  assert.deepEqual(
+    [config.intake.sampledImages, config.intake.limits['CT'], config.intake.limits['PT']?.pixelMm],
+    [3, { spacingMm: [1, 2] }, [0.5, 8]],
+  );
   assert.deepEqual(config.retention, { studyDays: 1, quarantineDays: 2, workItemDays: 3, backupDays: undefined });
   assert.equal(config.changeDays, 4);
   assert.deepEqual(config.worklist, { eventsPerSubscriber: 5, eventDays: 6 });

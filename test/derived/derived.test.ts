@@ -27,7 +27,7 @@ import { readHead } from '../../src/dicom/part10.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { isUid } from '../../src/dicom/uid.ts';
 import { readVolume, type SeriesVolume, type Vector3 } from '../../src/dicom/volume.ts';
-import { body, instanceOf, phantomMultiFrame, phantomSeries, type PhantomOptions } from './phantom.ts';
+import { instanceOf, phantomSeries, type PhantomOptions } from './phantom.ts';
 import { fieldOn, resample, rigidMove, smoothWarp } from './registration-cases.ts';
 import { dump, iodErrors, NO_DCIODVFY, NO_DCMDUMP, NO_PYTHON, python, scratch, writeObjects } from './tools.ts';
 
@@ -248,26 +248,6 @@ describe('a denoised CT series', () => {
 
   it('is clean for dciodvfy', { skip: NO_DCIODVFY }, () => {
     for (const path of writeObjects(scratch(), derived)) assert.deepEqual(iodErrors(path), []);
-  });
-
-  it('comes from a multi-frame source as single images, naming the frame', async () => {
-    for (const modality of ['CT', 'MR'] as const) {
-      const sharp = { modality, value: (p: Vector3) => Math.max(0, body(p)) };
-      const brain = { CodeValue: 'T-A0100', CodingSchemeDesignator: 'SRT', CodeMeaning: 'Brain' };
-      const anatomy = { FrameAnatomySequence: [{ FrameLaterality: 'U', AnatomicRegionSequence: [brain] }] };
-      const fov = modality === 'MR' ? { MRFOVGeometrySequence: [{ InPlanePhaseEncodingDirection: 'COLUMN' }] } : {};
-      const perFrame = () => ({ ...anatomy, ...fov });
-      const multi = await open([phantomMultiFrame(sharp, [2, 0, 1, 5, 4, 3], perFrame)]);
-      const objects = [...deriveImageSeries(request({ sources: multi.heads, volume: multi.volume }))];
-      const again = await readVolume(objects.map((object) => instanceOf(whole(object))));
-      assert.deepEqual(again.voxels, multi.volume.voxels);
-      const [item] = itemsOf(dataSetOf(objects[0] as DerivedObject), tag('SourceImageSequence'));
-      assert.equal(item && value(item, 'ReferencedFrameNumber'), '2');
-      if (modality === 'MR')
-        assert.equal(value(dataSetOf(objects[0] as DerivedObject), 'InPlanePhaseEncodingDirection'), 'COL');
-      if (NO_DCIODVFY === false)
-        for (const path of writeObjects(scratch(), objects)) assert.deepEqual(iodErrors(path), []);
-    }
   });
 });
 

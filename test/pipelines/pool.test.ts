@@ -1,6 +1,6 @@
-/** Pipelines in worker threads: what the main thread sees when a job runs, waits, overruns, is given up or asks too much. */
+/** Pipelines in worker processes: what the main thread sees when a job runs, waits, overruns, is given up or asks too much. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -80,10 +80,10 @@ test('a job that overruns its time is refused, its worker replaced, and the next
 test('a worker that dies fails its job with a refusal, and the next job runs', () =>
   withPool({}, async (pool) => {
     const job = runRegistration(pool, smallPair());
-    const refused = assert.rejects(job, refuses('OutOfResources', /the pipeline's worker (died|ended with code)/));
+    const refused = assert.rejects(job, refuses('OutOfResources', /the pipeline's worker ended with signal SIGSEGV/));
     const [worker] = pool.workers;
-    // No message of ours: the thread throws where nobody catches.
-    worker?.thread.postMessage(null);
+    // As a native crash or the kernel's lack of memory would end it.
+    process.kill(worker?.runner.pid ?? 0, 'SIGSEGV');
     await refused;
     await runRegistration(pool, smallPair());
   }));
@@ -147,3 +147,51 @@ test('a pipeline without a model, and a closed pool, refuse by name', async (t) 
   await closePool(closed);
   await assert.rejects(runRegistration(closed, smallPair()), refuses('OutOfResources', /shutting down/));
 });
+
+test('WORKER-crash a hanging job is stopped within two seconds of its cancellation', () =>
+  withPool({}, async (pool) => {
+    const caller = new AbortController();
+    const job = runRegistration(pool, smallPair(), { signal: caller.signal });
+    const refused = assert.rejects(job, /given up/);
+    const [worker] = pool.workers;
+    assert.ok(worker?.runner.pid !== undefined);
+    // It answers nothing any more, whatever it is asked.
+    process.kill(worker.runner.pid, 'SIGSTOP');
+    const began = performance.now();
+    caller.abort(new Error('given up'));
+    await refused;
+    while (pool.workers.size > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.ok(performance.now() - began < 2000);
+  }));
+
+test('WORKER-budget a job that takes more memory than its model may is stopped by name, and the next job runs', () =>
+  withPool({}, async (pool) => {
+    const real = pool.workers;
+    const job = runRegistration(pool, smallPair());
+    const refused = assert.rejects(
+      job,
+      refuses('OutOfResources', /register took \d+ MB of memory where \d+ MB are allowed/),
+    );
+    const [worker] = real;
+    assert.ok(worker);
+    Object.assign(worker.runner, { residentMb: () => 1e6 });
+    await refused;
+    await runRegistration(pool, smallPair());
+  }));
+
+test('a pool leaves no file behind', async () => {
+  let folder: string | undefined;
+  await withPool({}, async (pool) => {
+    folder = pool.parcels;
+    assert.ok(folder !== undefined && existsSync(folder));
+    await runRegistration(pool, smallPair());
+    assert.deepEqual(readdirSync(folder), []);
+  });
+  assert.ok(folder !== undefined && !existsSync(folder));
+});
+
+test('threads serve as well, where nothing may leave the process', () =>
+  withPool({ isolation: 'thread' }, async (pool) => {
+    assert.equal(pool.parcels, undefined);
+    await runRegistration(pool, smallPair());
+  }));

@@ -63,7 +63,6 @@ export const square = (g: Draft, a: Value) => mul(g, a, a);
 export const scale = (g: Draft, a: Value, factor: number) => mul(g, a, num(g, factor));
 export const concat = (g: Draft, parts: readonly Value[], axis: number) => op(g, 'Concat', parts, { axis });
 
-
 /** Runs `body` a fixed number of times and stacks what it gives in a new first axis: ONNX Loop. The body sees the names of the graph around it. */
 export function collect(g: Draft, times: number, body: (g: Draft, step: Value) => Value): Value {
   const name = newName(g);

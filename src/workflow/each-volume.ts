@@ -1,0 +1,64 @@
+/** A series of several volumes (time points, stacks) goes through a pipeline volume by volume; it has one verdict and one set of figures. */
+import { Refusal } from '../dicom/refusal.ts';
+import { readVolumes, type SeriesInstance, type SeriesVolume } from '../dicom/volume.ts';
+import { GatesRefusal, type Verdict } from '../pipelines/gates.ts';
+import type { LoadedSeries } from './beside.ts';
+
+interface Progressing {
+  readonly onProgress?: (step: string, share: number) => void;
+}
+
+/** All volumes of these instances. @throws Refusal PipelineRefused */
+export async function loadedFrom(instances: readonly SeriesInstance[]): Promise<LoadedSeries> {
+  const [volume, ...others] = await readVolumes(instances);
+  if (volume === undefined) throw new Refusal('PipelineRefused', 'the series has no instance');
+  return { heads: instances.map(({ head }) => head), volume, others };
+}
+
+export function volumesOf({ volume, others = [] }: LoadedSeries): readonly SeriesVolume[] {
+  return [volume, ...others];
+}
+
+/** Runs one after another; what one is refused for refuses the series. @throws Refusal naming the volume */
+export async function eachVolume<R, O extends Progressing>(
+  source: LoadedSeries,
+  options: O,
+  run: (volume: SeriesVolume, options: O, index: number) => Promise<R>,
+): Promise<R[]> {
+  const volumes = volumesOf(source);
+  const results: R[] = [];
+  for (const [index, volume] of volumes.entries()) {
+    const onProgress = (step: string, share: number): void =>
+      options.onProgress?.(step, (index + share) / volumes.length);
+    try {
+      results.push(await run(volume, { ...options, onProgress }, index));
+    } catch (error) {
+      if (!(error instanceof Refusal) || volume.label === '') throw error;
+      const sentence = `${volume.label}: ${error.message}`;
+      throw error instanceof GatesRefusal
+        ? new GatesRefusal(sentence, error.findings)
+        : new Refusal(error.reason, sentence);
+    }
+  }
+  return results;
+}
+
+/** The first verdict of the worst outcome. */
+export function worstOf(verdicts: readonly Verdict[]): Verdict {
+  return verdicts.find(({ outcome }) => outcome === 'warn') ?? verdicts[0] ?? { outcome: 'pass', findings: [] };
+}
+
+/** The mean of each figure; what is no number is that of the first. */
+export function meanOf<F extends object>(all: readonly F[]): F {
+  const [first] = all;
+  if (first === undefined) throw new Error('no figures');
+  if (all.length === 1) return first;
+  const means = Object.entries(first).map(([name, value]: [string, unknown]) => [
+    name,
+    typeof value === 'number'
+      ? all.reduce((sum, one) => sum + Number((one as Record<string, unknown>)[name]), 0) / all.length
+      : value,
+  ]);
+  // Each entry has the type that the first one's has.
+  return Object.fromEntries(means) as F;
+}
