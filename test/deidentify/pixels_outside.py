@@ -18,7 +18,11 @@ def frames(path):
     d = pydicom.dcmread(path, force=True)
     if 'TransferSyntaxUID' not in d.file_meta:
         d.file_meta.TransferSyntaxUID = '1.2.840.10008.1.2'
+    # Overlays in bits above those stored (PS3.5 8.1.2, retired) are graphics and leave.
+    overlaid = d.PixelRepresentation == 0 and any(d.get((group, 0x0102)) and d[group, 0x0102].value for group in range(0x6000, 0x6020, 2))
     a = d.pixel_array
+    if overlaid:
+        a = a & ((1 << d.BitsStored) - 1)
     count = int(d.get('NumberOfFrames') or 1)
     return (a if count > 1 else a[None]).reshape(count, d.Rows, d.Columns, -1).astype(np.int64)
 

@@ -153,7 +153,7 @@ describe('a multi-frame image', () => {
   });
 
   for (const modality of ['CT', 'MR'] as const)
-    it(`MF-OUT a derived ${modality} stays multi-frame: its frames, groups and dimensions are the source's`, async () => {
+    it(`MF-OUT: a derived ${modality} stays multi-frame: its frames, groups and dimensions are the source's`, async () => {
       const file = several({ modality }, 2, 5);
       const volumes = await readVolumes([instanceOf(file)]);
       const [object, ...rest] = derived([file], volumes);

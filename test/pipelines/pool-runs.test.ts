@@ -8,7 +8,7 @@ import { growth, soak } from '../bench/soak.ts';
 
 const modelsFolder = join(import.meta.dirname, '..', '..', 'models');
 
-test('POOL-provider a provider that onnxruntime does not offer here is refused with what there is, or falls back when told to', async () => {
+test('POOL-provider: a provider that onnxruntime does not offer here is refused with what there is, or falls back when told to', async () => {
   const options = { threads: 1, maxMemoryMb: 1000, modelsFolder };
   const provider = { name: 'no-such', deviceId: 0 };
   await assert.rejects(
@@ -23,7 +23,7 @@ test('POOL-provider a provider that onnxruntime does not offer here is refused w
   await closePool(pool);
 });
 
-test('POOL-same the same input, model and settings give the same bytes in other processes and with other threads', async () => {
+test('POOL-same: the same input, model and settings give the same bytes in other processes and with other threads', async () => {
   const results: Float32Array[] = [];
   for (const threads of [1, 1, 2]) {
     const pool = await openPool({ threads, maxMemoryMb: 1000, modelsFolder });
@@ -62,7 +62,7 @@ test('POOL-same the same input, model and settings give the same bytes in other 
   for (const other of results.slice(1)) assert.deepEqual(other, results[0]);
 });
 
-test('POOL-soak memory of the gateway and of all its workers stays over many jobs', async () => {
+test('POOL-soak: memory of the gateway and of all its workers stays over many jobs', async () => {
   const { gatewayMb, treeMb } = await soak(24);
   // Few jobs: warming up still shows, a leak of a volume per job would show far more.
   assert.ok(growth(gatewayMb) < 1.3, `gateway ${gatewayMb.map(Math.round).join(' ')}`);

@@ -148,7 +148,7 @@ test('a pipeline without a model, and a closed pool, refuse by name', async (t) 
   await assert.rejects(runRegistration(closed, smallPair()), refuses('OutOfResources', /shutting down/));
 });
 
-test('WORKER-crash a hanging job is stopped within two seconds of its cancellation', () =>
+test('WORKER-crash: a hanging job is stopped within two seconds of its cancellation', () =>
   withPool({}, async (pool) => {
     const caller = new AbortController();
     const job = runRegistration(pool, smallPair(), { signal: caller.signal });
@@ -164,7 +164,7 @@ test('WORKER-crash a hanging job is stopped within two seconds of its cancellati
     assert.ok(performance.now() - began < 2000);
   }));
 
-test('WORKER-budget a job that takes more memory than its model may is stopped by name, and the next job runs', () =>
+test('WORKER-budget: a job that takes more memory than its model may is stopped by name, and the next job runs', () =>
   withPool({}, async (pool) => {
     const real = pool.workers;
     const job = runRegistration(pool, smallPair());

@@ -128,7 +128,7 @@ async function send(gateway: GatewayProcess, { objects }: PhantomStudy): Promise
 
 for (const retrieveBy of ['dimse', 'dicomweb'] as const)
   test(
-    `MODEL-PRIOR-1 the newest comparable prior is fetched by ${retrieveBy}, de-identified, once, and the study goes on`,
+    `MODEL-PRIOR-1: the newest comparable prior is fetched by ${retrieveBy}, de-identified, once, and the study goes on`,
     { skip, timeout: 300_000 },
     async (t) => {
       const hospital = await openHospital(t, { retrieveBy });
@@ -177,7 +177,7 @@ for (const retrieveBy of ['dimse', 'dicomweb'] as const)
   );
 
 test(
-  'MODEL-PRIOR-2 kill -9 in the middle of a C-MOVE: the next start fetches the prior whole, once',
+  'MODEL-PRIOR-2: kill -9 in the middle of a C-MOVE: the next start fetches the prior whole, once',
   { skip, timeout: 300_000 },
   async (t) => {
     const gate = await openGate(t, 40_000);
@@ -210,7 +210,7 @@ test(
 );
 
 test(
-  'MODEL-PRIOR-3 a node that has no comparable prior, or cannot be reached, leaves the study without, and the reason is told',
+  'MODEL-PRIOR-3: a node that has no comparable prior, or cannot be reached, leaves the study without, and the reason is told',
   { skip, timeout: 300_000 },
   async (t) => {
     const hospital = await openHospital(t, { retrieveBy: 'dimse', waitMinutes: 0.05 });

@@ -131,7 +131,7 @@ const mixedStudy = (): Buffer[] => {
   ];
 };
 
-test('INTAKE-facts a rule asks for what the intake check found; what is no image is passed over with one line', async (t) => {
+test('INTAKE-facts: a rule asks for what the intake check found; what is no image is passed over with one line', async (t) => {
   const opened = await openInFolder(t, {
     rules: RULES('intake.checked && intake.gaps == 0 && intake.spacingMm < 5.0'),
     models: true,
@@ -157,7 +157,7 @@ test('INTAKE-facts a rule asks for what the intake check found; what is no image
   assert.match(reports.find(({ kind }) => kind === 'localizer')?.skipped ?? '', /rule "whole".*is a localizer/);
 });
 
-test('INTAKE-silent a localizer that nobody looked at before makes no report either', async (t) => {
+test('INTAKE-silent: a localizer that nobody looked at before makes no report either', async (t) => {
   const opened = await openInFolder(t, { rules: RULES('true'), models: true });
   const study = await takeStudy(opened, mixedStudy().slice(-1));
   opened.clock.now += 60_000;
