@@ -2,7 +2,6 @@
  * Copies what has been committed from SQLite's write-ahead log into the database, in a thread with a connection of its own. Left to
  * itself SQLite does it within the commit that fills the log, and everybody waits for the disk.
  */
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Database } from '../database.ts';
 import type { Log } from '../log.ts';
@@ -10,6 +9,7 @@ import type { Log } from '../log.ts';
 export interface Checkpoints {
   /** Begun when there is something to copy. */
   thread: Worker | undefined;
+  /** Undefined when nothing is to be begun any more. */
   quiet: NodeJS.Timeout | undefined;
 }
 
@@ -32,7 +32,7 @@ export function startCheckpoints(database: Database, file: string, log: Log): Ch
   database.get(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
   database.afterCommit(() => {
     commitsLately++;
-    if (++commits < COMMITS_A_COPY || copying) return;
+    if (++commits < COMMITS_A_COPY || copying || checkpoints.quiet === undefined) return;
     commits = 0;
     copying = true;
     checkpoints.thread ??= startThread();
@@ -67,10 +67,14 @@ export function startCheckpoints(database: Database, file: string, log: Log): Ch
 }
 
 /** To be called before the database is closed: the last connection takes the log away. */
-export async function stopCheckpoints({ thread, quiet }: Checkpoints): Promise<void> {
-  clearInterval(quiet);
+export async function stopCheckpoints(checkpoints: Checkpoints): Promise<void> {
+  clearInterval(checkpoints.quiet);
+  checkpoints.quiet = undefined;
+  const { thread } = checkpoints;
   if (thread === undefined || thread.threadId === -1) return;
+  // Not events.once: a thread that fails as it starts ends too, and what failed has been told.
+  const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
   thread.ref();
   thread.postMessage('close');
-  await once(thread, 'exit');
+  await ended;
 }

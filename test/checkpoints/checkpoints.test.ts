@@ -78,3 +78,10 @@ test('a log in which nothing has been written for a second is emptied, its rows 
   write(database, 3000);
   assert.equal(database.get('SELECT count(*) AS words FROM word')?.['words'], 21);
 });
+
+test('a thread that cannot open the database keeps nobody from closing', async (t) => {
+  const { database, errors, close } = openChecked(t, join(tmpdir(), 'isthmus-no-such-folder', 'test.sqlite'));
+  for (let written = 0; written < 64; written++) write(database, 30);
+  await close();
+  assert.deepEqual(errors, ['checkpoints']);
+});
