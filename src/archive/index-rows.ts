@@ -149,26 +149,28 @@ const UNENDED = Buffer.from([0, 0, 0xff, 0xff]);
 const MARK = 2;
 const MOST_STORED_BYTES = 65_535;
 
-/** The same for instances of one series, all at once: the dictionary goes before each as bytes of the stream. */
-export function inflateManyMetadata(jsons: readonly Buffer[], dictionary: Buffer): string[] {
+/** The same for instances of one series, all at once, as bytes: the dictionary goes before each as bytes of the stream. */
+export function inflateManyMetadata(jsons: readonly Buffer[], dictionary: Buffer): Buffer[] {
   const marked = Buffer.concat([Buffer.from([MARK]), dictionary]);
   if (
     jsons.length < 2 ||
     marked.length > MOST_STORED_BYTES ||
-    !jsons.every((json) => json.subarray(-4).equals(UNENDED))
+    !jsons.every((json) => json.subarray(-UNENDED.length).equals(UNENDED))
   )
-    return jsons.map((json) => inflateMetadata(json, dictionary));
+    return jsons.map((json) => inflateRawSync(json, { dictionary, finishFlush: constants.Z_SYNC_FLUSH }));
   const header = Buffer.alloc(5);
   header.writeUInt16LE(marked.length, 1);
   header.writeUInt16LE(0xffff - marked.length, 3);
   const inflated = inflateRawSync(Buffer.concat(jsons.flatMap((json) => [header, marked, json])), {
     finishFlush: constants.Z_SYNC_FLUSH,
+    // Most texts are about as long as the first one: then all of them are in one chunk, and nothing is put together from many.
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, Math.ceil(jsons.length * marked.length * 2.1)),
   });
-  const texts: string[] = [];
+  const texts: Buffer[] = [];
   for (let at = 0; at < inflated.length;) {
     const next = inflated.indexOf(MARK, at + marked.length);
     const end = next < 0 ? inflated.length : next;
-    texts.push(inflated.toString('utf8', at + marked.length, end));
+    texts.push(inflated.subarray(at + marked.length, end));
     at = end;
   }
   return texts;
@@ -441,11 +443,12 @@ export function removeInstance(database: Database, instance: InstanceRow, versio
   const change = 'instance_count = instance_count - 1, derived_count = derived_count - ?, version = ?';
   database.run(`UPDATE series SET ${change} WHERE id = ?`, derived, version, seriesKey);
   database.run(`UPDATE study SET ${change} WHERE id = ?`, derived, version, studyKey);
+  // It holds the metadata of what is gone.
+  database.run('DELETE FROM series_text WHERE series = ?', seriesKey);
   const seriesEmpty = database.get('SELECT 1 FROM series WHERE id = ? AND instance_count = 0', seriesKey) !== undefined;
   if (seriesEmpty) {
     database.run('DELETE FROM request WHERE series = ?', seriesKey);
     forgetKeys(database, 'series', seriesKey);
-    database.run('DELETE FROM series_text WHERE series = ?', seriesKey);
     database.run('DELETE FROM series WHERE id = ?', seriesKey);
     database.run('UPDATE study SET series_count = series_count - 1 WHERE id = ?', studyKey);
   } else describeSeriesAnew(database, studyKey, seriesKey);

@@ -1,10 +1,11 @@
 /**
  * WADO-RS metadata: DICOM JSON made at arrival. A series' text is kept ready to send, deflated, for the base that URLs were last asked
- * under; what is kept can be made again at any time, so it is written without waiting for the disk.
+ * under: from when its study is complete, or from when it is asked for again. What is kept can be made again at any time, so it is written
+ * without waiting for the disk.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '../database.ts';
-import { withBase } from './attributes.ts';
 import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateManyMetadata } from './index-rows.ts';
 
@@ -20,29 +21,34 @@ type Indexed = Pick<Archive, 'database'>;
 
 /** One JSON object for each instance, in the order of `instancesOf`; URLs in it begin with BASE until `withBase` is applied. */
 export function* metadataOf(archive: Indexed, scope: MetadataScope): Generator<string> {
-  for (const { key } of seriesIn(archive, scope)) yield* metadataOfSeries(archive, key, scope.sopInstanceUID);
+  for (const { key } of seriesIn(archive, scope))
+    for (const object of metadataOfSeries(archive, key, scope.sopInstanceUID)) yield object.toString();
 }
 
-function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID?: string): Generator<string> {
+function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID?: string): Generator<Buffer> {
   const one = sopInstanceUID === undefined ? '' : 'AND sop_uid = ?';
-  // A list first, then one by one: a reader in the middle of an answer must not keep the database from being written.
-  const instances = database.all(
-    `SELECT id FROM instance WHERE series = ? ${one} ORDER BY number, sop_uid`,
-    series,
-    ...(sopInstanceUID === undefined ? [] : [sopInstanceUID]),
-  );
+  // A list first, then some at a time: a reader in the middle of an answer must not keep the database from being written.
+  const instances = database
+    .all(
+      `SELECT id FROM instance WHERE series = ? ${one} ORDER BY number, sop_uid`,
+      series,
+      ...(sopInstanceUID === undefined ? [] : [sopInstanceUID]),
+    )
+    .map(({ id }) => Number(id));
   const row = database.get('SELECT dictionary FROM series WHERE id = ?', series);
   if (row === undefined) return;
   const dictionary = inflateDictionary(row['dictionary'] as Buffer);
   const atOnce = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(BYTES_AT_ONCE / dictionary.length)));
   // The first by itself, so that it can leave at once.
   for (let at = 0; at < instances.length; at += at === 0 ? 1 : atOnce) {
-    const stored = instances
-      .slice(at, at === 0 ? 1 : at + atOnce)
-      .map(({ id }) => database.get('SELECT json FROM metadata WHERE instance = ?', Number(id))?.['json'])
-      // Deleted since the list was made.
-      .filter((json) => json !== undefined);
-    yield* inflateManyMetadata(stored as Buffer[], dictionary);
+    const wanted = instances.slice(at, at === 0 ? 1 : at + atOnce);
+    const stored = database
+      .all(
+        'SELECT metadata.json AS json FROM json_each(?) AS wanted CROSS JOIN metadata ON metadata.instance = wanted.value',
+        `[${wanted.join()}]`,
+      )
+      .map((found) => found['json'] as Buffer);
+    yield* inflateManyMetadata(stored, dictionary);
   }
 }
 
@@ -79,8 +85,8 @@ export interface DeflatedText {
 }
 
 /** Deflated when it is first looked at: who takes the text as it is does not wait for it. */
-export function deflateText(text: string): DeflatedText {
-  const bytes = Buffer.from(text);
+export function deflateText(text: string | Buffer): DeflatedText {
+  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   let made: { readonly deflated: Buffer; readonly crc: number } | undefined;
   const make = (): NonNullable<typeof made> =>
     (made ??= {
@@ -106,7 +112,10 @@ export function inflateText(text: DeflatedText): Buffer {
   return inflateRawSync(text.deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
 }
 
-const PIECE_CHARACTERS = 256 * 1024;
+const PIECE_BYTES = 256 * 1024;
+const COMMA = Buffer.from(',');
+/** What `withBase` replaces, as bytes. */
+const BASE_BYTES = Buffer.from('"\\u0001/');
 const MOST_KEPT_BYTES = 16 * 2 ** 20;
 
 /** Series whose text was made and not kept, as they were then; of each database. */
@@ -129,28 +138,31 @@ function isAskedAgain({ database }: Indexed, { key, version }: SeriesVersion, ba
 }
 
 /**
- * The objects of a series with commas between, complete for `base`: in one piece where it is kept, else piece by piece as they are made,
+ * The objects of a series with commas between, complete for `forBase`: in one piece where it is kept, else piece by piece as they are made,
  * the first instance by itself so that it can leave at once. It is kept when it was asked for before, or when it is wanted deflated: many a
  * series is looked at once.
  */
 export function* seriesText(
   archive: Indexed,
   series: SeriesVersion,
-  base: string,
+  forBase: string,
   wanted: 'text' | 'deflated',
 ): Generator<DeflatedText> {
-  const kept = keptText(archive, series, base);
+  const kept = keptText(archive, series, forBase);
   if (kept !== undefined) {
     yield* kept;
     return;
   }
-  const keeping = wanted === 'deflated' || isAskedAgain(archive, series, base);
+  const keeping = wanted === 'deflated' || isAskedAgain(archive, series, forBase);
+  const base = Buffer.from(`"${forBase}/`);
   const pieces: DeflatedText[] = [];
   let keptBytes = 0;
-  let text = '';
+  let slices: Buffer[] = [];
+  let sliceBytes = 0;
   const flush = (): DeflatedText => {
-    const piece = deflateText(text);
-    text = '';
+    const piece = deflateText(Buffer.concat(slices));
+    slices = [];
+    sliceBytes = 0;
     if (!keeping) return piece;
     const { deflated, crc, lengthBytes } = piece;
     keptBytes += deflated.length;
@@ -159,12 +171,53 @@ export function* seriesText(
   };
   let first = true;
   for (const object of metadataOfSeries(archive, series.key)) {
-    text += first ? withBase(object, base) : `,${withBase(object, base)}`;
-    if (first || text.length >= PIECE_CHARACTERS) yield flush();
+    if (!first) slices.push(COMMA);
+    putBase(slices, object, base);
+    sliceBytes += object.length;
+    if (first || sliceBytes >= PIECE_BYTES) yield flush();
     first = false;
   }
-  if (text !== '') yield flush();
-  if (keeping && keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, base, pieces);
+  if (slices.length > 0) yield flush();
+  if (keeping && keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, forBase, pieces);
+}
+
+/** As `withBase` does, without making a string of the object. */
+function putBase(slices: Buffer[], object: Buffer, base: Buffer): void {
+  let from = 0;
+  for (let at = object.indexOf(BASE_BYTES); at >= 0; at = object.indexOf(BASE_BYTES, from)) {
+    slices.push(object.subarray(from, at), base);
+    from = at + BASE_BYTES.length;
+  }
+  slices.push(object.subarray(from));
+}
+
+/** Bases that viewers last came by. */
+const basesAsked = new WeakMap<Database, string>();
+
+/** A viewer came by this base: what is made ready from now on is made for it. */
+export function noteBase({ database }: Indexed, base: string): void {
+  basesAsked.set(database, base);
+}
+
+/** Of this process, else of the last text that is kept. */
+function baseAsked({ database }: Indexed): string | undefined {
+  const known = basesAsked.get(database);
+  if (known !== undefined) return known;
+  const kept = database.get('SELECT base FROM series_text ORDER BY rowid DESC LIMIT 1')?.['base'];
+  if (kept === undefined) return undefined;
+  basesAsked.set(database, String(kept));
+  return String(kept);
+}
+
+/** Makes the texts of a study's series before they are asked for; nothing while no viewer has come by any base. */
+export async function makeTextsReady(archive: Indexed, studyInstanceUID: string): Promise<void> {
+  const base = baseAsked(archive);
+  if (base === undefined) return;
+  for (const series of seriesIn(archive, { studyInstanceUID })) {
+    const pieces = seriesText(archive, series, base, 'deflated');
+    // Others get their turn between them.
+    while (pieces.next().done !== true) await nextTurn();
+  }
 }
 
 function keptText({ database }: Indexed, series: SeriesVersion, base: string): DeflatedText[] | undefined {

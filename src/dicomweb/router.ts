@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Router, type NextFunction, type Request, type Response } from 'express';
+import { noteBase } from '../archive/metadata.ts';
 import { isWithheld } from '../archive/withheld.ts';
 import { authenticate, credentialsOf, requireRole, type Role } from '../access.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -277,6 +278,8 @@ async function answerRequest(
       baseUrl: baseUrlOf(request, request.baseUrl, config.http),
       query: parseQuery(at < 0 ? '' : request.originalUrl.slice(at + 1)),
     };
+    if (route?.transaction === 'Search' || route?.transaction === 'Retrieve')
+      noteBase(gateway.archive, exchange.baseUrl);
     if (route === undefined) await retrieveCapabilities(exchange, ROUTES, path, allowed);
     else await route.handle(exchange);
   } catch (error) {

@@ -2,6 +2,7 @@
  * When a study is complete, and what then happens to it. Complete: no association or request that brought something is still open, and
  * nothing has arrived for the quiet time. A late instance opens the study again; work already done on the same content is not repeated.
  */
+import { makeTextsReady } from '../archive/metadata.ts';
 import { seriesShape } from '../archive/series-shape.ts';
 import { studyFacts } from '../archive/studies.ts';
 import type { Row } from '../database.ts';
@@ -44,7 +45,7 @@ export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: 
   noteArrival(gateway, studyInstanceUID);
 }
 
-/** Looks at the series of every study that is due, then completes it. */
+/** Looks at the series of every study that is due, then completes it and makes ready what its viewers will ask for. */
 export async function takeInAndComplete(gateway: Gateway): Promise<number> {
   const ready = new Set<string>();
   for (const row of dueStudies(gateway)) {
@@ -60,18 +61,24 @@ export async function takeInAndComplete(gateway: Gateway): Promise<number> {
     }
     ready.add(studyInstanceUID);
   }
-  return completeStudies(gateway, ready);
+  const completed = completeDue(gateway, ready);
+  for (const studyInstanceUID of completed) await makeTextsReady(gateway.archive, studyInstanceUID);
+  return completed.length;
 }
 
-/** Completes every study that is due, or of these those that are `ready`; answers how many. */
-export function completeStudies(gateway: Gateway, ready?: ReadonlySet<string>): number {
-  let completed = 0;
+/** Completes every study that is due; answers how many. */
+export function completeStudies(gateway: Gateway): number {
+  return completeDue(gateway).length;
+}
+
+function completeDue(gateway: Gateway, ready?: ReadonlySet<string>): string[] {
+  const completed: string[] = [];
   for (const row of dueStudies(gateway)) {
     const studyInstanceUID = String(row['study_uid']);
     if (ready !== undefined && !ready.has(studyInstanceUID)) continue;
     try {
       completeStudy(gateway, studyInstanceUID, String(row['project']), Number(row['last_arrival']));
-      completed++;
+      completed.push(studyInstanceUID);
     } catch (error) {
       // It stays open and is tried again; the others do not wait for it.
       gateway.log.error('study not completed', {

@@ -6,7 +6,7 @@ import { request } from 'node:http';
 import fc from 'fast-check';
 import { deleteInstances } from '../../src/archive/reclaim.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
-import { deflateText } from '../../src/archive/metadata.ts';
+import { deflateText, makeTextsReady } from '../../src/archive/metadata.ts';
 import { combineCrc, gzipPieces } from '../../src/dicomweb/gzip-pieces.ts';
 import { formatNativeModel } from '../../src/dicomweb/native-model.ts';
 import { fill, getJson, openDoor, partsOf, type Door } from './door.ts';
@@ -117,6 +117,47 @@ test('META-4: a study that was deleted and sent again has another entity tag, an
   const again = await raw('/studies/2.25.7/metadata', { ...zipped, 'if-none-match': String(before.headers['etag']) });
   assert.equal(again.status, 200);
   assert.match(gunzipSync(again.body).toString(), /"new"/);
+});
+
+test('a complete study is made ready for the base that viewers came by, and nothing deleted is kept ready', async () => {
+  const texts = (): { series: unknown; base: unknown }[] =>
+    door.gateway.database
+      .all(
+        `SELECT series_text.base AS base, series.series_uid AS series FROM series_text JOIN series ON series.id = series_text.series
+         WHERE series.series_uid LIKE '2.25.11.%' AND series_text.version = series.version AND piece = 0 ORDER BY series.series_uid`,
+      )
+      .map(({ series, base }) => ({ series, base }));
+  const study = '2.25.11';
+  for (const [series, instance] of [
+    [1, 1],
+    [1, 2],
+    [2, 1],
+  ])
+    await fill(door, {
+      studyInstanceUID: study,
+      seriesInstanceUID: `${study}.${series}`,
+      sopInstanceUID: `${study}.${series}.${instance}`,
+      ...(instance === undefined ? {} : { instanceNumber: instance }),
+    });
+  await getJson(`${door.url}/studies?StudyInstanceUID=${study}`);
+  await makeTextsReady(door.gateway.archive, study);
+  assert.deepEqual(texts(), [
+    { series: `${study}.1`, base: door.url },
+    { series: `${study}.2`, base: door.url },
+  ]);
+  const ready = await raw(`/studies/${study}/metadata`);
+  assert.equal(JSON.parse(ready.body.toString()).length, 3);
+  assert.ok(ready.body.includes(`"${door.url}/studies/${study}/`));
+  await deleteInstances(door.gateway.archive, {
+    studyInstanceUID: study,
+    seriesInstanceUID: `${study}.1`,
+    sopInstanceUIDs: [`${study}.1.2`],
+  });
+  assert.deepEqual(texts(), [{ series: `${study}.2`, base: door.url }]);
+  const kept = door.gateway.database.all(
+    "SELECT piece FROM series_text WHERE series IN (SELECT id FROM series WHERE series_uid = '2.25.11.1')",
+  );
+  assert.equal(kept.length, 0, 'of the series as it was before');
 });
 
 test('META-5: the first instance leaves before the others are read', async () => {
