@@ -10,6 +10,11 @@ export interface Span {
 
 interface Pattern {
   readonly expression: RegExp;
+  /**
+   * What every match holds a match of. Cheap to compile, as the expression with its classes of all letters is not: some take 10 ms, and
+   * V8 forgets what it compiled when it collects garbage.
+   */
+  readonly sign: RegExp;
   /** Which part goes; the whole match when absent. */
   readonly group?: number;
   readonly unless?: (match: RegExpExecArray) => boolean;
@@ -21,94 +26,141 @@ interface Pattern {
 
 const MONTH =
   '(?:jan(?:uary|uar|vier|eiro)?|feb(?:ruary|ruar)?|f[ée]vrier|mar(?:ch|s)?|m(?:ä|ae)rz|apr(?:il)?|avril|may|mai|mayo|june?|juni|juin|july?|juli|juillet|aug(?:ust)?|ao[uû]t|sept?(?:ember|embre)?|o[ck]t(?:ober|obre)?|nov(?:ember|embre)?|de[cz](?:ember)?|d[ée]cembre)';
+/** How each of them begins. */
+const A_MONTH = /jan|feb|f[ée]v|mar|m(?:ä|ae)r|apr|avr|ma[iy]|ju[inl]|aug|ao[uû]|sep|o[ck]t|nov|de[cz]|d[ée]c/iu;
 const DAY = '(?:0?[1-9]|[12]\\d|3[01])';
 const MONTH_NUMBER = '(?:0?[1-9]|1[0-2])';
 const YEAR = '(?:1[89]|20)\\d\\d';
 const NOT_IN_NUMBER = '(?<![\\d.])';
 const NAME = "\\p{Lu}[\\p{L}\\p{M}'’-]{1,30}";
+const STREETS =
+  '(?:street|str|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|highway|hwy|terrace|parkway|pkwy|crescent)';
+const SHORT_STREETS = '(?:St|ST|Ct|CT|Dr|DR|Pl|PL|Sq|SQ|Place|PLACE|Square|Court|Way|WAY|Circle|Cir|Close|Row)';
+const GERMAN_STREETS = '(?:straße|strasse|str\\.|gasse|allee|platz|weg|ring|ufer|damm)';
+const ROMANCE_STREETS = '(?:rue|avenue|boulevard|chemin|impasse|allée|place|quai|via|viale|piazza|calle|avenida|plaza)';
+const TELEPHONES = '(?:tel|phone|ph|fax|mobile|cell|pager|handy|telefon|fon|ext)';
+const TITLES =
+  '(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|MISS|Prof|PROF|Professor|PROFESSOR|Doctor|DOCTOR|Herr|HERR|Frau|FRAU|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|NURSE|Sister)';
+const ROLES =
+  '(?:[Bb]y|BY|[Ss]igned|SIGNED|[Nn]ame|NAME|[Pp]hysician|PHYSICIAN|[Rr]adiologist|[Tt]ech(?:nologist|nician)?|TECH|[Oo]perator|OPERATOR|[Ss]urgeon|[Aa]ttn|ATTN|c/o|[Rr]eader|[Aa]rzt|[Pp]atientin?|PATIENT|PT|Pt)';
 const LABEL =
   '(?:mrn|mpi|pid|nhs|ssn|dob|id|ids|acc|accession|account|acct|case|chart|record|policy|license|licence|member|visit|encounter|fin|csn|order|serial|passport|insurance|versichertennr|fallnr|patnr|patientnr|patient[ _-]?id|medical record)';
 
-const PATTERNS: readonly Pattern[] = [
+const THREE_DIGITS = /\d{3}/;
+const FIVE_DIGITS = /\d{5}/;
+const A_CLOCK = /\d:[0-5]\d/;
+
+export const PATTERNS: readonly Pattern[] = [
   // Mail, addresses of the web, of networks and of machines.
-  { expression: /[\p{L}\p{N}._%+-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63}){0,6}/gu },
-  { expression: /\b(?:https?|ftp|sftp|file|dicom|hl7|tel|mailto):\/{0,2}[^\s<>"']{3,500}/giu },
-  { expression: /\bwww\.[^\s<>"']{3,500}/giu },
+  { sign: /@/, expression: /[\p{L}\p{N}._%+-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63}){0,6}/gu },
   {
+    sign: /https?:|ftp:|file:|dicom:|hl7:|tel:|mailto:/iu,
+    expression: /\b(?:https?|ftp|sftp|file|dicom|hl7|tel|mailto):\/{0,2}[^\s<>"']{3,500}/giu,
+  },
+  { sign: /www\./iu, expression: /\bwww\.[^\s<>"']{3,500}/giu },
+  {
+    sign: /\.[a-z]{2}/iu,
     expression:
       /\b[a-z0-9-]{2,63}(?:\.[a-z0-9-]{1,63}){0,4}\.(?:com|org|net|edu|gov|de|uk|fr|ch|at|it|es|nl|eu|info|local|lan|internal)\b(?:\/[^\s]{0,200})?/giu,
   },
-  { expression: /(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])/gu },
-  { expression: /\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b/giu },
+  { sign: /\d\.\d{1,3}\.\d/, expression: /(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])/gu },
+  { sign: /[0-9a-f][:-][0-9a-f]{2}[:-]/iu, expression: /\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b/giu },
   {
+    sign: /[0-9a-f]:[0-9a-f]{1,4}:/iu,
     expression: /(?<![0-9a-f:])(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{1,4}(?![0-9a-f:])/giu,
     unless: ([text]) => !/[a-f]|:.*:.*:.*:/i.test(text),
   },
   // UIDs.
-  { expression: /(?<![\d.])[0-2](?:\.\d{1,39}){4,20}(?![\d.])/gu },
+  { sign: /\.\d{1,39}\.\d{1,39}\.\d/, expression: /(?<![\d.])[0-2](?:\.\d{1,39}){4,20}(?![\d.])/gu },
   // Dates.
   {
+    sign: /\d{8}/,
     expression: new RegExp(
       `(?<!\\d)${YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\\d|3[01])(?:(?:[01]\\d|2[0-3])[0-5]\\d(?:[0-5]\\d(?:\\.\\d{1,6})?)?)?(?!\\d)`,
       'gu',
     ),
   },
   {
+    sign: new RegExp(YEAR),
     expression: new RegExp(
       `${NOT_IN_NUMBER}${YEAR}([-/. ])${MONTH_NUMBER}\\1${DAY}(?!\\d)(?:[T ]\\d{1,2}:\\d{2}(?::\\d{2})?(?:\\.\\d+)?Z?)?`,
       'gu',
     ),
   },
-  { expression: new RegExp(`${NOT_IN_NUMBER}${DAY}([-/.])\\s?${MONTH_NUMBER}\\1\\s?(?:${YEAR}|\\d\\d)(?!\\d)`, 'gu') },
-  { expression: new RegExp(`${NOT_IN_NUMBER}${MONTH_NUMBER}([-/.])${DAY}\\1(?:${YEAR}|\\d\\d)(?!\\d)`, 'gu') },
   {
+    sign: /\d[-/.]\s?\d{1,2}[-/.]/u,
+    expression: new RegExp(`${NOT_IN_NUMBER}${DAY}([-/.])\\s?${MONTH_NUMBER}\\1\\s?(?:${YEAR}|\\d\\d)(?!\\d)`, 'gu'),
+  },
+  {
+    sign: /\d[-/.]\d{1,2}[-/.]/,
+    expression: new RegExp(`${NOT_IN_NUMBER}${MONTH_NUMBER}([-/.])${DAY}\\1(?:${YEAR}|\\d\\d)(?!\\d)`, 'gu'),
+  },
+  {
+    sign: A_MONTH,
     expression: new RegExp(
       `(?<!\\d)${DAY}(?:st|nd|rd|th|\\.)?[-/ ]{1,2}(?:of )?${MONTH}\\.?(?:[-/ ,]{1,2}(?:${YEAR}|'?\\d\\d))?(?![\\p{L}\\d])`,
       'giu',
     ),
   },
   {
+    sign: A_MONTH,
     expression: new RegExp(
       `(?<!\\p{L})${MONTH}\\.?[-/ ]${DAY}(?:st|nd|rd|th)?(?:[-/ ,]{1,2}(?:${YEAR}|'\\d\\d))?(?!\\d)`,
       'giu',
     ),
   },
-  { expression: new RegExp(`(?<!\\p{L})${MONTH}\\.?[-/ ,]{1,2}${YEAR}(?!\\d)`, 'giu') },
-  { expression: new RegExp(`(?<!\\d)(?:${MONTH_NUMBER}/${YEAR}|${YEAR}[-/](?:0[1-9]|1[0-2]))(?![\\d/])`, 'gu') },
-  { expression: new RegExp(`(?:${YEAR})\\s?年\\s?\\d{1,2}\\s?月(?:\\s?\\d{1,2}\\s?日)?`, 'gu') },
+  { sign: A_MONTH, expression: new RegExp(`(?<!\\p{L})${MONTH}\\.?[-/ ,]{1,2}${YEAR}(?!\\d)`, 'giu') },
   {
+    sign: /\d[-/]\d/,
+    expression: new RegExp(`(?<!\\d)(?:${MONTH_NUMBER}/${YEAR}|${YEAR}[-/](?:0[1-9]|1[0-2]))(?![\\d/])`, 'gu'),
+  },
+  { sign: /年/, expression: new RegExp(`(?:${YEAR})\\s?年\\s?\\d{1,2}\\s?月(?:\\s?\\d{1,2}\\s?日)?`, 'gu') },
+  {
+    sign: / \d{1,2}[./]\d/,
     expression: /(?<![\p{L}\d])(?:on|at|seit|vom|am|du|le) (\d{1,2}[./]\d{1,2}\.?)(?!\.?\d|%)/giu,
     group: 1,
   },
   // A year of birth that makes somebody older than 89.
   {
+    sign: /1[89]\d\d/,
     expression:
       /(?:born|birth|dob|geb(?:oren|urtsjahr)?|née?|nacid[oa]|nato|nata|\*)\D{0,12}((?:18[5-9]|19[0-3])\d)(?!\d)/giu,
     group: 1,
   },
   // Times of day.
-  { expression: /(?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?!\d)/gu },
-  { expression: /(?<![\d:])(?:[01]\d|2[0-3]):[0-5]\d(?![\d:])|(?<![\d:])\d{1,2}:[0-5]\d(?= ?[ap]\.?m\b)/giu },
+  { sign: A_CLOCK, expression: /(?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?!\d)/gu },
+  {
+    sign: A_CLOCK,
+    expression: /(?<![\d:])(?:[01]\d|2[0-3]):[0-5]\d(?![\d:])|(?<![\d:])\d{1,2}:[0-5]\d(?= ?[ap]\.?m\b)/giu,
+  },
   // Ages above 89.
   {
+    sign: /9\d|1[0-4]\d/,
     expression:
       /(?<!\d)(?:9\d|1[0-4]\d)[- ]{0,2}(?:y\/?o|yr?s?|years?|jahre?|jährig\w*|ans|años|anni)\b(?:[- ]old)?/giu,
   },
-  { expression: /\b(?:aged?|alter)[: ]{1,2}(?:9\d|1[0-4]\d)(?!\d)/giu },
-  { expression: /(?<!\d)(?:09\d|1[0-4]\d)Y\b/gu },
+  { sign: /9\d|1[0-4]\d/, expression: /\b(?:aged?|alter)[: ]{1,2}(?:9\d|1[0-4]\d)(?!\d)/giu },
+  { sign: /(?:09|1[0-4])\dY/, expression: /(?<!\d)(?:09\d|1[0-4]\d)Y\b/gu },
   // Social security and telephone numbers.
-  { expression: /(?<!\d)\d{3}[- ]\d{2}[- ]\d{4}(?!\d)/gu },
-  { expression: /(?:\+|(?<!\d)00)\d{1,3}[-./ ()]{0,3}\d{1,5}(?:[-./ ()]{1,2}\d{1,5}){1,5}(?!\d)/gu },
-  { expression: /(?<![\d.])\(?\d{3,5}\)?[-./ ]{1,2}\d{3,4}[-./ ]\d{3,4}(?!\d)/gu },
-  { expression: /(?<![\d.])\d{3}-\d{4}(?!\d)/gu },
-  { expression: /(?<![\d.])0\d{2,5}[-/ ]{1,3}\d{3,9}(?!\d)/gu },
+  { sign: /\d{3}[- ]\d{2}[- ]\d{4}/, expression: /(?<!\d)\d{3}[- ]\d{2}[- ]\d{4}(?!\d)/gu },
   {
-    expression:
-      /\b(?:tel|phone|ph|fax|mobile|cell|pager|handy|telefon|fon|ext)\b[.:# ]{1,3}([+(]?\d[\d ()/.-]{2,20}\d)/giu,
+    sign: /(?:\+|00)\d/,
+    expression: /(?:\+|(?<!\d)00)\d{1,3}[-./ ()]{0,3}\d{1,5}(?:[-./ ()]{1,2}\d{1,5}){1,5}(?!\d)/gu,
+  },
+  {
+    sign: /\d\)?[-./ ]{1,2}\d{3,4}[-./ ]\d{3}/,
+    expression: /(?<![\d.])\(?\d{3,5}\)?[-./ ]{1,2}\d{3,4}[-./ ]\d{3,4}(?!\d)/gu,
+  },
+  { sign: /\d{3}-\d{4}/, expression: /(?<![\d.])\d{3}-\d{4}(?!\d)/gu },
+  { sign: /0\d{2,5}[-/ ]/, expression: /(?<![\d.])0\d{2,5}[-/ ]{1,3}\d{3,9}(?!\d)/gu },
+  {
+    sign: new RegExp(`${TELEPHONES}[.:# ]`, 'iu'),
+    expression: new RegExp(`\\b${TELEPHONES}\\b[.:# ]{1,3}([+(]?\\d[\\d ()/.-]{2,20}\\d)`, 'giu'),
     group: 1,
   },
   // Numbers of records: after a word that announces one, or too long to count anything.
   {
+    sign: new RegExp(`${LABEL}(?:[ .]{0,2}(?:no|nr|num|number))?[.:#= ]`, 'iu'),
     expression: new RegExp(
       `\\b${LABEL}(?:[ .]{0,2}(?:no|nr|num|number))?[.:#= ]{1,3}([\\p{L}\\p{N}][\\p{L}\\p{N}/_-]{2,40})`,
       'giu',
@@ -116,50 +168,66 @@ const PATTERNS: readonly Pattern[] = [
     group: 1,
     unless: (match) => !/\d/.test(match[1] ?? ''),
   },
-  { expression: /(?<![\p{L}\p{N}.])#\s?\d{3,}/gu },
-  { expression: /(?<![\d.,])\d{6,}(?![\d.,]*\d)/gu },
+  { sign: /#/, expression: /(?<![\p{L}\p{N}.])#\s?\d{3,}/gu },
+  { sign: /\d{6}/, expression: /(?<![\d.,])\d{6,}(?![\d.,]*\d)/gu },
   {
+    sign: FIVE_DIGITS,
     expression:
       /(?<![\p{L}\p{N}])(?=[\p{L}\d-]{0,20}\d)(?=[\p{L}\d-]{0,20}\p{L})\p{L}{0,4}-?\d{5,}[\p{L}\d-]{0,12}(?![\p{L}\p{N}])/gu,
   },
-  { expression: /(?<![\p{L}\p{N}])(?!\d{1,4}x\d)\d{1,3}\p{L}{1,3}\d{3,}[\p{L}\d]{0,12}(?![\p{L}\p{N}])/giu },
+  {
+    sign: THREE_DIGITS,
+    expression: /(?<![\p{L}\p{N}])(?!\d{1,4}x\d)\d{1,3}\p{L}{1,3}\d{3,}[\p{L}\d]{0,12}(?![\p{L}\p{N}])/giu,
+  },
   // Streets, boxes, postal codes.
   {
-    expression:
-      /(?<!\d)\d{1,5}[a-z]?,? (?:[NSEW]\.? )?(?:\p{L}[\p{L}'’.-]{0,24} ){1,4}(?:street|str|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|highway|hwy|terrace|parkway|pkwy|crescent)\b\.?(?:,? (?:apt|suite|ste|unit|floor|fl|#)\.? ?\w{1,6})?/giu,
+    sign: new RegExp(` ${STREETS}`, 'iu'),
+    expression: new RegExp(
+      `(?<!\\d)\\d{1,5}[a-z]?,? (?:[NSEW]\\.? )?(?:\\p{L}[\\p{L}'’.-]{0,24} ){1,4}${STREETS}\\b\\.?(?:,? (?:apt|suite|ste|unit|floor|fl|#)\\.? ?\\w{1,6})?`,
+      'giu',
+    ),
   },
   // Endings that mean other things too: only after a word that no examination has.
   {
-    expression:
-      /(?<!\d)\d{1,5}[a-z]?,? (?:[NSEW]\.? )?((?:\p{Lu}[\p{L}'’.-]{0,24} ){1,4})(?:St|ST|Ct|CT|Dr|DR|Pl|PL|Sq|SQ|Place|PLACE|Square|Court|Way|WAY|Circle|Cir|Close|Row)\b\.?/gu,
+    sign: new RegExp(` ${SHORT_STREETS}`),
+    expression: new RegExp(
+      `(?<!\\d)\\d{1,5}[a-z]?,? (?:[NSEW]\\.? )?((?:\\p{Lu}[\\p{L}'’.-]{0,24} ){1,4})${SHORT_STREETS}\\b\\.?`,
+      'gu',
+    ),
     unless: (match) => allClinical(match[1] ?? '') && !/(?:St|ST)\.?$/.test(match[0]),
   },
   {
-    expression:
-      /(?<!\p{L})\p{L}[\p{L}.-]{1,30}[ -]?(?:straße|strasse|str\.|gasse|allee|platz|weg|ring|ufer|damm) ?\d{1,4} ?[a-z]?\b/giu,
+    sign: new RegExp(`${GERMAN_STREETS} ?\\d`, 'iu'),
+    expression: new RegExp(`(?<!\\p{L})\\p{L}[\\p{L}.-]{1,30}[ -]?${GERMAN_STREETS} ?\\d{1,4} ?[a-z]?\\b`, 'giu'),
   },
   {
-    expression:
-      /(?<!\d)\d{1,4}(?: ?bis)?,? (?:rue|avenue|boulevard|chemin|impasse|allée|place|quai|via|viale|piazza|calle|avenida|plaza) (?:[\p{L}'’.-]{1,24} ?){1,5}/giu,
+    sign: new RegExp(`\\d(?: ?bis)?,? ${ROMANCE_STREETS} `, 'iu'),
+    expression: new RegExp(`(?<!\\d)\\d{1,4}(?: ?bis)?,? ${ROMANCE_STREETS} (?:[\\p{L}'’.-]{1,24} ?){1,5}`, 'giu'),
   },
-  { expression: /\bp\.? ?o\.? box \d{1,6}/giu },
-  { expression: new RegExp(`(?<!\\p{L})${NAME}(?: ${NAME}){0,2},? [A-Z]{2},? \\d{5}(?:-\\d{4})?(?!\\d)`, 'gu') },
-  { expression: /\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)/gu },
-  { expression: /(?<![\d.])\d{5}-\d{4}(?!\d)/gu },
-  { expression: /\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b/gu },
+  { sign: /box/iu, expression: /\bp\.? ?o\.? box \d{1,6}/giu },
   {
+    sign: FIVE_DIGITS,
+    expression: new RegExp(`(?<!\\p{L})${NAME}(?: ${NAME}){0,2},? [A-Z]{2},? \\d{5}(?:-\\d{4})?(?!\\d)`, 'gu'),
+  },
+  { sign: FIVE_DIGITS, expression: /\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)/gu },
+  { sign: FIVE_DIGITS, expression: /(?<![\d.])\d{5}-\d{4}(?!\d)/gu },
+  { sign: /\d[A-Z\d]? \d[A-Z]/, expression: /\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b/gu },
+  {
+    sign: FIVE_DIGITS,
     expression: new RegExp(`(?<![\\d.])\\d{5} ((?=\\p{Lu})${NAME}(?: ${NAME})?)`, 'gu'),
     unless: (match) => allClinical(match[1] ?? ''),
   },
   // Names that the text itself announces.
   {
+    sign: /\^/,
     expression:
       /[\p{L}\p{M}'’.-]{1,40}\^[\p{L}\p{M}'’.-]{0,40}(?: \p{Lu}[\p{L}\p{M}'’.-]{0,40})?(?:\^[\p{L}\p{M}'’.-]{0,40}){0,3}/gu,
     trims: true,
   },
   {
+    sign: new RegExp(`${TITLES}\\.? `),
     expression: new RegExp(
-      `(?<!\\p{L})(?:Dr|DR|Drs|Mr|MR|Mrs|MRS|Ms|MS|Miss|MISS|Prof|PROF|Professor|PROFESSOR|Doctor|DOCTOR|Herr|HERR|Frau|FRAU|Hr|Fr|Mme|Mlle|Dott|Sra?|Dra|Nurse|NURSE|Sister)\\.? {1,2}(?:(?:Dr|DR|med|MED|von|VON|van|VAN|de|DE)\\.? ){0,3}((?:\\p{Lu}\\.? ){0,2}${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
+      `(?<!\\p{L})${TITLES}\\.? {1,2}(?:(?:Dr|DR|med|MED|von|VON|van|VAN|de|DE)\\.? ){0,3}((?:\\p{Lu}\\.? ){0,2}${NAME}(?: (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
       'gu',
     ),
     group: 1,
@@ -167,10 +235,8 @@ const PATTERNS: readonly Pattern[] = [
     isName: true,
   },
   {
-    expression: new RegExp(
-      `(?:[Bb]y|BY|[Ss]igned|SIGNED|[Nn]ame|NAME|[Pp]hysician|PHYSICIAN|[Rr]adiologist|[Tt]ech(?:nologist|nician)?|TECH|[Oo]perator|OPERATOR|[Ss]urgeon|[Aa]ttn|ATTN|c/o|[Rr]eader|[Aa]rzt|[Pp]atientin?|PATIENT|PT|Pt)(?: ?[:=] ?| )(${NAME}(?:,? (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
-      'gu',
-    ),
+    sign: new RegExp(`${ROLES}[ :=]`),
+    expression: new RegExp(`${ROLES}(?: ?[:=] ?| )(${NAME}(?:,? (?:\\p{Lu}\\.? )?${NAME}){0,2})`, 'gu'),
     group: 1,
     unless: (match) => anyClinical(match[1] ?? ''),
   },
@@ -203,7 +269,8 @@ function anyClinical(words: string): boolean {
 /** A match that is half a name, half a word of the trade loses its name alone. */
 export function patternSpans(text: string): Span[] {
   const spans: Span[] = [];
-  for (const { expression, group, unless, trims, isName } of PATTERNS) {
+  for (const { sign, expression, group, unless, trims, isName } of PATTERNS) {
+    if (!sign.test(text)) continue;
     for (const match of text.matchAll(expression)) {
       if (unless?.(match as RegExpExecArray) === true) continue;
       const part = group === undefined ? match[0] : (match[group] ?? '');

@@ -3,6 +3,7 @@ import { describe, it, test } from 'node:test';
 import fc from 'fast-check';
 import { openCleaner } from '../../src/deidentify/free-text.ts';
 import type { Identity } from '../../src/deidentify/identity.ts';
+import { PATTERNS } from '../../src/deidentify/patterns.ts';
 import { fold, skeleton } from '../../src/deidentify/words.ts';
 
 const identity: Identity = {
@@ -49,6 +50,20 @@ const CASES: readonly (readonly [text: string, gone: readonly string[], kept: re
   ['DICTATED BY PROF. DR. VILLENEUVE-TREMBLAY, HEART', ['VILLENEUVE', 'TREMBLAY'], ['HEART']],
   ['MRS. OKAFOR REVIEWED THE IMAGES', ['OKAFOR'], ['REVIEWED', 'IMAGES']],
   ['Telefon 0484/252883, Knie', ['252883'], ['Telefon', 'Knie']],
+];
+
+/** One at least for each pattern that the cases leave out. */
+const FORMS = [
+  'sftp://host/a hl7:abc tel:0228 TEL:0228 https://x.y/zzz ﬁle:///abc',
+  'srv-01.lan/pacs 00:1A:2b:3C:4d:5E fe80:1:2:3:4:a0ff 1.2.840.113619.2.5 1999.01.02',
+  '20240405123456.123 3-FÉV-99 5 août 2001 1st of MÄRZ Dezember 12th, 2020 2021-08 08/2021 2020年 1月 2日 am 3.4.',
+  'born in 1911, née 1925 * 1901 12:34:56.7 9:15 pm 23:59',
+  '101-jährige Frau, 95 y/o, 090Y AGE: 99, 120Y',
+  '+49 (0)228/287 15871 0049-228-1234 555 123 4567 555-4567 0484-252883 ph. 555 0100 FAX: 0228/28-1 ext # 12 34',
+  'Patient ID: A12-3 Fallnr.=77a #4711 ABC-123456x a1b2345 12AB345',
+  '17b, N. Elm Tree Close Lane, Apt. 4 221 Baker St. 5 High Sq 12 Rosen Court Am Alten Damm 7a Hauptstr. 5 Ring 5',
+  '5 bis, rue de la Paix 12 Piazza Navona P.O. Box 1234 po box 99 Boston MA 02115-1234 MA, 02115 SW1A 1AA EC1 1BB 53127 Bonn',
+  'Meier^Hans^^Dr Herr Dr. med. von Bülow Sr García Mme Curie Nurse Joy by: Smith, J. Doe PT Brown c/o Jones TECH=Lee',
 ];
 
 /** What describes an examination and looks a little like something else. */
@@ -119,6 +134,29 @@ describe('free text', () => {
     );
     for (const piece of ['1', 'a1-', 'A', '1 2 ', 'a.', ':1', 'Dr. ', '^', '(', 'Aa ', '12/', '@a.'])
       assert.ok(scrub.clean(piece.repeat(50_000)).length <= 50_000 * piece.length);
+  });
+
+  it('overlooks no identifier for want of its sign', () => {
+    const met = new Set<RegExp>();
+    const assertSigned = (text: string): void => {
+      for (const { sign, expression } of PATTERNS) {
+        const [match] = text.matchAll(expression);
+        if (match === undefined) continue;
+        met.add(expression);
+        assert.ok(sign.test(text), `${expression.source} finds "${match[0]}", its sign ${sign.source} does not`);
+      }
+    };
+    const texts = [...CASES.map(([text]) => text), ...FORMS];
+    for (const text of texts) for (const form of [text, text.toUpperCase(), text.toLowerCase()]) assertSigned(form);
+    const pieces = texts.flatMap((text) => text.split(/(?<=[^\p{L}])|(?=[^\p{L}])/u));
+    const signs = ['9', '1', '20', 'K', 'ſ', 'İ', 'ẞ', 'É', ' ', '-', '.', '/', ':', '年'];
+    const spliced = fc.array(fc.constantFrom(...pieces, ...signs), { minLength: 2, maxLength: 14 });
+    fc.assert(
+      fc.property(spliced, (parts) => assertSigned(parts.join(''))),
+      { numRuns: 2000 },
+    );
+    const unmet = PATTERNS.filter(({ expression }) => !met.has(expression)).map(({ expression }) => expression.source);
+    assert.deepEqual(unmet, []);
   });
 
   it('of the length of a document goes as a whole', () => {
