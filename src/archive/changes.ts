@@ -75,6 +75,15 @@ export function lastChange(database: Database): number {
   return Number(database.get("SELECT seq FROM sqlite_sequence WHERE name = 'change'")?.['seq'] ?? 0);
 }
 
+/** When the newest entry of a study was made, in milliseconds since 1970; undefined when none is kept. */
+export function lastChangeOf({ database }: Pick<Archive, 'database'>, studyInstanceUID: string): number | undefined {
+  const row = database.get(
+    'SELECT at FROM change WHERE study_uid = ? ORDER BY sequence DESC LIMIT 1',
+    studyInstanceUID,
+  );
+  return typeof row?.['at'] === 'number' ? row['at'] : undefined;
+}
+
 export interface ChangePage {
   readonly limit: number;
   /** Without a window the last sequence number already read, with one how many entries of it to pass over. */

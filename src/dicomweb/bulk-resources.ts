@@ -11,11 +11,12 @@ import type { DicomJson } from '../dicom/json.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import { frameIn, type ServedFrame } from '../workflow/transcode.ts';
+import { fingerprintOf, isUnchanged } from './conditional.ts';
 import { negotiate, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Offer, type Syntax } from './media-type.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { frameOffers } from './transcode.ts';
-import { fingerprintOf, instanceUrl, isUnchanged, scopedInstances, sendMultipart } from './wado.ts';
+import { instanceUrl, scopedInstances, sendMultipart } from './wado.ts';
 
 const OCTETS = 'application/octet-stream';
 const PIXEL_DATA = ['PixelData', 'FloatPixelData', 'DoubleFloatPixelData'].map((keyword) => tagKey(tag(keyword)));

@@ -4,6 +4,7 @@
  */
 import { matchingKeys, type Level } from '../archive/search.ts';
 import { keywordOf } from '../dicom/dictionary.ts';
+import { CHARACTER_SETS } from './charset.ts';
 import { negotiate, sendBytes, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
 import { STEP_KEYS } from '../workitems/attributes.ts';
@@ -67,6 +68,7 @@ export function describeMethod(route: Route): Method {
     const options = route.representations;
     parameters.push({ name: 'Accept', style: 'header', type: 'xsd:string', options });
     parameters.push({ name: 'accept', style: 'query', type: 'xsd:string', options });
+    if (route.query?.includes('charset') !== true) parameters.push({ ...text('charset'), options: CHARACTER_SETS });
   }
   const words = route.path.split(/[^A-Za-z]+/).filter((word) => word !== '');
   return {

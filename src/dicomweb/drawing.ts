@@ -12,9 +12,9 @@ import { findElement, itemsOf, numberValue, numberValues, valueBytes, type DataS
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { cornersOf } from './annotation.ts';
+import { versionOfInstance } from './conditional.ts';
 import type { Exchange } from './exchange.ts';
 import type { RenderingRequest, ViewportRequest } from './rendering-request.ts';
-import { versionOfInstance } from './wado.ts';
 
 export interface Wanted {
   readonly instance: InstanceRow;

@@ -11,11 +11,12 @@ import {
   type SeriesVersion,
 } from '../archive/metadata.ts';
 import type { DicomJson } from '../dicom/json.ts';
+import { fingerprint, isUnchanged } from './conditional.ts';
 import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, takesGzip, type Exchange } from './exchange.ts';
 import { deflated, gzipPieces } from './gzip-pieces.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { formatNativeModel } from './native-model.ts';
-import { fingerprint, isUnchanged, scopeOf, sendMultipart, versionIn } from './wado.ts';
+import { scopeOf, sendMultipart, versionIn } from './wado.ts';
 
 export async function retrieveMetadata(exchange: Exchange): Promise<void> {
   const { gateway, request, response, baseUrl } = exchange;

@@ -7,22 +7,14 @@ import { instanceOf, type InstanceRow } from '../archive/instances.ts';
 import type { PictureType } from '../codecs/picture.ts';
 import { isPresentationState, referencedImages } from '../codecs/softcopy-state.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import { fingerprintOf, isUnchanged } from './conditional.ts';
 import { documentOffers, drawDocument, isDocument, policyOf } from './document.ts';
 import { drawPicture, headOf } from './drawing.ts';
 import { negotiate, warn, type Exchange } from './exchange.ts';
 import type { Choice, Offer } from './media-type.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { readRenderingRequest, type RenderingRequest } from './rendering-request.ts';
-import {
-  fingerprintOf,
-  frameNumbers,
-  instancesIn,
-  instanceUrl,
-  isUnchanged,
-  sendMultipart,
-  sendSingle,
-  theInstance,
-} from './wado.ts';
+import { frameNumbers, instancesIn, instanceUrl, sendMultipart, sendSingle, theInstance } from './wado.ts';
 
 const TYPES: readonly PictureType[] = ['image/jpeg', 'image/png', 'image/gif'];
 export const PICTURES: readonly Offer[] = TYPES.map((type) => ({ multipart: false, type }));

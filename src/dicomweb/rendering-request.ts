@@ -69,12 +69,12 @@ export function whole(text: string, name: string, most: number): number {
   return number;
 }
 
-/** `vw,vh[,sx,sy,sw,sh]`; of the source each may be left empty. */
+/** `vw,vh[,sx,sy,sw,sh]`; of the source each may be left empty, and what is left empty at the end be left out with its comma. */
 function viewportOf(text: string | undefined, sizeOnly: boolean): ViewportRequest | undefined {
   if (text === undefined) return undefined;
   const parts = text.split(',').map((part) => part.trim());
   if (sizeOnly && parts.length !== 2) throw bad('viewport', 'of a thumbnail is width and height');
-  if (parts.length !== 2 && parts.length !== 6) throw bad('viewport', 'is vw,vh or vw,vh,sx,sy,sw,sh');
+  if (parts.length < 2 || parts.length > 6) throw bad('viewport', 'is vw,vh or vw,vh,sx,sy,sw,sh');
   const [width = '', height = '', ...source] = parts;
   const [left, top, sourceWidth, sourceHeight] = source.map((part) =>
     part === '' ? undefined : decimal(part, 'viewport'),

@@ -13,6 +13,7 @@ import { baseUrlOf } from './base-url.ts';
 import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
 import { readChangeFeed, readLatestChange } from './changefeed.ts';
+import { refuseOtherCharacterSets } from './charset.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
 import { DOCUMENT_TYPES } from './document.ts';
@@ -214,6 +215,9 @@ export const ROUTES: readonly Route[] = [
   changes('/changefeed/latest', readLatestChange),
 ];
 
+/** A list of frames without a number is a list that is wrong, not a resource that is not there. */
+const NO_FRAMES = retrieve(`${INSTANCE}/frames`, retrieveFrames, []);
+
 /** The door, to be mounted at `/dicom-web`. */
 export function dicomwebRouter(gateway: Gateway): Router {
   const router = Router({ caseSensitive: true });
@@ -226,6 +230,7 @@ export function dicomwebRouter(gateway: Gateway): Router {
     const rows = ROUTES.filter((route) => route.path === path);
     router.all(path, (request, response) => answerRequest(gateway, rows, request, response));
   }
+  router.all(NO_FRAMES.path, (request, response) => answerRequest(gateway, [NO_FRAMES], request, response));
   router.use((request, response) => {
     sendReport(request, response, 404, { reason: 'NotFound', message: 'no such resource in this service' });
   });
@@ -278,6 +283,7 @@ async function answerRequest(
       baseUrl: baseUrlOf(request, request.baseUrl, config.http),
       query: parseQuery(at < 0 ? '' : request.originalUrl.slice(at + 1)),
     };
+    refuseOtherCharacterSets(exchange.query);
     if (route?.transaction === 'Search' || route?.transaction === 'Retrieve')
       noteBase(gateway.archive, exchange.baseUrl);
     if (route === undefined) await retrieveCapabilities(exchange, ROUTES, path, allowed);

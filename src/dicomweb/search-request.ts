@@ -33,6 +33,7 @@ export type BooleanParameter = (typeof BOOLEAN_PARAMETERS)[number];
 /** Parameters of every request (PS3.18 8.3.3); they match nothing. */
 const GENERAL = new Set(['accept', 'charset']);
 const MAX_KEYS = 1000;
+const MOST_RESULTS = 2 ** 40;
 
 /** @throws Refusal BadRequest naming the key */
 export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
@@ -120,9 +121,10 @@ function printable(name: string): string {
 }
 
 function wholeNumber(name: string, value: string): number {
-  if (!/^\d{1,9}$/.test(value))
+  if (!/^\d+$/.test(value))
     throw new Refusal('BadRequest', `${name} has to be a whole number from 0 (PS3.18 8.3.4.4)`);
-  return Number(value);
+  // More than any archive holds is as good as all of it.
+  return Math.min(Number(value), MOST_RESULTS);
 }
 
 function booleanValue(name: string, value: string): boolean {

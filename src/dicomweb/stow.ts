@@ -2,13 +2,13 @@
  * STOW-RS (PS3.18 10.5): objects in, one part after another, each with its own result. What happens to an object is
  * workflow/receive's; here are the request, the number of objects in flight and the order of the results.
  */
-import type { Request } from 'express';
 import { refuseWithoutRoom } from '../archive/intake.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { keepBusy, receiveInstance, releaseStudies, type Received, type Sender } from '../workflow/receive.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { readMultipart, type Part } from './multipart.ts';
+import { bodyOf } from './request-body.ts';
 import { answerStore, refused, STORE_ANSWERS } from './stow-answer.ts';
 import { objectsOf, type MetadataForm } from './stow-metadata.ts';
 
@@ -39,11 +39,11 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   const studyInstanceUID = request.params['study'] === undefined ? undefined : uidParameter(exchange, 'study');
   const { offer } = negotiate(exchange, STORE_ANSWERS);
   const { form, boundary } = formOf(parseMediaType(request.headers['content-type'] ?? ''));
-  const coding = request.headers['content-encoding'] ?? 'identity';
-  if (coding !== 'identity') throw new Refusal('UnsupportedMediaType', 'the body has to come without a content coding');
   const { maxRequestBytes } = gateway.config.http;
+  const tooLarge = new Refusal('TooLarge', `the request is longer than ${maxRequestBytes} bytes`);
+  const body = bodyOf(exchange, tooLarge, maxRequestBytes);
   const announcedBytes = Number(request.headers['content-length'] ?? 0);
-  if (announcedBytes > maxRequestBytes) throw tooLarge(maxRequestBytes);
+  if (announcedBytes > maxRequestBytes) throw tooLarge;
   // Bulk data is kept aside before it becomes part of an object.
   await refuseWithoutRoom(gateway.archive, form === 'dicom' ? announcedBytes : 2 * announcedBytes);
   const from: Sender = {
@@ -55,7 +55,6 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   };
   if (request.headers.expect?.toLowerCase() === '100-continue') exchange.response.writeContinue();
   const intake: Intake = { exchange, from, results: [], studies: new Set(), unfinished: new Set(), unfinishedBytes: 0 };
-  const body = bounded(request, maxRequestBytes);
   let failure: Refusal | undefined;
   try {
     if (form === 'dicom') await takeObjects(intake, body, boundary);
@@ -196,23 +195,4 @@ async function takeInstance(intake: Intake, bytes: AsyncIterable<Buffer>): Promi
   await taken.catch(() => undefined);
   while (unfinished.size >= MAX_UNFINISHED || (unfinished.size > 0 && intake.unfinishedBytes > MAX_UNFINISHED_BYTES))
     await Promise.race(unfinished);
-}
-
-function tooLarge(maxBytes: number): Refusal {
-  return new Refusal('TooLarge', `the request is longer than ${maxBytes} bytes`);
-}
-
-/** The request's bytes up to a limit; a connection that breaks off is a refusal, so that what it was sending is not kept. */
-async function* bounded(request: Request, maxBytes: number): AsyncGenerator<Buffer, void, undefined> {
-  let left = maxBytes;
-  try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      left -= chunk.length;
-      if (left < 0) throw tooLarge(maxBytes);
-      yield chunk;
-    }
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    throw new Refusal('CannotUnderstand', 'the connection broke off before the end of the request');
-  }
 }

@@ -10,11 +10,12 @@ import { asciiValue } from '../dicom/data-set.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
+import { fingerprintOf, isUnchanged } from './conditional.ts';
 import { negotiate, type Exchange } from './exchange.ts';
 import { drawPicture } from './drawing.ts';
 import { middleFrame } from './rendered.ts';
 import { readThumbnailViewport, type RenderingRequest } from './rendering-request.ts';
-import { fingerprintOf, frameNumbers, instancesIn, isUnchanged, sendSingle, theInstance } from './wado.ts';
+import { frameNumbers, instancesIn, sendSingle, theInstance } from './wado.ts';
 
 const TYPES: readonly PictureType[] = ['image/jpeg', 'image/png', 'image/gif'];
 export const THUMBNAIL_SIDE = 128;

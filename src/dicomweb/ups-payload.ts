@@ -9,6 +9,7 @@ import type { Exchange } from './exchange.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { readMultipart } from './multipart.ts';
 import { parseNativeModel } from './native-model-reader.ts';
+import { bodyOf } from './request-body.ts';
 
 const MOST_BYTES = 4 * 2 ** 20;
 const JSON_TYPES = new Set(['application/dicom+json', 'application/json']);
@@ -17,12 +18,11 @@ const XML_TYPE = 'application/dicom+xml';
 export const WORKITEM_TYPES = ['application/dicom+json', `multipart/related; type="${XML_TYPE}"`, XML_TYPE];
 
 /** Undefined for an empty body. @throws Refusal UnsupportedMediaType, TooLarge, BadRequest */
-export async function readDataSet({ request }: Exchange): Promise<DicomJson | undefined> {
-  const bytes = await readBody(request);
+export async function readDataSet(exchange: Exchange): Promise<DicomJson | undefined> {
+  const { request } = exchange;
+  const bytes = await readBody(exchange);
   if (bytes.length === 0) return undefined;
   const type = parseMediaType(request.headers['content-type'] ?? '');
-  if ((request.headers['content-encoding'] ?? 'identity') !== 'identity')
-    throw new Refusal('UnsupportedMediaType', 'the body has to come without a content coding');
   try {
     return toDicomJson(fromDicomJson(await oneObject(bytes, type)), { bulkDataThresholdBytes: Infinity });
   } catch (error) {
@@ -61,14 +61,10 @@ async function onlyPart(bytes: Buffer, boundary: string): Promise<Buffer> {
   return only;
 }
 
-async function readBody(request: Exchange['request']): Promise<Buffer> {
+async function readBody(exchange: Exchange): Promise<Buffer> {
+  const tooLarge = new Refusal('TooLarge', `a work item has at most ${MOST_BYTES} bytes`);
   const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MOST_BYTES) throw new Refusal('TooLarge', `a work item has at most ${MOST_BYTES} bytes`);
-    chunks.push(chunk);
-  }
+  for await (const chunk of bodyOf(exchange, tooLarge, MOST_BYTES)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 

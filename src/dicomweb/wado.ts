@@ -2,13 +2,13 @@
  * WADO-RS (PS3.18 10.4): stored bytes, ready-made metadata, frames by stored extents and bulk data. No object is parsed to answer
  * but what is asked for in another transfer syntax than the stored one.
  */
-import { createHash } from 'node:crypto';
 import { readBulkData } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
 import { versionOf, wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import { frameIn, objectIn, type ServedFrame } from '../workflow/transcode.ts';
+import { fingerprintOf, isUnchanged, rangeOf, versionOfInstance, type ByteRange } from './conditional.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { chunksOf, multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
@@ -51,7 +51,7 @@ const MAX_FRAMES = 10_000;
 
 /** Frames in the order asked for (PS3.18 10.4.1.1.6). */
 export async function retrieveFrames(exchange: Exchange): Promise<void> {
-  const numbers = frameNumbers(String(exchange.request.params['frames']));
+  const numbers = frameNumbers(String(exchange.request.params['frames'] ?? ''));
   const instance = theInstance(exchange);
   if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
     throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
@@ -139,7 +139,7 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
     return;
   }
   response.setHeader('Accept-Ranges', 'bytes');
-  const range = rangeOf(request.headers.range, data.lengthBytes);
+  const range = rangeOf(exchange, data.lengthBytes);
   if (range === 'unsatisfiable') {
     response.setHeader('Content-Range', `bytes */${data.lengthBytes}`);
     response.statusCode = 416;
@@ -156,11 +156,11 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
 
 /** By itself, or the bytes of it that Range names (RFC 9110 14.2); of what has no length yet everything. */
 async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> {
-  const { request, response } = exchange;
+  const { response } = exchange;
   const { lengthBytes, body } = part;
   if (lengthBytes === undefined) return sendSingle(exchange, part);
   response.setHeader('Accept-Ranges', 'bytes');
-  const range = rangeOf(request.headers.range, lengthBytes);
+  const range = rangeOf(exchange, lengthBytes);
   if (range === undefined) return sendSingle(exchange, part);
   if (range === 'unsatisfiable') {
     response.setHeader('Content-Range', `bytes */${lengthBytes}`);
@@ -175,7 +175,7 @@ async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> 
 
 async function* slices(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  { start, end }: { start: number; end: number },
+  { start, end }: ByteRange,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let at = 0;
   for await (const chunk of chunks) {
@@ -196,24 +196,6 @@ async function sendFramesOfValue(
   const numbers = Array.from({ length: count }, (_, index) => index + 1);
   const form = `bulk ${path} ${representation(choice)} ${choice.transferSyntaxes.join()}`;
   await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));
-}
-
-/** One range of bytes (RFC 9110 14.1.2), end exclusive; undefined: send everything, as for several ranges or an unknown unit. */
-function rangeOf(
-  header: string | undefined,
-  lengthBytes: number,
-): { start: number; end: number } | 'unsatisfiable' | undefined {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '');
-  if (match === null) return undefined;
-  const [, first = '', last = ''] = match;
-  if (first === '') {
-    if (last === '') return undefined;
-    const suffix = Math.min(Number(last), lengthBytes);
-    return suffix === 0 ? 'unsatisfiable' : { start: lengthBytes - suffix, end: lengthBytes };
-  }
-  if (last !== '' && Number(last) < Number(first)) return undefined;
-  if (Number(first) >= lengthBytes) return 'unsatisfiable';
-  return { start: Number(first), end: last === '' ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
 }
 
 export interface Scope {
@@ -246,10 +228,6 @@ export function versionIn(exchange: Exchange, scope: Scope): string {
   const version = versionOf(exchange.gateway.archive, studyInstanceUID, seriesInstanceUID);
   if (version === undefined) throw missing(exchange, scope);
   return `${studyInstanceUID} ${seriesInstanceUID ?? ''} ${version}`;
-}
-
-export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {
-  return `${sopInstanceUID} ${version} ${crc}`;
 }
 
 /** 410 for what was here and has been deleted (PS3.18 8.5), 404 for what never was. */
@@ -448,34 +426,4 @@ export async function sendSingle({ request, response }: Exchange, part: Outgoing
 
 export function representation({ offer }: Choice): string {
   return `${offer.multipart ? 'multipart' : 'single'} ${offer.type}`;
-}
-
-/**
- * Sets the entity tag of what is about to be sent; answers 304 and says so when the caller has it already (RFC 9110 13.1.2).
- * The URLs inside depend on how the caller reached us.
- */
-export function isUnchanged({ request, response, baseUrl }: Exchange, content: string): boolean {
-  const tag = `"${fingerprint([content], baseUrl)}"`;
-  response.setHeader('ETag', tag);
-  response.setHeader('Cache-Control', 'private, no-cache');
-  // PS3.18 table 8.4.2-1; the query, which could hold anything, is no part of a resource of this service.
-  if (request.path.startsWith('/studies/')) response.setHeader('Content-Location', baseUrl + request.path);
-  const known = request.headers['if-none-match'];
-  if (known === undefined) return false;
-  const matches = known.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));
-  if (!matches) return false;
-  response.statusCode = 304;
-  response.end();
-  return true;
-}
-
-/** Of every instance's content, so that a change anywhere below changes it. */
-export function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
-  return fingerprint(instances.map(versionOfInstance), form);
-}
-
-export function fingerprint(versions: readonly string[], form: string): string {
-  const hash = createHash('sha256').update(form);
-  for (const version of versions) hash.update(`\n${version}`);
-  return hash.digest('hex').slice(0, 32);
 }

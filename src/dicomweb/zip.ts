@@ -6,11 +6,13 @@ import { pipeline } from 'node:stream/promises';
 import { readInstance, type InstanceRow } from '../archive/instances.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { transferSyntaxes } from '../dicom/transfer-syntax.ts';
+import { fingerprintOf, isUnchanged } from './conditional.ts';
 import { negotiate, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
-import { fingerprintOf, isUnchanged, scopedInstances } from './wado.ts';
+import { scopedInstances } from './wado.ts';
 
-const ZIP: Offer = { multipart: false, type: 'application/zip' };
+/** Objects as they are stored, whether that is asked for or not. */
+const ZIP: Offer = { multipart: false, type: 'application/zip', syntaxes: [{ uid: '*', answers: ['default'] }] };
 const ANY_SYNTAX = [{ uid: '*', answers: ['default', ...[...transferSyntaxes()].map(({ uid }) => uid)] }];
 const OBJECTS: readonly Offer[] = [true, false].map((multipart) => ({
   multipart,

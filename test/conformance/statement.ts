@@ -259,7 +259,7 @@ ${keys('instance')}
 - One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.
 - A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
 - \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
-- \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax.
+- \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax (\`transfer-syntax=*\` may stand with it).
 - The bulkdata and pixeldata resources (CP-2040) give compressed pixel data frame by frame, native pixel data as one value; 206 when some of it is left out because it cannot be had as asked for. A frame that cannot be made goes out as it is stored, and says so.
 - A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.
 
@@ -311,7 +311,7 @@ ${refusals()}
 
 ## 4. Character sets
 
-Every Specific Character Set of PS3.3 C.12.1.1.2 is read. DICOM JSON and queries are UTF-8.
+Every Specific Character Set of PS3.3 C.12.1.1.2 is read. Answers and queries are UTF-8, the one value of \`charset\` that is supported.
 
 ## 5. Security
 

@@ -119,21 +119,36 @@ test('PS3.18-8.3.3.1-accept: the query parameter goes before the header, has no 
     assert.equal(await statusOf(`${INSTANCE}/rendered?accept=${encodeURIComponent(wildcard)}`), 400, wildcard);
 });
 
-test('PS3.18-8.3.3.2-charset: a character set that is not supported is passed over, in the query, the header and the media type', async () => {
+test('PS3.18-8.3.3.2-charset: a query parameter charset that names no supported character set is 400, on every resource', async () => {
+  const paths = ['/studies', '/workitems', '/changefeed', ...RESOURCES.map(([path]) => path)];
+  for (const path of new Set(paths))
+    for (const value of ['nonesuch', 'iso-8859-1', '*', '', 'utf-8;q=0', 'utf-16,iso-8859-5;q=0.5'])
+      assert.equal(await statusOf(`${path}?charset=${encodeURIComponent(value)}`), 400, `${path} ${value}`);
+});
+
+test('PS3.18-8.8.1-charset: what is not supported is passed over beside UTF-8, in the header and in the media type', async () => {
   const plain = String((await ask('/studies')).body);
   assert.match(plain, /Nobody/);
   for (const [query, headers] of [
-    ['?charset=nonesuch', {}],
     ['?charset=utf-8', {}],
+    ['?charset=iso-8859-1%3Bq%3D1%2CUTF-8%3Bq%3D0.5', {}],
+    ['?charset=ISO_IR+192', {}],
+    ['?charset=%22ISO_IR+192%22', {}],
     ['', { 'accept-charset': 'iso-8859-5, utf-8;q=0.5' }],
     ['', { 'accept-charset': 'nonesuch' }],
     ['', { accept: 'application/dicom+json; charset="ISO_IR 100"' }],
     ['', { accept: 'application/dicom+json; charset=UTF-8' }],
   ] as [string, Record<string, string>][]) {
     const { status, body } = await ask(`/studies${query}`, headers);
-    assert.equal(status, 200);
+    assert.equal(status, 200, query);
     assert.equal(String(body), plain, `${query} ${JSON.stringify(headers)}`);
   }
+});
+
+test('PS3.18-8.3.4.4-large: any unsigned integer is a limit and an offset', async () => {
+  for (const query of ['limit=99999999999999', 'limit=18446744073709551615', 'offset=0', 'limit=1&offset=0'])
+    assert.equal(await statusOf(`/studies?${query}`), 200, query);
+  assert.equal(await statusOf('/studies?offset=99999999999999'), 204);
 });
 
 test('PS3.18-8.4.2-type: whatever has a payload has a Content-Type; what has none has none', async () => {

@@ -115,11 +115,21 @@ test('RENDERED-4: a viewport scales, cuts and flips', async () => {
   assert.deepEqual(firstRow(await png(`${CT}/rendered?viewport=4,4,,,,`)), [0, 85, 170, 255]);
 });
 
+test('PS3.18-8.3.5.1.3-elided: values of a viewport may be left empty, and at its end be left out with their commas', async () => {
+  const row = async (viewport: string): Promise<number[]> =>
+    firstRow(await png(`${CT}/rendered?viewport=${viewport}`)).slice(0, 2);
+  assert.deepEqual(await row('2,4,2'), [170, 255]);
+  assert.deepEqual(await row('2,4,2,0'), [170, 255]);
+  assert.deepEqual(await row('2,4,2,0,2'), [170, 255]);
+  assert.deepEqual(await row('2,4,2,,2,'), [170, 255]);
+  assert.deepEqual(await row('2,4,,,2'), [0, 85]);
+});
+
 test('RENDERED-5: bad values are 400 and not repeated', async () => {
   for (const query of [
     'viewport=0,5',
     'viewport=5',
-    'viewport=5,5,1',
+    'viewport=5,5,1,0,2,2,0',
     'viewport=5,5,0,0,99,4',
     'viewport=99999,5',
     'viewport=a,b',

@@ -131,6 +131,14 @@ test('ZIP-1: a study, series or instance comes as a zip archive that other tools
       execFileSync('python3', ['-m', 'zipfile', '-t', join(folder, 'a.zip')]);
       execFileSync('python3', ['-m', 'zipfile', '-e', join(folder, 'a.zip'), folder]);
     }
+    for (const [syntax, status] of [
+      ['*', 200],
+      ['1.2.840.10008.1.2.4.80', 406],
+    ] as const) {
+      const response = await get(I(1, 2), `application/zip; transfer-syntax=${syntax}`);
+      await response.arrayBuffer();
+      assert.equal(response.status, status, syntax);
+    }
     const stored = readFileSync(join(folder, '2.25.1', '2.25.1.1', '2.25.1.1.2.dcm'));
     const hash = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
     assert.equal(hash(stored), hash(made[1]?.bytes ?? Buffer.alloc(0)));

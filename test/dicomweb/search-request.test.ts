@@ -52,7 +52,7 @@ test('PS3.18-8.3.4.4-paging: limit and offset are whole numbers', () => {
   assert.deepEqual([read('limit=25&offset=50').limit, read('limit=25&offset=50').offset], [25, 50]);
   assert.deepEqual([read('').limit, read('').offset], [undefined, 0]);
   assert.equal(read('limit=0').limit, 0);
-  for (const raw of ['limit=abc', 'limit=-1', 'limit=1.5', 'limit=', 'offset=x', 'offset=1e3', 'limit=99999999999'])
+  for (const raw of ['limit=abc', 'limit=-1', 'limit=1.5', 'limit=', 'offset=x', 'offset=1e3', 'limit=%2B5'])
     assert.throws(() => read(raw), refused(/limit|offset/), raw);
 });
 

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { makeObject, type ObjectOptions } from '../phantom/objects.ts';
 import { agent, getJson, MULTIPART, multipartBody, openDoor, type Door, type JsonDataSet } from './door.ts';
 
@@ -156,9 +157,46 @@ test('STOW-6: no parts, nothing and no boundary are 400; another type is 415 and
     assert.equal(response.status, 415, type);
     assert.match(response.text, /application\/dicom/);
   }
-  assert.equal((await post(multipartBody([object().bytes]), '/studies', { 'content-encoding': 'gzip' })).status, 415);
   assert.equal((await post(multipartBody([object().bytes]), '/studies/not-a-uid')).status, 400);
   assert.equal((await post(multipartBody([object().bytes]), '/studies', { accept: 'application/nope' })).status, 406);
+});
+
+test('PS3.18-10.5.1.3-coding: a body in gzip or deflate is what it was before; another coding is 415 and says which are taken', async () => {
+  const codings: [string, (body: Buffer) => Buffer][] = [
+    ['gzip', gzipSync],
+    ['x-gzip', gzipSync],
+    ['GZIP', gzipSync],
+    ['deflate', deflateSync],
+    ['identity', (body) => body],
+  ];
+  for (const [coding, encode] of codings) {
+    const { bytes, uid } = object();
+    const answer = await post(encode(multipartBody([bytes])), '/studies', { 'content-encoding': coding });
+    assert.equal(answer.status, 200, coding);
+    assert.deepEqual(uidsOf(answer.dataSet, '00081199'), [uid]);
+  }
+  for (const coding of ['br', 'compress', 'gzip, gzip']) {
+    const headers = { 'content-type': MULTIPART, 'content-encoding': coding };
+    const response = await fetch(`${door.url}/studies`, { method: 'POST', headers, body: 'x' });
+    assert.deepEqual([response.status, response.headers.get('accept-encoding')], [415, 'gzip, deflate'], coding);
+  }
+});
+
+test('PS3.18-10.5.1.3-damaged: a coded body that breaks off or is none is 400 and stores nothing; its length counts decoded', async () => {
+  const before = await stored();
+  const coded = gzipSync(multipartBody([object().bytes, object().bytes]));
+  const gzip = { 'content-encoding': 'gzip' };
+  for (const body of [coded.subarray(0, 60), Buffer.from('no gzip'), multipartBody([object().bytes])])
+    assert.equal((await post(body, '/studies', gzip)).status, 400);
+  assert.equal(await stored(), before);
+  const small = await openDoor('http: { maxRequestMb: 1 }');
+  try {
+    const bomb = gzipSync(Buffer.concat([Buffer.from('--b0\r\n\r\n'), Buffer.alloc(8 * 2 ** 20)]));
+    assert.ok(bomb.length < 2 ** 20);
+    assert.equal((await post(bomb, '/studies', gzip, small)).status, 413);
+  } finally {
+    await small.close();
+  }
 });
 
 test('STOW-7: the ways clients write it: quoted boundary, untyped part, typed part with syntax, single part', async () => {

@@ -186,6 +186,11 @@ test('WADO-8: frame 0, a negative one, no number and nothing are 400; beyond the
   for (const list of ['4', '1,99', '999999999']) assert.equal((await get(`${MULTI}/frames/${list}`)).status, 404, list);
 });
 
+test('PS3.18-10.4.1.1.1-frames: a list without a frame is 400, not a resource that is not there', async () => {
+  for (const path of [`${MULTI}/frames`, `${MULTI}/frames/`, `${MULTI}/frames/,`])
+    assert.equal((await get(path)).status, 400, path);
+});
+
 test('WADO-9: compressed frames: the image type or named octets, never raw octets that they are not', async () => {
   const typeOf = async (accept: string): Promise<string> => {
     const response = await get(`${JPEG}/frames/2`, { accept });
@@ -228,6 +233,26 @@ test('WADO-10: bulk data single part serves ranges', async () => {
   assert.equal((await get(`${MULTI}/bulkdata/..%2F..%2Fx`)).status, 400);
 });
 
+test('RFC9110-13.1.5-range: a range holds for the representation that If-Range names; else everything is sent', async () => {
+  await modified(MULTI);
+  for (const path of [`${MULTI}/bulkdata/7FE00010`, `${MULTI}/frames/2`]) {
+    const ask = async (condition?: string): Promise<number> => {
+      const headers = { accept: 'application/octet-stream', range: 'bytes=0-3' };
+      const response = await get(path, condition === undefined ? headers : { ...headers, 'if-range': condition });
+      const { byteLength } = await response.arrayBuffer();
+      assert.equal(byteLength, response.status === 206 ? 4 : Number(response.headers.get('content-length')));
+      return response.status;
+    };
+    const { headers } = await get(path, { accept: 'application/octet-stream' });
+    const tag = headers.get('etag') ?? '';
+    assert.equal(await ask(tag), 206);
+    assert.equal(await ask('"another"'), 200);
+    assert.equal(await ask(`W/${tag}`), 200, 'a weak tag is never as strong as a range needs');
+    assert.equal(await ask(headers.get('last-modified') ?? ''), 206);
+    assert.equal(await ask(new Date(0).toUTCString()), 200);
+  }
+});
+
 test('WADO-11: encapsulated pixel data as bulk data comes frame by frame, without item tags', async () => {
   const parts = await partsOf(await get(`${JPEG}/bulkdata/7FE00010`, { accept: 'multipart/related; type="*/*"' }));
   assert.deepEqual(
@@ -266,6 +291,60 @@ test('WADO-12: an unchanged answer is 304; a new instance changes the tag of eve
     assert.equal(response.status, 200, path);
     await response.arrayBuffer();
   }
+});
+
+/** Waits until a change of now would be told from the last one: dates have whole seconds. */
+async function modified(path: string): Promise<string> {
+  for (;;) {
+    const response = await get(path);
+    await response.arrayBuffer();
+    const date = response.headers.get('last-modified');
+    if (date !== null) return date;
+    await delay(100);
+  }
+}
+
+test('RFC9110-8.8.2-modified: Last-Modified is when the study last changed; unchanged since then is 304, a tag decides first', async () => {
+  const study = '/studies/2.25.55';
+  const make = (instanceNumber: number) => ({
+    studyInstanceUID: '2.25.55',
+    seriesInstanceUID: '2.25.55.1',
+    sopInstanceUID: `2.25.55.1.${instanceNumber}`,
+    instanceNumber,
+  });
+  await fill(door, make(1));
+  const first = await modified(study);
+  assert.ok(Math.abs(Date.parse(first) - Date.now()) < 600_000);
+  const known = { 'if-modified-since': first };
+  const paths = [
+    '',
+    '/metadata',
+    '/thumbnail',
+    '/series/2.25.55.1',
+    '/series/2.25.55.1/instances/2.25.55.1.1/frames/1',
+  ];
+  for (const path of paths) {
+    assert.equal((await get(`${study}${path}`, known)).status, 304, path);
+    const other = await get(`${study}${path}`, { ...known, 'if-none-match': '"another"' });
+    await other.arrayBuffer();
+    assert.equal(other.status, 200, path);
+    const older = await get(`${study}${path}`, { 'if-modified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' });
+    await older.arrayBuffer();
+    assert.equal(older.status, 200, path);
+    const none = await get(`${study}${path}`, { 'if-modified-since': 'yesterday' });
+    await none.arrayBuffer();
+    assert.equal(none.status, 200, path);
+  }
+  await fill(door, make(2));
+  const changed = await get(study, known);
+  await changed.arrayBuffer();
+  assert.equal(changed.status, 200);
+  const second = await modified(study);
+  const gone = `${door.url}${study}/series/2.25.55.1/instances/2.25.55.1.2`;
+  assert.equal((await fetch(gone, { method: 'DELETE' })).status, 204);
+  const less = await get(study, { 'if-modified-since': second });
+  await less.arrayBuffer();
+  assert.equal(less.status, 200, 'a deletion is a change');
 });
 
 test('WADO-13: the same request gives the same bytes, boundary included', async () => {

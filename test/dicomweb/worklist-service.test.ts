@@ -1,6 +1,7 @@
 /** The Worklist Service (PS3.18 chapter 11): what holds for all of its transactions. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { openDoor, partsOf, type Door, type JsonDataSet } from './door.ts';
 import { changeState, el, postWorkitem, readWorkitem, REASON, send, workitem } from './workitem.ts';
 
@@ -52,6 +53,20 @@ test('PS3.18-11.4.1.4-payload: a work item comes as DICOM JSON or as XML; anothe
   for (const payload of ['', '[]', '{', '"x"', JSON.stringify([item, item])])
     assert.equal((await post(payload, 'application/dicom+json')).status, 400, payload.slice(0, 20));
   assert.equal((await send(door, 'GET', '/workitems/2.25.12')).status, 404);
+});
+
+test('PS3.18-11.4.1.3-coding: a work item may come in gzip or deflate; damaged it is 400, in another coding 415', async () => {
+  const post = async (query: string, coding: string, body: Buffer): Promise<number> => {
+    const headers = { 'content-type': 'application/dicom+json', 'content-encoding': coding };
+    const url = `${door.url}/workitems?${query}`;
+    return (await fetch(url, { method: 'POST', headers, body: new Uint8Array(body) })).status;
+  };
+  const json = Buffer.from(JSON.stringify([workitem()]));
+  assert.equal(await post('2.25.61', 'gzip', gzipSync(json)), 201);
+  assert.equal(await post('2.25.62', 'deflate', deflateSync(json)), 201);
+  assert.equal(await post('2.25.63', 'gzip', json), 400);
+  assert.equal(await post('2.25.63', 'gzip', gzipSync(json).subarray(0, 40)), 400);
+  assert.equal(await post('2.25.63', 'zstd', json), 415);
 });
 
 test('PS3.18-11.5.2-transaction: no answer holds a Transaction UID, in whatever state and form', async () => {

@@ -1,0 +1,86 @@
+/** Conditions and ranges of a request (RFC 9110 sections 13 and 14), and the entity tags that they compare. */
+import { createHash } from 'node:crypto';
+import { lastChangeOf } from '../archive/changes.ts';
+import type { InstanceRow } from '../archive/instances.ts';
+import type { Exchange } from './exchange.ts';
+
+/**
+ * Sets the entity tag and the date of what is about to be sent; answers 304 and says so when the caller has it already. The URLs inside
+ * depend on how the caller reached us.
+ */
+export function isUnchanged(exchange: Exchange, content: string): boolean {
+  const { request, response, baseUrl } = exchange;
+  const tag = `"${fingerprint([content], baseUrl)}"`;
+  response.setHeader('ETag', tag);
+  response.setHeader('Cache-Control', 'private, no-cache');
+  // PS3.18 table 8.4.2-1; the query, which could hold anything, is no part of a resource of this service.
+  if (request.path.startsWith('/studies/')) response.setHeader('Content-Location', baseUrl + request.path);
+  const modified = lastModified(exchange);
+  if (modified !== undefined) response.setHeader('Last-Modified', modified.toUTCString());
+  if (!isKnown(exchange, tag, modified)) return false;
+  response.statusCode = 304;
+  response.end();
+  return true;
+}
+
+/** RFC 9110 13.2.2: a date counts only where no tag is given. */
+function isKnown({ request }: Exchange, tag: string, modified: Date | undefined): boolean {
+  const tags = request.headers['if-none-match'];
+  if (tags !== undefined) return tags.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));
+  const since = Date.parse(request.headers['if-modified-since'] ?? '');
+  return modified !== undefined && modified.getTime() <= since;
+}
+
+/**
+ * When anything of the study was last stored, replaced or deleted, in whole seconds. Undefined within that second, since another change
+ * in it could not be told from this one.
+ */
+function lastModified({ gateway, request }: Exchange): Date | undefined {
+  const { study } = request.params;
+  const at = typeof study === 'string' ? lastChangeOf(gateway.archive, study) : undefined;
+  if (at === undefined) return undefined;
+  const second = Math.floor(at / 1000);
+  return second < Math.floor(Date.now() / 1000) ? new Date(second * 1000) : undefined;
+}
+
+/** Of every instance's content, so that a change anywhere below changes it. */
+export function fingerprintOf(instances: readonly InstanceRow[], form: string): string {
+  return fingerprint(instances.map(versionOfInstance), form);
+}
+
+export function fingerprint(versions: readonly string[], form: string): string {
+  const hash = createHash('sha256').update(form);
+  for (const version of versions) hash.update(`\n${version}`);
+  return hash.digest('hex').slice(0, 32);
+}
+
+export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {
+  return `${sopInstanceUID} ${version} ${crc}`;
+}
+
+export interface ByteRange {
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+}
+
+/**
+ * The one range of bytes that is asked for (RFC 9110 14.1.2); undefined: send everything, as for several ranges, an unknown unit, or an
+ * If-Range that means another representation than the one whose tag and date have been set (13.1.5).
+ */
+export function rangeOf({ request, response }: Exchange, lengthBytes: number): ByteRange | 'unsatisfiable' | undefined {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(request.headers.range?.trim() ?? '');
+  if (match === null) return undefined;
+  const condition = request.headers['if-range'];
+  if (condition !== undefined && ![response.getHeader('ETag'), response.getHeader('Last-Modified')].includes(condition))
+    return undefined;
+  const [, first = '', last = ''] = match;
+  if (first === '') {
+    if (last === '') return undefined;
+    const suffix = Math.min(Number(last), lengthBytes);
+    return suffix === 0 ? 'unsatisfiable' : { start: lengthBytes - suffix, end: lengthBytes };
+  }
+  if (last !== '' && Number(last) < Number(first)) return undefined;
+  if (Number(first) >= lengthBytes) return 'unsatisfiable';
+  return { start: Number(first), end: last === '' ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
+}
