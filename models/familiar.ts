@@ -7,15 +7,9 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  expectedPath,
-  featureValues,
-  figuresOf,
-  type Familiarity,
-  type FeatureName,
-  type Tree,
-} from '../src/pipelines/familiarity.ts';
-import { random, type Random } from './cases.ts';
+import { featureValues, figuresOf, type Familiarity, type FeatureName } from '../src/pipelines/familiarity.ts';
+import { growForest } from '../src/pipelines/isolation-forest.ts';
+import { random } from './cases.ts';
 import { sampleOf, type Kind, type Sample } from './familiar-samples.ts';
 
 const SHAPE: readonly FeatureName[] = [
@@ -62,9 +56,7 @@ function fit(kind: Kind): { json: string; told: string } {
   const names = FEATURES_OF[kind];
   const vectors = Array.from({ length: FITTED }, (_, seed) => valuesOf(sampleOf(kind, seed), names));
   const features = names.map((name, i) => ({ name, fence: fenceOf(vectors.map((vector) => vector[i]!)) }));
-  const next = random(20261121);
-  const trees = Array.from({ length: TREES }, () => grown(chosen(vectors, next), next));
-  const forest = { samples: SUBSAMPLE, trees };
+  const forest = growForest(vectors, { trees: TREES, samples: SUBSAMPLE, ...random(20261121) });
   const figures = vectors.map((vector) => figuresOf({ features, ...forest }, vector));
   const limits = Object.fromEntries(
     (['unfamiliarFeatures', 'farthestFeature', 'isolation'] as const).map((name) => {
@@ -89,7 +81,7 @@ function fit(kind: Kind): { json: string; told: string } {
   const told =
     `of ${HELD_BACK} not fitted on, ${beyond('max', own) - beyond('hard', own)} warned of, ${beyond('hard', own)} refused; ` +
     `of ${HELD_BACK} foreign ones refused: ${refused.join(', ')}; ${JSON.stringify(limits)}`;
-  return { json: `${JSON.stringify({ features, samples: SUBSAMPLE, limits, trees })}\n`, told };
+  return { json: `${JSON.stringify({ features, samples: forest.samples, limits, trees: forest.trees })}\n`, told };
 }
 
 function valuesOf({ volume, matrix }: Sample, names: readonly FeatureName[]): number[] {
@@ -109,47 +101,11 @@ function fenceOf(values: readonly number[]): [number, number] {
   return [rounded(first - reach), rounded(third + reach)];
 }
 
-function chosen(vectors: readonly (readonly number[])[], next: Random): (readonly number[])[] {
-  const left = [...vectors];
-  return Array.from({ length: SUBSAMPLE }, () => left.splice(Math.floor(next.uniform(0, left.length)), 1)[0]!);
-}
-
-/** Splits a random feature at a random value until everyone is alone or the mean depth is reached. */
-function grown(vectors: readonly (readonly number[])[], next: Random): Tree {
-  const nodes: (readonly [number, number, number, number] | readonly [number])[] = [];
-  const deepest = Math.ceil(Math.log2(SUBSAMPLE)) + 2;
-  const add = (here: readonly (readonly number[])[], depth: number): number => {
-    const at = nodes.length;
-    nodes.push([here.length]);
-    const width = here[0]?.length ?? 0;
-    const spread = Array.from({ length: width }, (_, f) => {
-      const values = here.map((vector) => vector[f]!);
-      return [f, Math.min(...values), Math.max(...values)] as const;
-    }).filter(([, low, high]) => high > low);
-    if (here.length <= 1 || depth >= deepest || spread.length === 0) return at;
-    const [feature, low, high] = spread[Math.floor(next.uniform(0, spread.length))]!;
-    const threshold = rounded(next.uniform(low, high));
-    const left = add(
-      here.filter((vector) => vector[feature]! < threshold),
-      depth + 1,
-    );
-    const right = add(
-      here.filter((vector) => !(vector[feature]! < threshold)),
-      depth + 1,
-    );
-    nodes[at] = [feature, threshold, left, right];
-    return at;
-  };
-  add(vectors, 0);
-  return nodes;
-}
-
 function rounded(value: number): number {
   return Number(value.toPrecision(5));
 }
 
 if (import.meta.main) {
-  if (!(expectedPath(SUBSAMPLE) > 0)) throw new Error('a forest needs samples');
   const asked = process.argv.slice(2);
   const made = new Map<Kind, ReturnType<typeof fit>>();
   for (const [id, kind] of Object.entries(KIND_OF)) {

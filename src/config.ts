@@ -151,9 +151,9 @@ export interface IntakeLimits {
   readonly range?: readonly [number, number];
 }
 
-/** What scanners of the modality make; HU of a CT from air to metal in extended scales. */
+/** What scanners of the modality make; HU of a CT from what a reconstruction fills up around its circle to metal in an extended scale. */
 const INTAKE_LIMITS: Readonly<Record<string, IntakeLimits>> = {
-  CT: { pixelMm: [0.1, 2], spacingMm: [0.1, 10], thicknessMm: [0.1, 10], range: [-32768, 32767] },
+  CT: { pixelMm: [0.1, 2], spacingMm: [0.1, 10], thicknessMm: [0.1, 10], range: [-3072, 31743] },
   MR: { pixelMm: [0.1, 5], spacingMm: [0.1, 20], thicknessMm: [0.1, 20] },
   PT: { pixelMm: [0.5, 8], spacingMm: [0.5, 10], thicknessMm: [0.5, 10] },
 };

@@ -1,4 +1,5 @@
 // The console's first page: what waits, what failed, what is sealed, what is there. Reads /api and /dicom-web; text only, never markup.
+import { showIntake } from './intake.js';
 import { heldQuery, showChoices, showGroups, showHeld, showReport } from './review.js';
 
 const TOKEN = 'isthmus-token';
@@ -180,6 +181,7 @@ function verification({ studyInstanceUID, withheldBecause }) {
   cell.append(
     button('Verify', () => showReport(studyInstanceUID, 'verification')),
     button('Why?', () => showReport(studyInstanceUID, 'pairs')),
+    button('Intake', () => showIntake(studyInstanceUID)),
   );
   if (withheldBecause === undefined) return cell;
   const told = document.createElement('p');

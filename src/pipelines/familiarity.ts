@@ -7,19 +7,13 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Volume } from '../dicom/volume.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
+import { checkTree, isolationOf, type Forest } from './isolation-forest.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { percentiles } from './zoo-figures.ts';
 
-/** A node of a tree: [feature, threshold, left, right] with the numbers of nodes, or [samples that ended here]. */
-type Node = readonly [number, number, number, number] | readonly [number];
-export type Tree = readonly Node[];
-
 /** The model's familiar.json. */
-export interface Familiarity {
+export interface Familiarity extends Forest {
   readonly features: readonly { readonly name: FeatureName; readonly fence: readonly [number, number] }[];
-  /** Samples that each tree was grown on. */
-  readonly samples: number;
-  readonly trees: readonly Tree[];
   readonly limits: Readonly<Record<keyof FamiliarityFigures, Gate>>;
 }
 
@@ -56,13 +50,7 @@ function checked(value: unknown): Familiarity {
   if (!(samples >= 2) || !Array.isArray(trees) || trees.length === 0) throw new Error('samples and trees are expected');
   for (const { name, fence } of features)
     if (!(name in FEATURES) || !(fence[0] <= fence[1])) throw new Error(`${String(name)} is no feature with a fence`);
-  for (const tree of trees)
-    tree.forEach((node: Node, at: number) => {
-      const [feature, , left = 0, right = 0] = node;
-      // Children come after their parent: every path ends.
-      const leads = Math.min(left, right) > at && Math.max(left, right) < tree.length && feature < features.length;
-      if (node.length !== 1 && !leads) throw new Error('a tree leads out of itself');
-    });
+  for (const tree of trees) checkTree(tree, features.length);
   for (const { max = Number.NaN, hard } of [limits.unfamiliarFeatures, limits.farthestFeature, limits.isolation])
     if (!(max <= hard)) throw new Error('limits need max and hard, in this order');
   return { features, trees, samples, limits };
@@ -83,7 +71,7 @@ export function familiarityOf(familiarity: Familiarity, volume: Volume): Familia
 }
 
 export function figuresOf(
-  { features, ...forest }: Pick<Familiarity, 'features' | 'trees' | 'samples'>,
+  { features, ...forest }: Forest & Pick<Familiarity, 'features'>,
   values: readonly number[],
 ): FamiliarityFigures {
   const outside = features.map(
@@ -94,32 +82,6 @@ export function figuresOf(
     farthestFeature: Math.max(...outside),
     isolation: isolationOf(forest, values),
   };
-}
-
-/** 2^(-mean path / c(samples)). */
-export function isolationOf(
-  { trees, samples }: Pick<Familiarity, 'trees' | 'samples'>,
-  values: readonly number[],
-): number {
-  const total = trees.reduce((sum, tree) => sum + pathLength(tree, values), 0);
-  return 2 ** (-total / trees.length / expectedPath(samples));
-}
-
-function pathLength(tree: Tree, values: readonly number[]): number {
-  let [at, depth] = [0, 0];
-  for (;;) {
-    const node = tree[at]!;
-    if (node.length === 1) return depth + expectedPath(node[0]);
-    const [feature, threshold, left, right] = node;
-    at = values[feature]! < threshold ? left : right;
-    depth++;
-  }
-}
-
-/** Mean length of an unsuccessful search in a binary tree of n: what a leaf that was not split further stands for. */
-export function expectedPath(n: number): number {
-  if (n <= 1) return 0;
-  return 2 * (Math.log(n - 1) + 0.5772156649) - (2 * (n - 1)) / n;
 }
 
 /** Slices looked at, evenly through the volume, and pixels of each side of them. */

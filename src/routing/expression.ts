@@ -53,6 +53,7 @@ const processing = new Environment({ limits: LIMITS })
       beyondLimits: 'int',
       constantImages: 'int',
       outliers: 'int',
+      isolation: 'double',
       saturatedPercent: 'double',
       pixelMm: 'double',
       spacingMm: 'double',
@@ -64,6 +65,7 @@ const processing = new Environment({ limits: LIMITS })
 
 /** Facts that are measured, not counted: doubles, even where they happen to be whole. */
 const MEASURED: ReadonlySet<string> = new Set([
+  'isolation',
   'saturatedPercent',
   'pixelMm',
   'spacingMm',

@@ -45,6 +45,8 @@ export interface IntakeFacts {
   readonly beyondLimits: number;
   readonly constantImages: number;
   readonly outliers: number;
+  /** Score of an isolation forest on the site's own history, 0 to 1. */
+  readonly isolation: number;
   readonly saturatedPercent: number;
   readonly pixelMm: number;
   readonly spacingMm: number;
@@ -178,6 +180,7 @@ const NOT_CHECKED: IntakeFacts = {
   beyondLimits: 0,
   constantImages: 0,
   outliers: 0,
+  isolation: -1,
   saturatedPercent: 0,
   pixelMm: -1,
   spacingMm: -1,

@@ -8,30 +8,17 @@ import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { partsOf } from '../dicom/parts.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { planesOf, type Plane } from '../dicom/slices.ts';
+import { planesOf, type Plane, type Vector3 } from '../dicom/slices.ts';
+import { unlikeHistory, type FigureName, type Figures } from './intake-history.ts';
 
-/** What a series is: `image` is what pipelines are for. */
-export type SeriesKind = 'image' | 'localizer' | 'screen-save' | 'projection';
+/** What a series is: `image` is what pipelines are for; `no-image` has no pixels: reports, contours, presentation states. */
+export type SeriesKind = 'image' | 'localizer' | 'screen-save' | 'projection' | 'no-image';
 
-/** One sampled frame: its real values, and what its stored bits can hold. */
+/** One sampled frame: its real values, NaN where padded, and the highest that its stored bits can hold. */
 export interface Sample {
   readonly values: Float32Array;
-  readonly lowest: number;
   readonly highest: number;
 }
-
-/** Figures that are compared with the site's own history; NaN where not known. */
-export const FIGURES = [
-  'instances',
-  'pixelMm',
-  'spacingMm',
-  'thicknessMm',
-  'lowest',
-  'highest',
-  'mean',
-  'deviation',
-] as const;
-export type Figures = Readonly<Record<(typeof FIGURES)[number], number>>;
 
 export interface IntakeReport {
   readonly kind: SeriesKind;
@@ -46,48 +33,99 @@ export interface IntakeReport {
   readonly mixedBits: boolean;
   /** Names of figures beyond the limits of the modality. */
   readonly beyondLimits: readonly string[];
-  /** Percent of sampled voxels at the upper end of the stored bits. */
+  /** Percent of sampled voxels at the upper end of the stored bits, or cut off at one value below it. */
   readonly saturatedPercent: number;
   /** Sampled images in which every pixel has one value. */
   readonly constantImages: number;
   readonly sampledImages: number;
-  /** Names of figures unlike the site's own history. */
+  /** Names of figures outside the fences of the site's own history, and `isolation` where all together are unlike it. */
   readonly outliers: readonly string[];
+  /** Score of an isolation forest grown on the site's own history, 0 to 1; NaN while there is too little of it. */
+  readonly isolation: number;
   /** A sentence for each finding. */
   readonly findings: readonly string[];
 }
 
-const KEY = ['SOPClassUID', 'Modality', 'Rows', 'Columns', 'BitsStored'];
+/** Of every image with stored pixels (PS3.3 C.7.6.3). */
+const KEY = ['SOPClassUID', 'Modality', 'SamplesPerPixel', 'PhotometricInterpretation', 'Rows', 'Columns'];
+const STORED = ['BitsAllocated', 'BitsStored', 'PixelRepresentation'];
 const PLACED = ['FrameOfReferenceUID'];
 /** Of single-frame images; multi-frame ones have them in functional groups, which `planesOf` reads. */
 const PLANE = ['ImagePositionPatient', 'ImageOrientationPatient', 'PixelSpacing', 'SliceThickness'];
-const CT_KEY = ['RescaleSlope', 'RescaleIntercept'];
+const SINGLE_FRAME: Readonly<Record<string, readonly string[]>> = {
+  CT: [...PLANE, 'RescaleSlope', 'RescaleIntercept'],
+  MR: PLANE,
+  PT: [...PLANE, 'RescaleSlope', 'RescaleIntercept', 'Units'],
+  DX: ['ImagerPixelSpacing'],
+  MG: ['ImagerPixelSpacing'],
+};
 
 /** Modalities whose series are volumes. */
 export const VOLUMES: ReadonlySet<string> = new Set(['CT', 'MR', 'PT']);
 
+const LOCALIZERS = ['LOCALIZER', 'SCOUT', 'TOPOGRAM', 'SURVEY'];
+const SCREENS = ['SCREEN SAVE', 'SCREENSAVE', 'SCREENSHOT', 'CSAPARALLEL', 'DOSE_INFO', 'DOSE INFO'];
 const PROJECTED = ['MIP', 'MIN_IP', 'MAX_IP', 'MINIP', 'PROJECTION IMAGE', 'VOLUME_RENDER', 'VOLUME RENDERING', 'VRT'];
 
 /** Secondary Capture and its multi-frame classes (PS3.4 table B.5-1). */
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
-/** By what the heads say, then by their planes: three directions in few images are a scout. */
-export function kindOf(heads: readonly Head[]): SeriesKind {
+/** By what the heads say, then by their planes. A scout or a screen save among the images of a series makes it no scout. */
+export function kindOf(heads: readonly Head[], { planes }: { planes: readonly Plane[] } = placed(heads)): SeriesKind {
+  const said = saidOf(heads);
+  const mostly = said.count * 2 >= heads.length ? said.kind : 'image';
   const [first] = heads;
-  if (first === undefined) return 'image';
-  const types = heads.map(({ dataSet }) => asciiValues(dataSet, tag('ImageType')).map((value) => value.toUpperCase()));
-  const says = (words: readonly string[]): boolean =>
-    types.some((values) => values.slice(2).some((value) => words.includes(value)));
-  if (says(['LOCALIZER', 'SCOUT', 'TOPOGRAM'])) return 'localizer';
-  const colour = (numberValue(first.dataSet, tag('SamplesPerPixel')) ?? 1) > 1;
+  const volumetric = first !== undefined && VOLUMES.has(asciiValue(first.dataSet, tag('Modality')) ?? '');
+  return mostly === 'image' && volumetric && isScout(planes) ? 'localizer' : mostly;
+}
+
+/** What the heads say of themselves, and how many of them say so. */
+function saidOf(heads: readonly Head[]): { kind: SeriesKind; count: number } {
+  const kinds = Map.groupBy(heads, kindSaid);
+  const count = (kind: SeriesKind): number => kinds.get(kind)?.length ?? 0;
+  const odd = (['localizer', 'screen-save', 'projection', 'no-image'] as const).toSorted(
+    (a, b) => count(b) - count(a),
+  )[0];
+  return odd === undefined || count(odd) === 0
+    ? { kind: 'image', count: heads.length }
+    : { kind: odd, count: count(odd) };
+}
+
+function kindSaid({ dataSet, pixelData }: Head): SeriesKind {
+  if (pixelData === undefined && findElement(dataSet, tag('Rows')) === undefined) return 'no-image';
+  const type = asciiValues(dataSet, tag('ImageType')).map((value) => value.toUpperCase());
+  const says = (words: readonly string[]): boolean => type.slice(2).some((value) => words.includes(value));
+  if (says(LOCALIZERS)) return 'localizer';
+  const colour = (numberValue(dataSet, tag('SamplesPerPixel')) ?? 1) > 1;
   if (
-    (asciiValue(first.dataSet, tag('SOPClassUID')) ?? '').startsWith(SECONDARY_CAPTURE) ||
-    says(['SCREEN SAVE', 'SCREENSAVE', 'CSAPARALLEL']) ||
-    (colour && VOLUMES.has(asciiValue(first.dataSet, tag('Modality')) ?? ''))
+    (asciiValue(dataSet, tag('SOPClassUID')) ?? '').startsWith(SECONDARY_CAPTURE) ||
+    says(SCREENS) ||
+    (colour && VOLUMES.has(asciiValue(dataSet, tag('Modality')) ?? ''))
   )
     return 'screen-save';
-  if (says(PROJECTED)) return 'projection';
-  return 'image';
+  return says(PROJECTED) ? 'projection' : 'image';
+}
+
+/** A scout has a handful of images in two or three directions that stand across each other; a radial series has many. */
+function isScout(planes: readonly Plane[]): boolean {
+  if (planes.length > MOST_SCOUTS) return false;
+  const directions: Vector3[] = [];
+  for (const { row: r, column: c } of planes) {
+    const normal = [r[1] * c[2] - r[2] * c[1], r[2] * c[0] - r[0] * c[2], r[0] * c[1] - r[1] * c[0]] as const;
+    if (directions.every((known) => Math.abs(dot(known, normal)) < ALIKE)) directions.push(normal);
+  }
+  const across = directions.every((one, n) =>
+    directions.slice(n + 1).every((other) => Math.abs(dot(one, other)) < ACROSS),
+  );
+  return across && (directions.length === 2 || directions.length === 3);
+}
+
+const MOST_SCOUTS = 60;
+/** Cosines of 20 and 45 degrees. */
+const [ALIKE, ACROSS] = [0.94, 0.7071];
+
+function dot(a: Vector3, b: Vector3): number {
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
 export function checkIntake(
@@ -100,9 +138,8 @@ export function checkIntake(
   const modality = first === undefined ? '' : (asciiValue(first.dataSet, tag('Modality')) ?? '');
   const volumetric = VOLUMES.has(modality);
   const { planes, unplaced } = placed(heads);
-  const said = kindOf(heads);
-  const directions = new Set(planes.map(({ row, column }) => [...row, ...column].map((c) => c.toFixed(1)).join())).size;
-  const kind = said === 'image' && directions > 1 && planes.length <= MOST_SCOUTS ? 'localizer' : said;
+  const said = saidOf(heads);
+  const kind = kindOf(heads, { planes });
   const missingAttributes = lacking(heads, modality, kind);
   const order = kind === 'image' && volumetric ? stepsOf(planes) : NO_STEPS;
   const pixels = pixelFigures(samples);
@@ -116,24 +153,40 @@ export function checkIntake(
     ...pixels.figures,
   };
   const beyondLimits = kind === 'image' ? beyond(figures, limits) : [];
-  const outliers = kind === 'image' ? outliersOf(figures, history) : [];
+  const airless = kind === 'image' && modality === 'CT' && figures.lowest > AIR_HU;
+  const { outliers, isolation, usual } =
+    kind === 'image' ? unlikeHistory(figures, history) : { outliers: [], isolation: NaN, usual: NaN };
   const mixedSizes = several(heads, ['Rows', 'Columns']);
   const mixedBits = several(heads, ['BitsAllocated', 'BitsStored', 'PixelRepresentation']);
+  // Masks have nothing between their ends, and a screen save is often flat.
+  const pictures = kind === 'image' && modality !== 'SEG';
+  const thicknesses = volumetric
+    ? new Set(heads.flatMap(({ dataSet }) => numberValue(dataSet, tag('SliceThickness')) ?? [])).size
+    : 1;
   const findings = [
     ...missingAttributes.map((keyword) => `${keyword} is absent in at least one image`),
+    ...(kind === 'image' && said.kind !== 'image'
+      ? [`images that are a ${said.kind}: ${said.count} of ${heads.length}`]
+      : []),
     ...(unplaced && kind === 'image' && volumetric ? ['at least one image has no place in the patient'] : []),
     ...(mixedSizes ? ['sizes are mixed'] : []),
     ...(mixedBits ? ['bit depths are mixed'] : []),
-    ...(order.gaps > 0 ? [`${order.gaps} gaps, about ${order.missing} slices missing`] : []),
-    ...(order.duplicates > 0 ? [`${order.duplicates} slices at a place that another has`] : []),
+    ...(order.gaps > 0 ? [`gaps: ${order.gaps}, slices missing: about ${order.missing}`] : []),
+    ...(order.duplicates > 0 ? [`slices at a place that another has: ${order.duplicates}`] : []),
     ...beyondLimits.map((name) => sentence(name, figures, limits)),
-    ...(pixels.constant > 0
-      ? [`${pixels.constant} of ${samples.length} sampled images have one value throughout`]
+    ...(airless ? [`lowest is ${figures.lowest.toPrecision(4)}: a CT in HU has air below ${AIR_HU}`] : []),
+    ...(thicknesses > 1 && kind === 'image' ? [`${thicknesses} slice thicknesses are mixed`] : []),
+    ...(pixels.constant > 0 && pictures
+      ? [`sampled images with one value throughout: ${pixels.constant} of ${samples.length}`]
       : []),
-    ...(pixels.saturated > MOST_SATURATED_PERCENT
+    ...(pixels.saturated > MOST_SATURATED_PERCENT && pictures
       ? [`${pixels.saturated.toFixed(1)} % of the voxels are saturated`]
       : []),
-    ...outliers.map((name) => `${name} is ${figures[name].toPrecision(4)}, unlike ${history.length} earlier series`),
+    ...outliers.map((name) =>
+      name === 'isolation'
+        ? `all figures together are unlike ${history.length} earlier series: isolation ${isolation.toFixed(3)}, usual up to ${usual.toFixed(3)}`
+        : `${name} is ${figures[name].toPrecision(4)}, unlike ${history.length} earlier series`,
+    ),
   ];
   return {
     kind,
@@ -145,17 +198,18 @@ export function checkIntake(
     missingAttributes,
     mixedSizes,
     mixedBits,
-    beyondLimits,
+    beyondLimits: airless && !beyondLimits.includes('lowest') ? [...beyondLimits, 'lowest'] : beyondLimits,
     saturatedPercent: pixels.saturated,
     constantImages: pixels.constant,
     sampledImages: samples.length,
     outliers,
+    isolation,
     findings,
   };
 }
 
-/** A scout has a handful of images in two or three directions. */
-const MOST_SCOUTS = 60;
+/** No series of a person is without air around or inside, unless it is not in HU. */
+const AIR_HU = -200;
 const MOST_SATURATED_PERCENT = 1;
 
 function placed(heads: readonly Head[]): { planes: Plane[]; unplaced: boolean } {
@@ -173,13 +227,13 @@ function placed(heads: readonly Head[]): { planes: Plane[]; unplaced: boolean } 
 }
 
 function lacking(heads: readonly Head[], modality: string, kind: SeriesKind): string[] {
-  const wanted = [...KEY, ...(kind !== 'image' || !VOLUMES.has(modality) ? [] : PLACED)];
-  const single = [
-    ...(kind !== 'image' || !VOLUMES.has(modality) ? [] : PLANE),
-    ...(modality === 'CT' && kind === 'image' ? CT_KEY : []),
-  ];
-  return [...wanted, ...single].filter((keyword) =>
-    heads.some(({ dataSet }) => {
+  if (kind === 'no-image') return [];
+  const single = kind === 'image' ? (SINGLE_FRAME[modality] ?? []) : [];
+  const wanted = [...KEY, ...STORED, ...(kind === 'image' && VOLUMES.has(modality) ? PLACED : []), ...single];
+  return wanted.filter((keyword) =>
+    heads.some(({ dataSet, pixelData }) => {
+      // Pixels as floating point numbers have no stored bits (PS3.3 C.7.6.24).
+      if (STORED.includes(keyword) && pixelData !== undefined && pixelData.tag !== 0x7fe00010) return false;
       if (single.includes(keyword) && findElement(dataSet, tag('PerFrameFunctionalGroupsSequence')) !== undefined)
         return false;
       const element = findElement(dataSet, tag(keyword));
@@ -249,29 +303,48 @@ function pixelFigures(samples: readonly Sample[]): {
   saturated: number;
   constant: number;
 } {
-  let [lowest, highest, sum, squares, count, top, constant] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
-  for (const sample of samples) {
+  let [lowest, highest, sum, squares, count, ends, constant] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
+  for (const { values, highest: end } of samples) {
     let [low, high] = [Infinity, -Infinity];
-    for (const value of sample.values) {
+    for (const value of values) {
+      if (Number.isNaN(value)) continue;
       if (value < low) low = value;
       if (value > high) high = value;
-      if (value >= sample.highest) top++;
+      if (value >= end) ends++;
       sum += value;
       squares += value * value;
+      count++;
     }
-    count += sample.values.length;
-    if (low === high) constant++;
+    if (low >= high) constant++;
     lowest = Math.min(lowest, low);
     highest = Math.max(highest, high);
   }
-  if (count === 0)
-    return { figures: { lowest: NaN, highest: NaN, mean: NaN, deviation: NaN }, saturated: 0, constant: 0 };
+  if (count === 0) return { figures: { lowest: NaN, highest: NaN, mean: NaN, deviation: NaN }, saturated: 0, constant };
   const mean = sum / count;
   const deviation = Math.sqrt(Math.max(0, squares / count - mean * mean));
-  return { figures: { lowest, highest, mean, deviation }, saturated: (100 * top) / count, constant };
+  // What was cut off before it was stored ends at a value below the bits' own end.
+  const cut = isGraded(samples) ? samples.reduce((total, { values }) => total + countOf(values, highest), 0) : 0;
+  return {
+    figures: { lowest, highest, mean, deviation },
+    saturated: (100 * Math.max(ends, cut)) / count,
+    constant,
+  };
 }
 
-type FigureName = keyof Figures;
+/** Enough different values for a picture: of a drawing or a mask the highest value is no end that was cut off. */
+function isGraded(samples: readonly Sample[]): boolean {
+  const seen = new Set<number>();
+  for (const { values } of samples) for (const value of values) if (seen.size < GRADED) seen.add(value);
+  return seen.size >= GRADED;
+}
+
+const GRADED = 64;
+
+function countOf(values: Float32Array, wanted: number): number {
+  let count = 0;
+  for (const value of values) if (value === wanted) count++;
+  return count;
+}
 
 function beyond(figures: Figures, limits: IntakeLimits | undefined): FigureName[] {
   const within = (name: FigureName, limit: readonly [number, number] | undefined): boolean =>
@@ -286,29 +359,4 @@ function sentence(name: string, figures: Figures, limits: IntakeLimits | undefin
   const isRange = name === 'lowest' || name === 'highest';
   const limit = isRange ? limits?.range : limits?.[name as 'pixelMm' | 'spacingMm' | 'thicknessMm'];
   return `${name} is ${figures[name as FigureName].toPrecision(4)}; ${limit?.join(' to ') ?? 'another value'} is expected`;
-}
-
-/** Series of the same kind that must be there before anything is called unlike them. */
-export const LEAST_HISTORY = 20;
-
-/** Beyond the fences Q1 - 1.5 IQR, Q3 + 1.5 IQR; where the middle half is one value, beyond 1 % of it. */
-export function outliersOf(figures: Figures, history: readonly Figures[]): FigureName[] {
-  if (history.length < LEAST_HISTORY) return [];
-  return FIGURES.filter((name) => {
-    const known = history
-      .map((one) => one[name])
-      .filter(Number.isFinite)
-      .sort((a, b) => a - b);
-    const value = figures[name];
-    if (known.length < LEAST_HISTORY || !Number.isFinite(value)) return false;
-    const [q1, q3] = [quantile(known, 0.25), quantile(known, 0.75)];
-    const reach = Math.max(1.5 * (q3 - q1), 0.01 * Math.max(Math.abs(q1), Math.abs(q3)), 1e-6);
-    return value < q1 - reach || value > q3 + reach;
-  });
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const low = sorted[Math.floor(at)] ?? NaN;
-  return low + (at % 1) * ((sorted[Math.ceil(at)] ?? low) - low);
 }

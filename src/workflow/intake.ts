@@ -9,15 +9,17 @@ import { imageLayout } from '../codecs/image.ts';
 import { convertFrame } from '../codecs/pool.ts';
 import type { Head } from '../dicom/object.ts';
 import { numberValue } from '../dicom/data-set.ts';
+import { tag } from '../dicom/dictionary.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
-import { planesOf } from '../dicom/slices.ts';
-import { readFrame as readValues } from '../dicom/voxels.ts';
+import { paddingOf, planesOf } from '../dicom/slices.ts';
+import { pixelFormat, readFrame as readValues, type PixelFormat, type Rescale } from '../dicom/voxels.ts';
 import type { Gateway } from '../gateway.ts';
 import type { IntakeFacts, SeriesFacts } from '../routing/match.ts';
 import type { IntakeNotes } from './beside.ts';
-import { checkIntake, VOLUMES, type Figures, type IntakeReport, type Sample } from './intake-check.ts';
+import { checkIntake, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
+import type { Figures } from './intake-history.ts';
 import { isDecoded, loadHeads, type SeriesName } from './load-series.ts';
 
 /** Series of the same kind that fences are made of, the newest. */
@@ -42,7 +44,7 @@ export async function takeIn(gateway: Gateway, studyInstanceUID: string): Promis
     gateway.database.run(
       `INSERT INTO series_intake (study_uid, series_uid, version, modality, body_part, kind, report) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (study_uid, series_uid) DO UPDATE SET version = excluded.version, modality = excluded.modality,
-         body_part = excluded.body_part, kind = excluded.kind, report = excluded.report`,
+         body_part = excluded.body_part, kind = excluded.kind, report = excluded.report, skipped = ''`,
       studyInstanceUID,
       series.SeriesInstanceUID,
       version,
@@ -121,20 +123,45 @@ async function sampleOf(gateway: Gateway, instance: InstanceRow, frame: number):
       ...head,
       pixelData: { tag: 0x7fe00010, vr: 'OW' as const, lengthBytes: lengthOf(head, native.length) },
     };
-    const plane = planesOf(one, 0)[frame - 1];
-    if (plane === undefined) return undefined;
-    const { format, slope, intercept } = plane;
+    const format = pixelFormat(one);
     const values = new Float32Array(format.columns * format.rows);
-    readValues(native, { ...format, frames: 1 }, 1, { slope, intercept }, values, 0);
-    const most = format.signed ? 2 ** (format.bitsStored - 1) - 1 : 2 ** format.bitsStored - 1;
-    const least = format.signed ? -(2 ** (format.bitsStored - 1)) : 0;
-    const ends = [least * slope + intercept, most * slope + intercept];
-    return { values, lowest: Math.min(...ends), highest: Math.max(...ends) };
+    readValues(native, { ...format, frames: 1 }, 1, { slope: 1, intercept: 0 }, values, 0);
+    return realSample(values, format, { rescale: rescaleOf(one, frame), padding: paddingOf(one, format) });
   } catch (error) {
     // A frame that makes no slice is told by the heads; one that cannot be decoded gives no figures.
     if (error instanceof Refusal) return undefined;
     throw error;
   }
+}
+
+/** Stored values to real ones, in place. */
+function realSample(
+  values: Float32Array,
+  { signed, bitsStored }: PixelFormat,
+  { rescale, padding }: { rescale: Rescale; padding: readonly [number, number] | undefined },
+): Sample {
+  const { slope, intercept } = rescale;
+  const [least, most] = signed ? [-(2 ** (bitsStored - 1)), 2 ** (bitsStored - 1) - 1] : [0, 2 ** bitsStored - 1];
+  for (let i = 0; i < values.length; i++) {
+    const stored = values[i] ?? 0;
+    const padded = padding !== undefined && stored >= padding[0] && stored <= padding[1];
+    values[i] = padded ? NaN : stored * slope + intercept;
+  }
+  return { values, highest: Math.max(least * slope + intercept, most * slope + intercept) };
+}
+
+/** As the frame's place says; an image without one (radiograph, scout) has its own. */
+function rescaleOf(head: Head, frame: number): Rescale {
+  try {
+    const plane = planesOf(head, 0)[frame - 1];
+    if (plane !== undefined) return plane;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+  }
+  return {
+    slope: numberValue(head.dataSet, tag('RescaleSlope')) ?? 1,
+    intercept: numberValue(head.dataSet, tag('RescaleIntercept')) ?? 0,
+  };
 }
 
 function lengthOf({ dataSet }: Head, frameBytes: number): number {
@@ -176,19 +203,40 @@ export function intakeReport(
   return row === undefined ? undefined : (JSON.parse(String(row['report'])) as IntakeReport);
 }
 
-/** For people: the reports of a study's series, and which rules passed over one because of what it is. */
-export function intakeOfStudy(gateway: Gateway, studyInstanceUID: string): object[] {
-  return gateway.database
-    .all(
-      'SELECT series_uid, modality, report, skipped FROM series_intake WHERE study_uid = ? ORDER BY series_uid',
-      studyInstanceUID,
-    )
-    .map((row) => ({
-      seriesInstanceUID: String(row['series_uid']),
-      modality: String(row['modality']),
-      ...(JSON.parse(String(row['report'])) as IntakeReport),
-      skipped: String(row['skipped']),
-    }));
+/** A series as people see it; without a report it was not looked at yet, or could not be read. */
+export type LookedAt = Partial<IntakeReport> & {
+  readonly seriesInstanceUID: string;
+  readonly modality: string;
+  readonly description: string;
+  readonly instances: number;
+  readonly checked: boolean;
+  /** Which rule passed over it because of what it is, and why; empty where none did. */
+  readonly skipped: string;
+};
+
+/** For people: each received series of a study and what was found of it. @throws Refusal NotFound */
+export function intakeOfStudy(gateway: Gateway, studyInstanceUID: string): LookedAt[] {
+  const received = seriesOf(gateway.archive, studyInstanceUID);
+  if (received.length === 0) throw new Refusal('NotFound', 'there is no such study');
+  const rows = gateway.database.all(
+    'SELECT series_uid, report, skipped FROM series_intake WHERE study_uid = ?',
+    studyInstanceUID,
+  );
+  const reports = new Map(rows.map((row) => [String(row['series_uid']), row]));
+  return received
+    .filter(({ derived }) => !derived)
+    .map(({ SeriesInstanceUID, Modality, SeriesDescription, instances }) => {
+      const row = reports.get(SeriesInstanceUID);
+      return {
+        seriesInstanceUID: SeriesInstanceUID,
+        modality: Modality,
+        description: SeriesDescription,
+        instances,
+        checked: row !== undefined,
+        ...(row === undefined ? {} : (JSON.parse(String(row['report'])) as IntakeReport)),
+        skipped: String(row?.['skipped'] ?? ''),
+      };
+    });
 }
 
 /** As rules see it; a series that was not looked at has no findings and is not checked. */
@@ -209,6 +257,7 @@ export function intakeFacts(report: IntakeReport | undefined): IntakeFacts {
     beyondLimits: report?.beyondLimits.length ?? 0,
     constantImages: report?.constantImages ?? 0,
     outliers: report?.outliers.length ?? 0,
+    isolation: finite(report?.isolation),
     saturatedPercent: report?.saturatedPercent ?? 0,
     pixelMm: finite(report?.figures.pixelMm),
     spacingMm: finite(report?.figures.spacingMm),
@@ -234,7 +283,7 @@ export function intakeNotes(report: IntakeReport | undefined): IntakeNotes | und
 /** Why a pipeline passes over a series without a word to the PACS; undefined when it is for pipelines. */
 export function inapplicable(modality: string, kind: IntakeReport['kind']): string | undefined {
   if (!VOLUMES.has(modality) || kind === 'image') return undefined;
-  return `the series is a ${kind}: nothing is run on it`;
+  return kind === 'no-image' ? 'the series has no images' : `the series is a ${kind}: nothing is run on it`;
 }
 
 /** One line beside the series, for people; the PACS hears nothing. */

@@ -15,12 +15,12 @@ import {
   familiarityOf,
   featureValues,
   figuresOf,
-  isolationOf,
   judgeFamiliar,
   loadFamiliarity,
   type Familiarity,
 } from '../../src/pipelines/familiarity.ts';
 import { GatesRefusal } from '../../src/pipelines/gates.ts';
+import { isolationOf } from '../../src/pipelines/isolation-forest.ts';
 import { loadModel } from '../../src/pipelines/manifest.ts';
 import { loadManifest } from '../../src/pipelines/zoo-manifest.ts';
 import { runModel } from '../../src/pipelines/zoo.ts';

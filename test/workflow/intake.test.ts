@@ -1,11 +1,13 @@
 /** The intake check: what is odd about a series, as facts for rules, in reports, and what no pipeline is run on. */
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
+import { random } from '../../models/cases.ts';
 import { instancesOf } from '../../src/archive/instances.ts';
 import { seriesOf } from '../../src/archive/studies.ts';
 import { workItemsOf } from '../../src/workitems.ts';
 import { completeStudies, takeInAndComplete } from '../../src/workflow/complete.ts';
-import { checkIntake, LEAST_HISTORY, type Figures } from '../../src/workflow/intake-check.ts';
+import { checkIntake } from '../../src/workflow/intake-check.ts';
+import { LEAST_FOREST, LEAST_HISTORY, unlikeHistory, type Figures } from '../../src/workflow/intake-history.ts';
 import { intakeOfStudy } from '../../src/workflow/intake.ts';
 import { startPerformer } from '../../src/workflow/perform.ts';
 import { instanceOf, phantomSeries, type PhantomOptions } from '../derived/phantom.ts';
@@ -53,13 +55,21 @@ describe('the intake check of a series', () => {
   it('sees constant and saturated images and their range', () => {
     const sample = (value: number, last = value) => ({
       values: Float32Array.from({ length: 100 }, (_, n) => (n < 95 ? value : last)),
-      lowest: -1024,
       highest: 3071,
     });
     const report = check({ spacingMm: [1, 1, 4] }, [sample(5), sample(40, 3071), sample(-2000, 40)]);
     assert.equal(report.constantImages, 1);
     assert.ok(Math.abs(report.saturatedPercent - 5 / 3) < 1e-6);
     assert.deepEqual(report.beyondLimits, ['lowest']);
+    const graded = {
+      values: Float32Array.from({ length: 200 }, (_, n) => Math.min(1200, 10 * n - 690)),
+      highest: 3071,
+    };
+    const cut = check({ spacingMm: [1, 1, 4] }, [graded]);
+    assert.ok(Math.abs(cut.saturatedPercent - 5.5) < 1e-6, 'cut off below the end of the bits');
+    assert.match(check({ spacingMm: [1, 1, 4] }, [sample(0, 100)]).findings.join(), /a CT in HU has air/);
+    const padded = { values: new Float32Array(9).fill(NaN), highest: 3071 };
+    assert.equal(check({ spacingMm: [1, 1, 4] }, [padded]).constantImages, 1);
   });
 
   it('tells scouts, screen saves and projections from images', () => {
@@ -91,6 +101,64 @@ describe('the intake check of a series', () => {
       kind(() => ({ ImageType: ['DERIVED', 'PRIMARY', 'MIP'] })),
       'projection',
     );
+  });
+
+  it('does not take a tilt, a radial series or one scout among images for a scout', () => {
+    const turned = (degrees: number): number[] => {
+      const [cos, sin] = [Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180)];
+      return [1, 0, 0, 0, cos, sin];
+    };
+    // Written with few digits, a direction that is nearly level is -0.04 in one image and 0.04 in the next.
+    const jitter = check({ over: (k) => ({ ImageOrientationPatient: turned(k % 2 === 0 ? -0.05 : 0.05) }) });
+    assert.equal(jitter.kind, 'image');
+    const radial = check({ slices: 12, over: (k) => ({ ImageOrientationPatient: turned(15 * k) }) });
+    assert.equal(radial.kind, 'image');
+    const one = check({
+      slices: 6,
+      over: (k) => (k === 0 ? { ImageType: ['ORIGINAL', 'PRIMARY', 'LOCALIZER'] } : {}),
+    });
+    assert.equal(one.kind, 'image');
+    assert.match(one.findings.join(), /images that are a localizer: 1 of 6/);
+  });
+
+  it('does not ask a report or contours for what images have', () => {
+    const heads = phantomSeries({ slices: 1 }).map((file) => {
+      const { head } = instanceOf(file);
+      const elements = head.dataSet.elements.filter(({ tag }) => tag >>> 16 !== 0x0028);
+      return { ...head, pixelData: undefined, dataSet: { ...head.dataSet, elements } };
+    });
+    const report = checkIntake(heads, [], LIMITS, []);
+    assert.deepEqual([report.kind, report.findings], ['no-image', []]);
+  });
+
+  it('INTAKE-history: finds a series a little odd in every figure, which none shows alone', () => {
+    const { normal } = random(7);
+    const usualSeries = (): Figures => ({
+      instances: 100 + 20 * normal(),
+      pixelMm: 0.7 + 0.1 * normal(),
+      spacingMm: 2 + 0.3 * normal(),
+      thicknessMm: 2 + 0.3 * normal(),
+      lowest: -1024,
+      highest: 2500 + 400 * normal(),
+      mean: 30 + 30 * normal(),
+      deviation: 400 + 50 * normal(),
+    });
+    const history = Array.from({ length: 150 }, usualSeries);
+    const odd = {
+      instances: 140,
+      pixelMm: 0.9,
+      spacingMm: 2.6,
+      thicknessMm: 2.6,
+      highest: 3300,
+      mean: 90,
+      deviation: 500,
+    };
+    const { outliers, isolation, usual } = unlikeHistory({ ...odd, lowest: -1024 }, history);
+    assert.deepEqual(outliers, ['isolation']);
+    assert.ok(isolation > usual);
+    const fresh = Array.from({ length: 20 }, () => unlikeHistory(usualSeries(), history).outliers);
+    assert.ok(fresh.filter((names) => names.includes('isolation')).length <= 1, 'usual ones are not called');
+    assert.ok(Number.isNaN(unlikeHistory(history[0]!, history.slice(0, LEAST_FOREST - 1)).isolation), 'too few');
   });
 
   it('calls a figure unlike the history beyond the fences of earlier series, and not before there are enough', () => {
@@ -179,5 +247,5 @@ test('the reports of a study go with it', async (t) => {
   await takeInAndComplete(opened.gateway);
   assert.equal(intakeOfStudy(opened.gateway, study).length, 3);
   opened.gateway.database.run('DELETE FROM study_clock WHERE study_uid = ?', study);
-  assert.equal(intakeOfStudy(opened.gateway, study).length, 0);
+  assert.ok(intakeOfStudy(opened.gateway, study).every(({ checked }) => !checked));
 });
