@@ -121,8 +121,7 @@ function printable(name: string): string {
 }
 
 function wholeNumber(name: string, value: string): number {
-  if (!/^\d+$/.test(value))
-    throw new Refusal('BadRequest', `${name} has to be a whole number from 0 (PS3.18 8.3.4.4)`);
+  if (!/^\d+$/.test(value)) throw new Refusal('BadRequest', `${name} has to be a whole number from 0 (PS3.18 8.3.4.4)`);
   // More than any archive holds is as good as all of it.
   return Math.min(Number(value), MOST_RESULTS);
 }
