@@ -5,7 +5,7 @@
 import type { Database } from '../database.ts';
 import { tagKey } from '../dicom/data-set.ts';
 import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../dicom/dictionary.ts';
-import type { DicomJson } from '../dicom/json.ts';
+import type { DicomJson, DicomJsonElement } from '../dicom/json.ts';
 import { kindOfVr, pathName, valuesAt } from '../matching/values.ts';
 import type { Level } from './attributes.ts';
 import { enterName } from './names.ts';
@@ -49,6 +49,12 @@ const NAME_PATHS = Object.values(ATTRIBUTE_KEYS).flat().map(pathName).filter(isN
 /** Of one instance; further private values cannot be matched. */
 const MOST_PRIVATE_VALUES = 256;
 const MOST_PRIVATE_CHARACTERS = 128;
+
+/** In place of a value that cannot be matched (too long, binary, a sequence): it is there, hence not empty. */
+const SOME_VALUE = '\u0001';
+
+/** Path of a row that says that an instance has more private values than the index. */
+export const MORE_PRIVATE_VALUES = 'more';
 
 /** The rows of a study, series or instance, in place of those it had. Must run inside a transaction. */
 export function enterKeys(database: Database, level: Level, owner: number, object: DicomJson): void {
@@ -108,20 +114,26 @@ function privateRows(object: DicomJson): (readonly [string, string])[] {
   const rows: (readonly [string, string])[] = [];
   for (const [key, element] of Object.entries(object)) {
     const at = Number.parseInt(key, 16);
-    if (!isPrivate(at) || !('Value' in element)) continue;
+    if (!isPrivate(at)) continue;
     if (isPrivateCreator(at)) {
       for (const creator of valuesAt(object, [at], 'text')) rows.push([privatePath(at, ''), creator]);
       continue;
     }
-    const kind = kindOfVr(element.vr);
     const creatorTag = privateCreatorTag(at);
-    if (kind === undefined || creatorTag === undefined) continue;
-    const [creator] = valuesAt(object, [creatorTag], 'text');
-    if (creator === undefined) continue;
-    for (const value of valuesAt(object, [at], kind))
-      if (value.length <= MOST_PRIVATE_CHARACTERS) rows.push([privatePath(at, creator), value]);
+    const [creator] = creatorTag === undefined ? [] : valuesAt(object, [creatorTag], 'text');
+    if (creator === undefined || !hasValue(element)) continue;
+    const kind = kindOfVr(element.vr);
+    const values = kind === undefined ? [] : valuesAt(object, [at], kind);
+    const short = values.filter((value) => value.length <= MOST_PRIVATE_CHARACTERS);
+    for (const value of short.length === 0 ? [SOME_VALUE] : short) rows.push([privatePath(at, creator), value]);
   }
-  return rows.slice(0, MOST_PRIVATE_VALUES);
+  if (rows.length <= MOST_PRIVATE_VALUES) return rows;
+  return [...rows.slice(0, MOST_PRIVATE_VALUES), [MORE_PRIVATE_VALUES, SOME_VALUE]];
+}
+
+function hasValue(element: DicomJsonElement): boolean {
+  if (!('Value' in element)) return 'InlineBinary' in element || 'BulkDataURI' in element;
+  return element.Value?.some((value) => value !== null && value !== '') === true;
 }
 
 /** Owners at `level` of which some row, their own or of what is below them, satisfies `inner` on attribute_key.value. */

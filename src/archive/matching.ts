@@ -25,7 +25,7 @@ import {
 import { dayAfter, offsetMinutes, shiftedColumns } from '../matching/moments.ts';
 import { foldName } from '../matching/names.ts';
 import { kindOfVr, pathName, type ValueKind } from '../matching/values.ts';
-import { ATTRIBUTE_KEYS, ownersWhere, privatePath } from './attribute-keys.ts';
+import { ATTRIBUTE_KEYS, MORE_PRIVATE_VALUES, ownersWhere, privatePath } from './attribute-keys.ts';
 import type { Level } from './attributes.ts';
 import { nameCondition } from './names.ts';
 
@@ -39,7 +39,7 @@ export interface MatchOptions extends ValueOptions {
 
 type Options = MatchOptions & Lookups;
 
-type Kind = ValueKind | 'integer' | 'modalities' | 'request' | 'timezone';
+type Kind = ValueKind | 'integer' | 'modalities' | 'classes' | 'request' | 'timezone';
 
 interface Key {
   readonly level: Level;
@@ -55,6 +55,7 @@ const COLUMN_KEYS: Readonly<Record<string, Key>> = {
   '00080030': { level: 'study', kind: 'time', column: 'study.study_time' },
   '00080050': { level: 'study', kind: 'text', column: 'study.accession_number' },
   '00080061': { level: 'study', kind: 'modalities', column: 'modality' },
+  '00080062': { level: 'study', kind: 'classes', column: 'class_in_series.sop_class' },
   '00080090': { level: 'study', kind: 'name', column: 'study.referring_physician' },
   '00081030': { level: 'study', kind: 'text', column: 'study.description' },
   '00100010': { level: 'study', kind: 'name', column: 'study.patient_name' },
@@ -63,11 +64,14 @@ const COLUMN_KEYS: Readonly<Record<string, Key>> = {
   '00100040': { level: 'study', kind: 'text', column: 'study.sex' },
   '0020000D': { level: 'study', kind: 'uid', column: 'study.study_uid' },
   '00200010': { level: 'study', kind: 'text', column: 'study.study_id' },
+  '00201206': { level: 'study', kind: 'integer', column: 'study.series_count' },
+  '00201208': { level: 'study', kind: 'integer', column: 'study.instance_count' },
   '00080060': { level: 'series', kind: 'text', column: 'series.modality' },
   '0008103E': { level: 'series', kind: 'text', column: 'series.description' },
   '00180015': { level: 'series', kind: 'text', column: 'series.body_part' },
   '0020000E': { level: 'series', kind: 'uid', column: 'series.series_uid' },
   '00200011': { level: 'series', kind: 'integer', column: 'series.number' },
+  '00201209': { level: 'series', kind: 'integer', column: 'series.instance_count' },
   '00400244': { level: 'series', kind: 'date', column: 'series.step_start_date' },
   '00400245': { level: 'series', kind: 'time', column: 'series.step_start_time' },
   '00400275.00400009': { level: 'series', kind: 'request', column: 'scheduled_step_id' },
@@ -114,6 +118,7 @@ const MATCHING: Readonly<Record<Kind, string>> = {
   time: 'single value, range, empty value',
   datetime: 'single value, range, empty value',
   modalities: 'single value, wildcard, multiple values, empty value',
+  classes: 'list of UIDs',
   request: 'sequence: single value, wildcard, empty value',
   timezone: 'tells how dates and times of the query are meant',
 };
@@ -262,6 +267,12 @@ function singleCondition(level: Level, key: Key, match: Match, options: Options)
       values: any.flatMap(({ values }) => values),
     };
   }
+  if (key.kind === 'classes') {
+    const inner = valueCondition('uid', key.column, match, options);
+    if (inner === undefined) return undefined;
+    const studies = `SELECT holder.study FROM class_in_series CROSS JOIN series AS holder ON holder.id = class_in_series.series`;
+    return { sql: `study.id IN (${studies} WHERE ${inner.sql})`, values: inner.values };
+  }
   if (key.kind === 'request' || key.kind === 'timezone') return undefined;
   if (key.rows !== true) return valueCondition(key.kind, key.column, match, options);
   return rowsCondition(level, key.level, key.kind, key.column, match, options);
@@ -270,7 +281,7 @@ function singleCondition(level: Level, key: Key, match: Match, options: Options)
 function rowsCondition(
   level: Level,
   rowLevel: Level,
-  kind: Exclude<Kind, 'modalities' | 'request' | 'timezone'>,
+  kind: Exclude<Kind, 'modalities' | 'classes' | 'request' | 'timezone'>,
   path: string,
   match: Match,
   options: Options,
@@ -282,17 +293,20 @@ function rowsCondition(
 }
 
 /**
- * A study or series matches when one of its instances does. The query does not say of which VR the attribute is, so what is a number
+ * A study or series matches when one of its instances does, and is empty when none of them has a value. The query does not say of which VR the attribute is, so what is a number
  * or a name is looked for as such too.
  */
 function privateCondition(level: Level, match: Match, options: Options): Condition | undefined {
   const value = match.value.trim();
   if (isUniversal(value)) return undefined;
-  if (isEmptyValue(match, options))
-    throw new Refusal('BadRequest', `${nameOfKey(match)} is private; empty value matching is not done for it`);
   if (match.creator === undefined)
     throw new Refusal('BadRequest', `${nameOfKey(match)} is private and needs its creator as a key (PS3.18 8.3.4.1)`);
   const path = privatePath(match.path[0] ?? 0, match.creator);
+  if (isEmptyValue(match, options)) {
+    // What the index has no room for could be this one, and is not taken to be empty.
+    const bearers = ownersWhere(level, 'instance', '');
+    return { sql: `NOT ${bearers} AND NOT ${bearers}`, values: [path, MORE_PRIVATE_VALUES] };
+  }
   const number = Number.isFinite(Number(value)) ? String(Number(value)) : value;
   const inner = /[*?]/.test(value)
     ? textCondition('attribute_key.value', value)

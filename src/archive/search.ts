@@ -352,7 +352,7 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
   const timezone = knownTimezone(row);
   if (timezone !== undefined) shown[KEY.timezone] = { vr: 'SH', Value: [timezone] };
-  const from = available(archive, row, level);
+  const from = available(archive, row, level, shape.included);
   include(shown, level, from, shape.included);
   if (shape.private.size > 0)
     includePrivate(shown, level === 'instance' ? from() : privateOf(archive, row, level), shape);
@@ -370,6 +370,7 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
 const key = (keyword: string): string => tagKey(tag(keyword));
 const KEY = {
   availability: key('InstanceAvailability'),
+  classes: key('SOPClassesInStudy'),
   modalities: key('ModalitiesInStudy'),
   retrieveUrl: key('RetrieveURL'),
   seriesInStudy: key('NumberOfStudyRelatedSeries'),
@@ -413,10 +414,27 @@ function seriesCounts(row: Row): DicomJson {
   return { [KEY.instancesInSeries]: { vr: 'IS', Value: [Number(row['series_instances'])] } };
 }
 
+/** Looked up only for who asks: no other result costs a look into the series. */
+function classesOf({ database }: Pick<Archive, 'database'>, row: Row): DicomJsonElement {
+  const rows = database.all(
+    `SELECT DISTINCT instance.sop_class AS sop_class FROM study JOIN series ON series.study = study.id
+       JOIN instance ON instance.series = series.id WHERE study.study_uid = ? ORDER BY instance.sop_class`,
+    String(row['study_uid']),
+  );
+  return { vr: 'UI', Value: rows.map(({ sop_class: uid }) => String(uid)) };
+}
+
 /** Everything that includefield can ask for at this level. */
-function available(archive: Pick<Archive, 'database'>, row: Row, level: Level): () => DicomJson {
+function available(
+  archive: Pick<Archive, 'database'>,
+  row: Row,
+  level: Level,
+  included: Shape['included'],
+): () => DicomJson {
   return () => {
     const study = { ...(JSON.parse(String(row['study_json'])) as DicomJson), ...studyCounts(row) };
+    if (included === 'all' ? level === 'study' : included.has(KEY.classes))
+      study[KEY.classes] = classesOf(archive, row);
     if (level === 'study') return study;
     const series = { ...study, ...(JSON.parse(String(row['series_json'])) as DicomJson), ...seriesCounts(row) };
     if (level === 'series') return series;

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { storeInstance } from '../../src/archive/instances.ts';
 import { foldName } from '../../src/matching/names.ts';
 import { reindex } from '../../src/archive/reindex.ts';
+import { enterKeys } from '../../src/archive/attribute-keys.ts';
 import { enterAllKeys } from '../../src/archive/index-rows.ts';
 import { matchingKeys, search, searchStatement, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
@@ -305,6 +306,73 @@ test('PS3.18-8.3.4.1-private: a private attribute is matched under its creator, 
   assert.deepEqual(study['00090042'], { vr: 'LO', Value: ['PHANTOM'] });
   assert.deepEqual(study['00094210'], { vr: 'UT', Value: ['secret 7'] });
 });
+
+test('PS3.4-C.2.2.2.7-private: two quotation marks match what has no value of a private attribute, whatever kind of value others have', async (context) => {
+  const many = await opened(context);
+  const objects = [{}, { privateText: 'short' }, { privateText: 'long '.repeat(100) }, {}, {}];
+  for (const [index, more] of objects.entries())
+    await storeInstance(
+      many.archive,
+      makeObject({ rows: 4, columns: 4, studyInstanceUID: `2.25.${index + 1}`, ...more }).object,
+    );
+  const creator: DicomJson = { '00090042': { vr: 'LO', Value: ['PHANTOM'] } };
+  const values = Object.fromEntries(
+    Array.from({ length: 300 }, (_, at) => [(0x000b1000 + at).toString(16).toUpperCase().padStart(8, '0'), at]),
+  );
+  const crowd: DicomJson = { '000B0010': { vr: 'LO', Value: ['CROWD'] }, '000B0011': { vr: 'LO', Value: ['CROWD 2'] } };
+  for (const [key, value] of Object.entries(values)) crowd[key] = { vr: 'IS', Value: [value] };
+  many.database.transaction(() => {
+    enterKeys(many.database, 'instance', 4, { ...creator, '00094210': { vr: 'OB', InlineBinary: 'AAA=' } });
+    enterKeys(many.database, 'instance', 5, crowd);
+  });
+  const empty = (privateTag: number, owner: string, level: Query['level'] = 'study'): string =>
+    studiesIn(
+      many,
+      query([], {
+        level,
+        matches: [{ path: [privateTag], vr: 'UN', value: '""', creator: owner }],
+        emptyValueMatching: true,
+      }),
+    );
+  for (const level of ['study', 'series', 'instance'] as const) assert.equal(empty(0x00091010, 'PHANTOM', level), '1');
+  assert.equal(empty(0x00091010, 'OTHER'), '1 2 3 4');
+  assert.equal(empty(0x000b1001, 'CROWD'), '1 2 3 4');
+  const literal = { matches: [{ path: [0x00091010], vr: 'UN', value: '""', creator: 'PHANTOM' }] };
+  assert.equal(studiesIn(many, query([], literal)), '', 'without the parameter they are two characters');
+});
+
+test('PS3.4-C.3.4-counts: studies and series are matched by how much is in them, and by the classes of their instances', () => {
+  assert.equal(found([['NumberOfStudyRelatedInstances', '2']]), '1');
+  assert.equal(found([['NumberOfStudyRelatedSeries', '2']]), '1');
+  assert.equal(found([['NumberOfStudyRelatedSeries', '1']]), '2 3 4 5 6 7 8');
+  assert.equal(found([['NumberOfStudyRelatedSeries', '*']]), '1 2 3 4 5 6 7 8');
+  assert.equal(found([['NumberOfSeriesRelatedInstances', '1']], { level: 'series' }), '1 1 2 3 4 5 6 7 8');
+  assert.equal(found([['NumberOfStudyRelatedInstances', '2']], { level: 'instance' }), '1 1');
+  const [class_] = JSON.parse(`[${classes(one)}]`) as string[];
+  assert.ok(class_ !== undefined);
+  assert.equal(found([['SOPClassesInStudy', class_]]), '1 2 3 4 5 6 7 8');
+  assert.equal(found([['SOPClassesInStudy', `1.2.3\\${class_}`]], { level: 'series', limit: 1 }).length, 1);
+  assert.equal(found([['SOPClassesInStudy', '1.2.3']]), '');
+  for (const [keyword, value, level] of [
+    ['NumberOfStudyRelatedInstances', 'two', 'study'],
+    ['NumberOfStudyRelatedInstances', '1-2', 'study'],
+    ['SOPClassesInStudy', 'CT*', 'study'],
+    ['NumberOfSeriesRelatedInstances', '1', 'study'],
+  ] as const)
+    assert.throws(
+      () => found([[keyword, value]], { level }),
+      (error) => error instanceof Refusal && error.reason === 'BadRequest' && error.message.includes(keyword),
+    );
+});
+
+function classes({ archive }: Opened): string {
+  const [text = '{}'] = search(
+    archive,
+    query([['StudyInstanceUID', '2.25.1']], { includeFields: [[tag('SOPClassesInStudy')]] }),
+  ).results;
+  const { Value: values = [] } = (JSON.parse(text) as Record<string, { Value?: unknown[] }>)['00080062'] ?? {};
+  return values.map((uid) => JSON.stringify(uid)).join();
+}
 
 test('whatever the key, the value and the options, a filter never adds a result; what it cannot use it refuses', () => {
   const value = fc
