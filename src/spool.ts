@@ -41,8 +41,9 @@ export function openSpool({ folder, memoryBytes }: SpoolOptions): Spool {
   let lengthBytes = 0;
   let cipher: Cipheriv | undefined;
   const file: { fd: number | undefined } = { fd: undefined };
-  const key = randomBytes(32);
-  const counter = randomBytes(16);
+  // Drawn when there is a file: most objects never need one.
+  let key = Buffer.alloc(0);
+  let counter = Buffer.alloc(0);
 
   const toFile = async (bytes: Buffer): Promise<void> => {
     if (file.fd === undefined || cipher === undefined) {
@@ -50,6 +51,8 @@ export function openSpool({ folder, memoryBytes }: SpoolOptions): Spool {
       const name = join(folder, `${randomBytes(12).toString('hex')}.spool`);
       file.fd = openSync(name, 'wx+', 0o600);
       unlinkSync(name);
+      key = randomBytes(32);
+      counter = randomBytes(16);
       cipher = createCipheriv('aes-256-ctr', key, counter);
     }
     const sealed = cipher.update(bytes);

@@ -73,6 +73,8 @@ export interface Intake {
   failure: unknown;
   /** Free bytes at the last look, and how many may still be written before the next. */
   freeBytes: number;
+  /** In milliseconds of the process. */
+  lookedAt: number;
   untilLookBytes: number;
 }
 

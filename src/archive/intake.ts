@@ -28,6 +28,7 @@ const MOST_HELD_BYTES = 4 * 2 ** 20;
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 const MOST_GROUP_INSTANCES = 512;
 const LOOK_EVERY_BYTES = 64 * 2 ** 20;
+const LOOK_EVERY_MS = 250;
 
 export function openIntake(database: Database): Intake {
   // A number is never given twice: the newest instance may have been deleted since.
@@ -48,6 +49,7 @@ export function openIntake(database: Database): Intake {
     failure: undefined,
     freeBytes: 0,
     untilLookBytes: 0,
+    lookedAt: -Infinity,
   };
 }
 
@@ -64,12 +66,8 @@ export function hold(intake: Intake, bytes: number): void {
 
 /** @throws Refusal OutOfResources when the disk has less left than the reserve */
 export async function checkSpace(archive: Archive, bytes: number): Promise<void> {
-  const { intake, options, folder } = archive;
-  if (intake.untilLookBytes <= 0) {
-    const { bavail, bsize } = await statfs(folder);
-    intake.freeBytes = bavail * bsize;
-    intake.untilLookBytes = LOOK_EVERY_BYTES;
-  }
+  const { intake, options } = archive;
+  if (intake.untilLookBytes <= 0) await look(archive);
   intake.untilLookBytes -= bytes;
   intake.freeBytes -= bytes;
   if (intake.freeBytes < options.reserveBytes) {
@@ -82,10 +80,21 @@ export async function checkSpace(archive: Archive, bytes: number): Promise<void>
  * Before anything of a request has been read: room for what it announces, besides the reserve.
  * @throws Refusal OutOfResources when there is none
  */
-export async function refuseWithoutRoom({ folder, options }: Archive, announcedBytes = 0): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize - announcedBytes < options.reserveBytes)
+export async function refuseWithoutRoom(archive: Archive, announcedBytes = 0): Promise<void> {
+  const { intake, options } = archive;
+  if (performance.now() - intake.lookedAt > LOOK_EVERY_MS || intake.untilLookBytes <= 0) await look(archive);
+  if (intake.freeBytes - announcedBytes < options.reserveBytes) {
+    intake.untilLookBytes = 0;
     throw new Refusal('OutOfResources', `less than ${options.reserveBytes} bytes would be left on the archive's disk`);
+  }
+}
+
+/** What is free; until the next look, what is stored is taken off. */
+async function look({ intake, folder }: Archive): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  intake.freeBytes = bavail * bsize;
+  intake.untilLookBytes = LOOK_EVERY_BYTES;
+  intake.lookedAt = performance.now();
 }
 
 /** Resolves when the arrival is durable. */
@@ -297,13 +306,12 @@ async function sameBytes(
 /** Gives each arrival its place; the rows of new packs are durable. */
 async function place(archive: Archive, planned: readonly Planned[], storedAt: Date): Promise<Placed[]> {
   const { database, intake, options } = archive;
-  const placed = database.transactionUnsynced(() => {
-    const open = new Map<string, Pack>();
-    return planned.map((one) => {
+  const open = new Map<string, Pack>();
+  const placeAll = (): Placed[] =>
+    planned.map((one) => {
       const { described, content, lengthBytes, crc, derived, source } = one.arrival;
       const study = described.studyInstanceUID;
-      let pack =
-        content.kind === 'file' ? undefined : (open.get(study) ?? growingPack(database, study, options.packBytes));
+      let pack = content.kind === 'file' ? undefined : open.get(study);
       if (pack === undefined || pack.end > options.packBytes)
         pack = newPack(database, described, content.kind === 'file');
       if (content.kind === 'file') pack.spooled = content;
@@ -323,7 +331,21 @@ async function place(archive: Archive, planned: readonly Planned[], storedAt: Da
       pack.end += recordBytes(lengthBytes);
       return { planned: one, header, sequence, pack, offset };
     });
-  });
+  let grows = true;
+  let bytes = 0;
+  for (const { arrival } of planned) {
+    const { content, described, lengthBytes } = arrival;
+    bytes += recordBytes(lengthBytes);
+    if (content.kind === 'file') grows = false;
+    else if (!open.has(described.studyInstanceUID)) {
+      const pack = growingPack(database, described.studyInstanceUID, options.packBytes);
+      if (pack === undefined) grows = false;
+      else open.set(described.studyInstanceUID, pack);
+    }
+  }
+  // Where every pack is there and has room nothing is written yet.
+  const room = [...open.values()].every(({ end }) => end + bytes <= options.packBytes);
+  const placed = grows && room ? placeAll() : database.transactionUnsynced(placeAll);
   if (placed.some(({ pack }) => pack.isNew)) await orFail(archive, database.synchronise());
   return placed;
 }

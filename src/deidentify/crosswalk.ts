@@ -172,10 +172,10 @@ export function pseudonymOfText(domain: Domain, text: string): string {
  * @throws Refusal Busy while the patient is being erased
  */
 export function patientPseudonym(wall: Wall, domain: Domain, issuer: string, patientId: string): PatientPseudonym {
-  const lookup = patientLookup(domain, issuer, patientId);
-  const key = lookup.toString('latin1');
+  const key = `${issuer.length}:${issuer}${patientId}`;
   const known = domain.patients.get(key);
   if (known !== undefined) return known;
+  const lookup = patientLookup(domain, issuer, patientId);
   if (!domain.lasting) {
     const salt = hmac(domain.keys.patient, 'salt', issuer, patientId);
     const pseudonym = base32(hmac(domain.keys.patient, salt, issuer, patientId)).slice(0, 10);
@@ -312,12 +312,18 @@ function addPatient(wall: Wall, domain: Domain, lookup: Buffer, issuer: string, 
 
 /** Whole days, never 0, the same for every date of a patient in a project. */
 export function dateOffsetDays(domain: Domain, salt: Buffer, windowDays: readonly [number, number]): number {
+  const window = windowDays.join();
+  const known = OFFSETS.get(salt);
+  if (known?.window === window) return known.days;
   const [first, last] = windowDays;
-  const days = last - first + 1;
-  const offset = first + Number(hmac(domain.keys.date, salt).readBigUInt64BE(0) % BigInt(days));
-  if (offset !== 0) return offset;
-  return last > 0 ? last : first;
+  const offset = first + Number(hmac(domain.keys.date, salt).readBigUInt64BE(0) % BigInt(last - first + 1));
+  const days = offset !== 0 ? offset : last > 0 ? last : first;
+  OFFSETS.set(salt, { window, days });
+  return days;
 }
+
+/** By a patient's salt in memory, which no two projects share. */
+const OFFSETS = new WeakMap<Buffer, { readonly window: string; readonly days: number }>();
 
 /** RFC 4648 without padding. */
 function base32(bytes: Buffer): string {
@@ -621,11 +627,24 @@ export interface SealedRow {
 /** 12 bytes nonce, 16 bytes tag, then the ciphertext; bound to the project and to the row's name; under the newest secret. */
 export function seal(wall: Wall, domain: Domain, name: string, clear: Buffer): SealedRow {
   const generation = newestGeneration(wall);
-  const nonce = randomBytes(12);
+  const nonce = freshNonce();
   const cipher = createCipheriv('aes-256-gcm', sealKey(wall, domain, generation), nonce);
   cipher.setAAD(Buffer.from(`${domain.project}\n${name}`, 'utf8'));
   const sealed = Buffer.concat([cipher.update(clear), cipher.final()]);
   return { sealed: Buffer.concat([nonce, cipher.getAuthTag(), sealed]), generation };
+}
+
+const NONCE_BYTES = 12;
+/** Drawn for many rows at once; each is given out once. */
+const NONCES = { bytes: Buffer.alloc(0), at: 0 };
+
+function freshNonce(): Buffer {
+  if (NONCES.at >= NONCES.bytes.length) {
+    NONCES.bytes = randomBytes(256 * NONCE_BYTES);
+    NONCES.at = 0;
+  }
+  NONCES.at += NONCE_BYTES;
+  return NONCES.bytes.subarray(NONCES.at - NONCE_BYTES, NONCES.at);
 }
 
 /** @throws Refusal Unresolved when the key is another one or the row was changed */

@@ -54,15 +54,26 @@ function decode(text: string): string {
 /** Which of the offers this request takes. @throws Refusal NotAcceptable */
 export function negotiate({ gateway, request, response, query }: Exchange, offers: readonly Offer[]): Choice {
   response.vary('Accept');
-  return chooseMediaType(
-    {
-      header: request.headers.accept,
-      parameter: query.filter(([name]) => name === 'accept').map(([, value]) => value),
-      strict: gateway.config.http.strictAccept,
-    },
-    offers,
-  );
+  const header = request.headers.accept;
+  const strict = gateway.config.http.strictAccept;
+  const parameter = query.filter(([name]) => name === 'accept').map(([, value]) => value);
+  if (parameter.length > 0) return chooseMediaType({ header, parameter, strict }, offers);
+  const key = `${strict}${header}`;
+  const choices = CHOICES.get(offers) ?? new Map<string, Choice>();
+  const known = choices.get(key);
+  if (known !== undefined) return known;
+  const choice = chooseMediaType({ header, strict }, offers);
+  if (key.length <= LONGEST_KNOWN) {
+    if (choices.size >= MOST_KNOWN) choices.clear();
+    CHOICES.set(offers, choices.set(key, choice));
+  }
+  return choice;
 }
+
+/** Of resources whose offers are always the same: clients say what they take in few ways. */
+const CHOICES = new WeakMap<readonly Offer[], Map<string, Choice>>();
+const MOST_KNOWN = 32;
+const LONGEST_KNOWN = 512;
 
 export const DICOM_JSON: Offer = { multipart: false, type: 'application/dicom+json' };
 

@@ -225,10 +225,12 @@ export function dicomwebRouter(gateway: Gateway): Router {
     shareWithOrigin(request, response, gateway.config.http.allowedOrigins);
     next();
   });
-  router.all('/', (request, response) => answerRequest(gateway, [], request, response));
+  const root = { rows: [], allowed: allowedOf([]) };
+  router.all('/', (request, response) => answerRequest(gateway, root, request, response));
   for (const path of new Set(ROUTES.map((route) => route.path))) {
     const rows = ROUTES.filter((route) => route.path === path);
-    router.all(path, (request, response) => answerRequest(gateway, rows, request, response));
+    const resource = { rows, allowed: allowedOf(rows) };
+    router.all(path, (request, response) => answerRequest(gateway, resource, request, response));
   }
   router.all(NO_FRAMES.path, (request, response) => answerRequest(gateway, [NO_FRAMES], request, response));
   router.use((request, response) => {
@@ -240,14 +242,23 @@ export function dicomwebRouter(gateway: Gateway): Router {
   return router;
 }
 
+interface Resource {
+  readonly rows: readonly Route[];
+  /** Its methods. */
+  readonly allowed: readonly string[];
+}
+
+function allowedOf(rows: readonly Route[]): string[] {
+  return [...rows.flatMap((row) => (row.method === 'GET' ? ['GET', 'HEAD'] : [row.method])), 'OPTIONS'];
+}
+
 async function answerRequest(
   gateway: Gateway,
-  rows: readonly Route[],
+  { rows, allowed }: Resource,
   request: Request,
   response: Response,
 ): Promise<void> {
   try {
-    const allowed = [...rows.flatMap((row) => (row.method === 'GET' ? ['GET', 'HEAD'] : [row.method])), 'OPTIONS'];
     if (isPreflight(request)) {
       answerPreflight(response, allowed);
       return;
