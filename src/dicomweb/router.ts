@@ -225,14 +225,11 @@ export function dicomwebRouter(gateway: Gateway): Router {
     shareWithOrigin(request, response, gateway.config.http.allowedOrigins);
     next();
   });
-  const root = { rows: [], allowed: allowedOf([]) };
-  router.all('/', (request, response) => answerRequest(gateway, root, request, response));
-  for (const path of new Set(ROUTES.map((route) => route.path))) {
-    const rows = ROUTES.filter((route) => route.path === path);
+  for (const path of new Set(['/', ...ROUTES.map((route) => route.path), NO_FRAMES.path])) {
+    const rows = [...ROUTES, NO_FRAMES].filter((route) => route.path === path);
     const resource = { rows, allowed: allowedOf(rows) };
     router.all(path, (request, response) => answerRequest(gateway, resource, request, response));
   }
-  router.all(NO_FRAMES.path, (request, response) => answerRequest(gateway, [NO_FRAMES], request, response));
   router.use((request, response) => {
     sendReport(request, response, 404, { reason: 'NotFound', message: 'no such resource in this service' });
   });

@@ -33,14 +33,19 @@ export function endArrival(gateway: Gateway, studyInstanceUID: string): void {
   else gateway.arrivals.delete(studyInstanceUID);
 }
 
+/** The clock of a study that is open goes in steps: three pages of the database less for each instance of a burst. */
+const CLOCK_STEP_MS = 100;
+
 /** Called in the transaction that stores an instance: the study is open until it has been quiet again. */
 export function touchStudy(gateway: Gateway, project: string, studyInstanceUID: string): void {
   gateway.database.run(
     `INSERT INTO study_clock (study_uid, project, last_arrival, state) VALUES (?, ?, ?, 'open')
-     ON CONFLICT (study_uid) DO UPDATE SET last_arrival = excluded.last_arrival, state = 'open'`,
+     ON CONFLICT (study_uid) DO UPDATE SET last_arrival = excluded.last_arrival, state = 'open'
+       WHERE state <> 'open' OR abs(excluded.last_arrival - last_arrival) >= ?`,
     studyInstanceUID,
     project,
     gateway.now(),
+    CLOCK_STEP_MS,
   );
   noteArrival(gateway, studyInstanceUID);
 }

@@ -24,7 +24,7 @@ const GROUPS: Readonly<Record<string, (name: string) => boolean>> = {
 };
 
 /** Instances that each server gets before anything is timed: both run for days, not for seconds. */
-const WARM_UP = 500;
+const WARM_UP = 1500;
 
 interface Kind {
   readonly name: string;
