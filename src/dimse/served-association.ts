@@ -365,8 +365,7 @@ export class ServedAssociation implements ServiceUser {
     const facts = { messageId: command.MessageID ?? 0 };
     try {
       const status = await this.#service.handlers.store(request);
-      // Those that went well are counted when the association ends.
-      if (status !== Status.success) this.#event('stored', { ...facts, status, lengthBytes: dataSet.receivedBytes });
+      this.#event('stored', { ...facts, status, lengthBytes: dataSet.receivedBytes });
       return status;
     } catch (error) {
       const status = error instanceof Refusal ? error.answer.dimseStatus : Status.processingFailure;

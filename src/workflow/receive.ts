@@ -347,7 +347,10 @@ export function storeHandlers(gateway: Gateway): ScpHandlers {
       touched.delete(association.id);
       gateway.log.info('association closed', { association: association.id, callingAE: association.callingAE, how });
     },
-    event: (name, facts) => gateway.log.info(name, facts),
+    event(name, facts) {
+      // What went well is counted where the association ends: no line for each object.
+      if (name !== 'stored' || facts['status'] !== 0) gateway.log.info(name, facts);
+    },
   };
 }
 
