@@ -25,6 +25,7 @@ const GROUPS: Readonly<Record<string, (name: string) => boolean>> = {
 
 /** Instances that each server gets before anything is timed: both run for days, not for seconds. */
 const WARM_UP = 1500;
+const WARM_UP_CSTORE = 300;
 
 interface Kind {
   readonly name: string;
@@ -249,9 +250,18 @@ function percentile(samples: readonly number[], share: number): number | undefin
   return [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))];
 }
 
+/** By both doors where there are two. */
 async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void> {
   const objects = maker.study(WARM_UP);
-  for (const server of servers) await sendByStow(server, objects, { clients: 2, perRequest: 1 });
+  const more = maker.study(WARM_UP_CSTORE);
+  for (const server of servers) {
+    await sendByStow(server, objects, { clients: 2, perRequest: 1 });
+    if (warmsByCStore(server)) await sendByCStore(server, more, { clients: 4, perRequest: 1 });
+  }
+}
+
+function warmsByCStore({ kind }: Server): boolean {
+  return kind === 'dicomweb' && storescuMissing() === undefined;
 }
 
 /** What was acknowledged must be shown, or the figures mean nothing. */
@@ -260,7 +270,8 @@ async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): 
   if (cells.length === 0) return complaints;
   for (const server of servers.filter(({ kind }) => kind === 'dicomweb')) {
     const own = cells.filter((cell) => KINDS.some((kind) => kind.name === cell.kind && takes(server, kind)));
-    const sent = WARM_UP + own.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), 0);
+    const before = WARM_UP + (warmsByCStore(server) ? WARM_UP_CSTORE : 0);
+    const sent = own.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), before);
     let shown = 0;
     for (let attempt = 0; attempt < 20 && (shown = await countByQido(server)) !== sent; attempt++) {
       await new Promise((resolve) => setTimeout(resolve, 500));
