@@ -28,13 +28,7 @@ import { adminRouter, consoleRouter } from './admin/router.ts';
 import { announceClosing, buildApp, listen } from './server.ts';
 import { loadedFrom } from './workflow/each-volume.ts';
 import { decodedInstance, isDecoded, type FrameSource } from './workflow/load-series.ts';
-import {
-  produceByManifest,
-  produceDenoised,
-  produceRefused,
-  produceRegistration,
-  type Produced,
-} from './workflow/produce.ts';
+import type { Produced } from './workflow/produce.ts';
 import { commitmentHandlers } from './workflow/commit.ts';
 import { queryHandlers } from './workflow/query-retrieve.ts';
 import { eraseCommand, VAULT_USAGE, vaultCommand } from './commands/vault.ts';
@@ -282,6 +276,8 @@ async function runPipeline(args: string[]): Promise<number> {
   });
   const codecs = openCodecs();
   try {
+    const { produceByManifest, produceDenoised, produceRefused, produceRegistration } =
+      await import('./workflow/produce.ts');
     const options = {
       timeoutMs: config.pipelines.timeoutMs,
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),

@@ -87,7 +87,14 @@ test('command and health check name files that are in the image', () => {
 
 test('the image starts the gateway as `npm start` does', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
-  assert.deepEqual(valuesOf('CMD'), [JSON.stringify(scripts.start.split(' ')).replaceAll(',', ', ')]);
+  const words = scripts.start.split(' ');
+  const command = words.slice(words.indexOf('node'));
+  assert.deepEqual(valuesOf('CMD'), [JSON.stringify(command).replaceAll(',', ', ')]);
+  const variables = words.slice(0, words.indexOf('node'));
+  assert.ok(variables.length > 0);
+  for (const variable of variables) assert.ok(dockerfile.includes(` ${variable}`), variable);
+  const compiling = command.slice(0, -1).join(' ');
+  assert.ok(dockerfile.includes(`RUN ${compiling} help `), 'what is compiled is compiled as it will run');
 });
 
 test('compose: mounts, ports and variables agree with image and configuration; nothing but loopback is published', () => {

@@ -45,11 +45,12 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
   writeFileSync(join(config, 'rules.yaml'), setup.rules);
   const httpPort = await freePort(setup.httpPort);
   const dimsePort = await freePort(setup.dimsePort);
-  const child = spawn(process.execPath, [...startFlags(), join(root, 'src', 'main.ts'), 'serve'], {
+  const child = spawn(process.execPath, [...started().flags, join(root, 'src', 'main.ts'), 'serve'], {
     cwd: root,
     stdio: setup.log === 'terminal' ? ['ignore', 'inherit', 'inherit'] : ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
+      ...started().variables,
       ISTHMUS_CONFIG: config,
       ISTHMUS_DATA: dataFolder,
       ISTHMUS_HOST: '127.0.0.1',
@@ -98,8 +99,10 @@ export async function startGateway(setup: GatewaySetup): Promise<GatewayProcess>
 /** Seconds on an idle machine. */
 const READY_MS = 240_000;
 
-/** Node's own flags, as `npm start` gives them. */
-function startFlags(): string[] {
+/** Node's own flags and the environment, as `npm start` gives them. */
+function started(): { flags: string[]; variables: Record<string, string> } {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } };
-  return scripts.start.split(' ').filter((word) => word.startsWith('--'));
+  const words = scripts.start.split(' ');
+  const pairs = words.slice(0, words.indexOf('node')).map((word) => word.split('=', 2) as [string, string]);
+  return { flags: words.filter((word) => word.startsWith('--')), variables: Object.fromEntries(pairs) };
 }
