@@ -8,6 +8,7 @@ import type { Archive } from './handle.ts';
 import { withheldStudies } from './withheld.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './index-rows.ts';
+import { elementsIn } from './json-elements.ts';
 import {
   asksForNumber,
   classesAsked,
@@ -342,6 +343,8 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
   ) {
     return plainInstance(row);
   }
+  const plain = level === 'study' ? keysOfPlainStudy(shape) : undefined;
+  if (plain !== undefined) return plainStudy(row, plain, shape);
   const shown: DicomJson = {};
   const base = `${BASE}/studies/${String(row['study_uid'])}`;
   if (level === 'study' || shape.study)
@@ -527,6 +530,55 @@ function narrowedItem(item: DicomJson, paths: readonly (readonly string[])[]): D
     kept[first] = below.length === 0 ? element : narrowed(element, [below]);
   }
   return kept;
+}
+
+const COMPUTED: ReadonlySet<string> = new Set([
+  KEY.availability,
+  KEY.modalities,
+  KEY.retrieveUrl,
+  KEY.seriesInStudy,
+  KEY.instancesInStudy,
+  KEY.timezone,
+  '0020000D',
+]);
+const ALWAYS_OF_STUDY: readonly string[] = [
+  ...new Set([...Object.keys(STUDY_ATTRIBUTES.returned), ...COMPUTED]),
+].sort();
+
+/** Keys of a result of a study, ascending; undefined where it shows private attributes, parts of sequences or all there is. */
+function keysOfPlainStudy({ included, private: secret }: Shape): readonly string[] | undefined {
+  if (secret.size > 0 || included === 'all' || included.has(KEY.specificCharacterSet)) return undefined;
+  const more: string[] = [];
+  for (const [at, below] of included) {
+    if (below !== 'all') return undefined;
+    if (!(at in STUDY_ATTRIBUTES.returned) && !COMPUTED.has(at) && belongsTo('study', at)) more.push(at);
+  }
+  return more.length === 0 ? ALWAYS_OF_STUDY : [...ALWAYS_OF_STUDY, ...more].sort();
+}
+
+/** A study as worklists ask for it: what stands in its text goes out as it stands there. */
+function plainStudy(row: Row, keys: readonly string[], { included }: Shape): string {
+  const uid = String(row['study_uid']);
+  const elements = elementsIn(String(row['study_json']));
+  const put = (at: string, element: DicomJsonElement): unknown =>
+    elements.set(at, `"${at}":${JSON.stringify(element)}`);
+  for (const [at, element] of Object.entries(studyCounts(row))) put(at, element);
+  put('0020000D', { vr: 'UI', Value: [uid] });
+  put(KEY.retrieveUrl, { vr: 'UR', Value: [`${BASE}/studies/${uid}`] });
+  put(KEY.availability, { vr: 'CS', Value: ['ONLINE'] });
+  const timezone = knownTimezone(row);
+  if (timezone !== undefined) put(KEY.timezone, { vr: 'SH', Value: [timezone] });
+  const zoned = timezone !== undefined || (included !== 'all' && included.has(KEY.timezone));
+  const members: string[] = [];
+  for (const at of keys) {
+    if (at === KEY.timezone && !zoned) continue;
+    const vr = vrOf(Number.parseInt(at, 16));
+    members.push(elements.get(at) ?? `"${at}":{"vr":"${STUDY_ATTRIBUTES.returned[at] ?? String(vr)}"}`);
+  }
+  const text = members.join(',');
+  return /[^\0-\x7f]/.test(text)
+    ? `{"${KEY.specificCharacterSet}":{"vr":"CS","Value":["ISO_IR 192"]},${text}}`
+    : `{${text}}`;
 }
 
 /** An instance in its series, by far the most frequent result: straight from columns, keys ascending. */
