@@ -182,6 +182,13 @@ export function asksForNumber(matches: readonly Match[], options: MatchOptions):
   );
 }
 
+/** The instance's number, where nothing else is asked for. */
+export function numberAlone(matches: readonly Match[]): number | undefined {
+  const [match, ...others] = matches.filter(({ value }) => !isUniversal(value));
+  if (match === undefined || others.length > 0 || pathName(match.path) !== NUMBER) return undefined;
+  return /^(?:0|[1-9]\d{0,8})$/.test(match.value) ? Number(match.value) : undefined;
+}
+
 /** Whether nothing is asked for that leads to few series or instances: then the way is from studies downwards. */
 export function leadsToManyOnly(matches: readonly Match[]): boolean {
   return matches.every(({ path, value }) => {

@@ -1,4 +1,4 @@
-/** Where a page far into all series or all instances begins: the days' numbers lead to the day, the studies' of that day to the study. */
+/** Where a page far into the archive begins: the numbers of years and days lead to the day, those of its studies to the study. */
 import type { Database } from '../database.ts';
 import type { Condition } from './matching.ts';
 
@@ -10,25 +10,35 @@ export interface PageStart {
   readonly skipped: number;
 }
 
+type Unit = 'studies' | 'series' | 'instances';
+
+const NUMBER_IN_STUDY: Readonly<Record<Unit, string>> = {
+  studies: '1',
+  series: 'series_count',
+  instances: 'instance_count',
+};
+
 /** `dates`: conditions on study.study_date alone. */
 export function findPage(
   database: Database,
-  unit: 'series' | 'instances',
+  unit: Unit,
   dates: readonly Condition[],
   offset: number,
 ): PageStart | 'behind the end' {
-  const where = dates.map(({ sql }) => `AND ${sql.replaceAll('study.study_date', 'day.study_date')}`).join(' ');
+  const year = dates.length === 0 ? findYear(database, unit, offset) : { skipped: 0, dates };
+  if (year === undefined) return 'behind the end';
+  const where = year.dates.map(({ sql }) => `AND ${sql.replaceAll('study.study_date', 'day.study_date')}`).join(' ');
   const day = database.get(
     `SELECT study_date, until - number AS skipped FROM (
        SELECT study_date, ${unit} AS number, sum(${unit}) OVER (ORDER BY study_date DESC) AS until FROM day WHERE 1 ${where}
      ) WHERE until > ? LIMIT 1`,
-    ...dates.flatMap(({ values }) => values),
-    offset,
+    ...year.dates.flatMap(({ values }) => values),
+    offset - year.skipped,
   );
   if (day === undefined) return 'behind the end';
   const date = String(day['study_date']);
-  const before = Number(day['skipped']);
-  const number = unit === 'series' ? 'series_count' : 'instance_count';
+  const before = year.skipped + Number(day['skipped']);
+  const number = NUMBER_IN_STUDY[unit];
   const study = database.get(
     `SELECT study_time, study_uid, until - number AS skipped FROM (
        SELECT study_time, study_uid, ${number} AS number, sum(${number}) OVER (ORDER BY study_time DESC, study_uid) AS until
@@ -44,6 +54,27 @@ export function findPage(
     studyInstanceUID: String(study['study_uid']),
     skipped: before + Number(study['skipped']),
   };
+}
+
+/** Some twenty years before some thousands of days. */
+function findYear(
+  database: Database,
+  unit: Unit,
+  offset: number,
+): { readonly skipped: number; readonly dates: readonly Condition[] } | undefined {
+  const found = database.get(
+    `SELECT year, until - number AS skipped FROM (
+       SELECT year, ${unit} AS number, sum(${unit}) OVER (ORDER BY year DESC) AS until FROM year
+     ) WHERE until > ? LIMIT 1`,
+    offset,
+  );
+  if (found === undefined) return undefined;
+  const year = String(found['year']);
+  // A date is eight digits, or empty: the colon stands behind the 9.
+  const dates = [
+    { sql: 'study.study_date >= ? AND study.study_date < ?', values: [year, year === '' ? '0' : `${year}:`] },
+  ];
+  return { skipped: Number(found['skipped']), dates };
 }
 
 export function startCondition({ date, time, studyInstanceUID }: PageStart): Condition {

@@ -101,6 +101,44 @@ INSERT INTO series_gram (rowid, description, body_part) SELECT id, description, 
 `,
 ];
 
+/** What would otherwise be counted for each search: the years' numbers out of the days', studies of a modality, instances of a number. */
+const TOTALS = `
+CREATE TABLE year (
+  year TEXT PRIMARY KEY,
+  studies INTEGER NOT NULL,
+  series INTEGER NOT NULL,
+  instances INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER year_with_day AFTER INSERT ON day BEGIN
+  INSERT OR IGNORE INTO year VALUES (substr(new.study_date, 1, 4), 0, 0, 0);
+  UPDATE year SET studies = studies + new.studies, series = series + new.series, instances = instances + new.instances
+    WHERE year = substr(new.study_date, 1, 4); END;
+CREATE TRIGGER year_of_day AFTER UPDATE OF studies, series, instances ON day BEGIN
+  UPDATE year SET studies = studies + new.studies - old.studies, series = series + new.series - old.series,
+    instances = instances + new.instances - old.instances WHERE year = substr(new.study_date, 1, 4); END;
+INSERT INTO year SELECT substr(study_date, 1, 4), sum(studies), sum(series), sum(instances) FROM day GROUP BY 1;
+CREATE TABLE modality_total (
+  modality TEXT PRIMARY KEY,
+  studies INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER modality_listed AFTER INSERT ON study_modality BEGIN
+  INSERT OR IGNORE INTO modality_total VALUES (new.modality, 0);
+  UPDATE modality_total SET studies = studies + 1 WHERE modality = new.modality; END;
+CREATE TRIGGER modality_unlisted AFTER DELETE ON study_modality BEGIN
+  UPDATE modality_total SET studies = studies - 1 WHERE modality = old.modality; END;
+INSERT INTO modality_total SELECT modality, count(*) FROM study_modality GROUP BY modality;
+CREATE TABLE number_total (
+  number INTEGER PRIMARY KEY,
+  instances INTEGER NOT NULL
+);
+CREATE TRIGGER number_with_instance AFTER INSERT ON instance WHEN new.number IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO number_total VALUES (new.number, 0);
+  UPDATE number_total SET instances = instances + 1 WHERE number = new.number; END;
+CREATE TRIGGER number_without_instance AFTER DELETE ON instance WHEN old.number IS NOT NULL BEGIN
+  UPDATE number_total SET instances = instances - 1 WHERE number = old.number; END;
+INSERT INTO number_total SELECT number, count(*) FROM instance WHERE number IS NOT NULL GROUP BY number;
+`;
+
 const STEPS = [
   `
 CREATE TABLE study (
@@ -281,4 +319,5 @@ INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GRO
 `,
   WITHHELD_TABLE,
   'ALTER TABLE instance ADD COLUMN source TEXT',
+  TOTALS,
 ];

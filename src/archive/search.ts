@@ -18,6 +18,7 @@ import {
   matchesClassOnly,
   matchesDaysOnly,
   matchesStudiesOnly,
+  numberAlone,
   timezoneOf,
   type Condition,
   type Level,
@@ -85,11 +86,22 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   }
   // Fewer than asked for: these were the last.
   if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
-  const total =
-    classes !== undefined && !hidden && matchesClassOnly(query.matches)
-      ? classes.instances
-      : Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
+  const counted = hidden ? undefined : countedAlready(archive, query, classes);
+  const total = counted ?? Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
   return { results, remaining: Math.max(0, total - query.offset - rows.length) };
+}
+
+/** How many instances of the whole archive a class or a number by itself leads to. */
+function countedAlready(
+  { database }: Pick<Archive, 'database'>,
+  { level, scope, matches }: Query,
+  classes: Classes | undefined,
+): number | undefined {
+  if (classes !== undefined) return matchesClassOnly(matches) ? classes.instances : undefined;
+  if (level !== 'instance' || scope.studyInstanceUID !== undefined) return undefined;
+  const number = numberAlone(matches);
+  if (number === undefined) return undefined;
+  return Number(database.get('SELECT instances FROM number_total WHERE number = ?', number)?.['instances'] ?? 0);
 }
 
 export interface SearchStatement {
@@ -202,8 +214,10 @@ function whereOf(all: readonly Condition[]): string {
   return all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
 }
 
-/** What only studies decide is counted by their own numbers, what only their dates decide by the days'. */
+/** What only studies decide is counted by their own numbers, what only their dates decide by the days', all there is by the years'. */
 function countOf({ level, scope, matches }: Query, from: string, where: string): string {
+  if (scope.studyInstanceUID === undefined && where === '')
+    return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM year`;
   if (scope.studyInstanceUID === undefined && matchesDaysOnly(matches))
     return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM day ${where.replaceAll('study.study_date', 'day.study_date')}`;
   if (level === 'study' || scope.seriesInstanceUID !== undefined || !matchesStudiesOnly(matches))
@@ -212,7 +226,10 @@ function countOf({ level, scope, matches }: Query, from: string, where: string):
   return `SELECT coalesce(sum(${number}), 0) AS total FROM study ${where}`;
 }
 
-const DAY_UNITS: Readonly<Record<Level, string>> = { study: 'studies', series: 'series', instance: 'instances' };
+const DAY_UNITS = { study: 'studies', series: 'series', instance: 'instances' } as const satisfies Record<
+  Level,
+  string
+>;
 
 /** Down from the studies of one modality, which stand in the order of results. */
 function listedStatement(query: Query, modality: string): SearchStatement {
@@ -233,13 +250,15 @@ function listedStatement(query: Query, modality: string): SearchStatement {
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
   const alone = all.length === 2;
   const count =
-    level === 'study'
-      ? `SELECT count(*) AS total FROM study_modality ${where}`
-      : ofSeries && level === 'series' && alone
-        ? 'SELECT count(*) AS total FROM series WHERE series.modality = ? AND series.modality = ?'
-        : ofSeries
-          ? `SELECT count(*) AS total FROM ${from} ${where}`
-          : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
+    level === 'study' && all.length === 1
+      ? 'SELECT coalesce(max(studies), 0) AS total FROM modality_total WHERE modality = ?'
+      : level === 'study'
+        ? `SELECT count(*) AS total FROM study_modality ${where}`
+        : ofSeries && level === 'series' && alone
+          ? 'SELECT count(*) AS total FROM series WHERE series.modality = ? AND series.modality = ?'
+          : ofSeries
+            ? `SELECT count(*) AS total FROM ${from} ${where}`
+            : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
   const values = all.flatMap((one) => one.values);
   return {
     page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level])} LIMIT ? OFFSET ?`,
@@ -254,10 +273,9 @@ const FROM_MODALITY = 'study_modality CROSS JOIN study ON study.id = study_modal
 /** Pages far into the archive begin at the study that they begin with, not at the first. */
 function startOf(archive: Pick<Archive, 'database'>, query: Query): PageStart | 'behind the end' | undefined {
   const { level, scope, matches, offset } = query;
-  if (offset < FAR || level === 'study' || scope.studyInstanceUID !== undefined || !matchesDaysOnly(matches))
-    return undefined;
+  if (offset < FAR || scope.studyInstanceUID !== undefined || !matchesDaysOnly(matches)) return undefined;
   const dates = conditions(level, matches, query);
-  return findPage(archive.database, level === 'series' ? 'series' : 'instances', dates, offset);
+  return findPage(archive.database, DAY_UNITS[level], dates, offset);
 }
 
 const FAR = 500;

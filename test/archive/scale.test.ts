@@ -127,6 +127,16 @@ test('what is left behind a page of one modality is counted, of studies, series 
   assert.equal(left({ level: 'instance', matches: [matchOf('ModalitiesInStudy', 'MR'), mr] }), 199);
 });
 
+test('what is left behind a page of one instance number is counted, and what else is asked for counts too', () => {
+  const left = (...matches: Query['matches']): number =>
+    search(one.archive, ask({ level: 'instance', limit: 1, matches })).remaining;
+  const all = (value: string): number =>
+    Number(one.database.get('SELECT count(*) AS n FROM instance WHERE number = ?', Number(value))?.['n']);
+  for (const value of ['7', '130']) assert.equal(left(matchOf('InstanceNumber', value)), all(value) - 1, value);
+  assert.ok(left(matchOf('InstanceNumber', '7'), matchOf('Modality', 'MR')) < left(matchOf('InstanceNumber', '7')));
+  assert.equal(left(matchOf('InstanceNumber', '9999')), 0);
+});
+
 test('the days lead to the study that a page begins in', () => {
   const instances = uidsOf(search(one.archive, ask({ level: 'instance' })).results, '0020000D');
   for (const offset of [0, 199, 200, 201, 1500, 2199]) {
@@ -136,6 +146,13 @@ test('the days lead to the study that a page begins in', () => {
     assert.equal(start.skipped, instances.indexOf(start.studyInstanceUID));
   }
   assert.equal(findPage(one.database, 'instances', [], 2200), 'behind the end');
+  const studies = uidsOf(search(one.archive, ask({ level: 'study' })).results, '0020000D');
+  for (const [offset, studyInstanceUID] of studies.entries()) {
+    const start = findPage(one.database, 'studies', [], offset);
+    assert.ok(start !== 'behind the end');
+    assert.deepEqual([start.studyInstanceUID, start.skipped], [studyInstanceUID, offset]);
+  }
+  assert.equal(findPage(one.database, 'studies', [], studies.length), 'behind the end');
 });
 
 /** What the triggers keep, worked out anew from the tables they look at. */
@@ -145,6 +162,23 @@ function assertKept(database: Database): void {
     database.all(
       `SELECT study_date, count(*) AS studies, sum(series_count) AS series, sum(instance_count) AS instances FROM study
        GROUP BY study_date ORDER BY study_date`,
+    ),
+  );
+  assert.deepEqual(
+    database.all('SELECT * FROM year WHERE studies > 0 ORDER BY year'),
+    database.all(
+      `SELECT substr(study_date, 1, 4) AS year, count(*) AS studies, sum(series_count) AS series, sum(instance_count) AS instances
+       FROM study GROUP BY 1 ORDER BY 1`,
+    ),
+  );
+  assert.deepEqual(
+    database.all('SELECT * FROM modality_total WHERE studies > 0 ORDER BY modality'),
+    database.all('SELECT modality, count(*) AS studies FROM study_modality GROUP BY modality ORDER BY modality'),
+  );
+  assert.deepEqual(
+    database.all('SELECT * FROM number_total WHERE instances > 0 ORDER BY number'),
+    database.all(
+      'SELECT number, count(*) AS instances FROM instance WHERE number IS NOT NULL GROUP BY number ORDER BY number',
     ),
   );
   assert.deepEqual(
