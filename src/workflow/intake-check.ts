@@ -14,10 +14,18 @@ import { unlikeHistory, type FigureName, type Figures } from './intake-history.t
 /** What a series is: `image` is what pipelines are for; `no-image` has no pixels: reports, contours, presentation states. */
 export type SeriesKind = 'image' | 'localizer' | 'screen-save' | 'projection' | 'no-image';
 
-/** One sampled frame: its real values, NaN where padded, and the highest that its stored bits can hold. */
+/** What is kept of one sampled frame: figures of its real values, those that are padded left out. */
 export interface Sample {
-  readonly values: Float32Array;
+  readonly count: number;
+  readonly sum: number;
+  readonly squares: number;
+  readonly lowest: number;
   readonly highest: number;
+  /** How many have the highest value, and how many are at or beyond what the stored bits can hold. */
+  readonly atHighest: number;
+  readonly atEnd: number;
+  /** Different values, up to `GRADED`. */
+  readonly different: ReadonlySet<number>;
 }
 
 export interface IntakeReport {
@@ -298,52 +306,57 @@ function stepsAlong(planes: readonly Plane[]): Omit<Steps, 'volumes'> {
   };
 }
 
+/**
+ * @param values real ones, NaN where padded
+ * @param end the highest that the stored bits can hold
+ */
+export function sampleOf(values: Float32Array, end: number): Sample {
+  let [lowest, highest, sum, squares, count, atHighest, atEnd] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
+  const different = new Set<number>();
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] ?? NaN;
+    if (Number.isNaN(value)) continue;
+    if (value < lowest) lowest = value;
+    if (value > highest) {
+      highest = value;
+      atHighest = 1;
+    } else if (value === highest) atHighest++;
+    if (value >= end) atEnd++;
+    if (different.size < GRADED) different.add(value);
+    sum += value;
+    squares += value * value;
+    count++;
+  }
+  return { count, sum, squares, lowest, highest, atHighest, atEnd, different };
+}
+
+/** Enough different values for a picture: of a drawing or a mask the highest value is no end that was cut off. */
+const GRADED = 64;
+
 function pixelFigures(samples: readonly Sample[]): {
   figures: Pick<Figures, 'lowest' | 'highest' | 'mean' | 'deviation'>;
   saturated: number;
   constant: number;
 } {
-  let [lowest, highest, sum, squares, count, ends, constant] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
-  for (const { values, highest: end } of samples) {
-    let [low, high] = [Infinity, -Infinity];
-    for (const value of values) {
-      if (Number.isNaN(value)) continue;
-      if (value < low) low = value;
-      if (value > high) high = value;
-      if (value >= end) ends++;
-      sum += value;
-      squares += value * value;
-      count++;
-    }
-    if (low >= high) constant++;
-    lowest = Math.min(lowest, low);
-    highest = Math.max(highest, high);
-  }
+  const total = (figure: 'count' | 'sum' | 'squares' | 'atEnd'): number =>
+    samples.reduce((sum, sample) => sum + sample[figure], 0);
+  const constant = samples.filter((sample) => sample.lowest >= sample.highest || sample.count === 0).length;
+  const count = total('count');
   if (count === 0) return { figures: { lowest: NaN, highest: NaN, mean: NaN, deviation: NaN }, saturated: 0, constant };
-  const mean = sum / count;
-  const deviation = Math.sqrt(Math.max(0, squares / count - mean * mean));
+  const mean = total('sum') / count;
+  const lowest = Math.min(...samples.map((sample) => sample.lowest));
+  const highest = Math.max(...samples.map((sample) => sample.highest));
   // What was cut off before it was stored ends at a value below the bits' own end.
-  const cut = isGraded(samples) ? samples.reduce((total, { values }) => total + countOf(values, highest), 0) : 0;
+  const different = new Set(samples.flatMap((sample) => [...sample.different]));
+  const cut =
+    different.size < GRADED
+      ? 0
+      : samples.reduce((sum, sample) => sum + (sample.highest === highest ? sample.atHighest : 0), 0);
   return {
-    figures: { lowest, highest, mean, deviation },
-    saturated: (100 * Math.max(ends, cut)) / count,
+    figures: { lowest, highest, mean, deviation: Math.sqrt(Math.max(0, total('squares') / count - mean * mean)) },
+    saturated: (100 * Math.max(total('atEnd'), cut)) / count,
     constant,
   };
-}
-
-/** Enough different values for a picture: of a drawing or a mask the highest value is no end that was cut off. */
-function isGraded(samples: readonly Sample[]): boolean {
-  const seen = new Set<number>();
-  for (const { values } of samples) for (const value of values) if (seen.size < GRADED) seen.add(value);
-  return seen.size >= GRADED;
-}
-
-const GRADED = 64;
-
-function countOf(values: Float32Array, wanted: number): number {
-  let count = 0;
-  for (const value of values) if (value === wanted) count++;
-  return count;
 }
 
 function beyond(figures: Figures, limits: IntakeLimits | undefined): FigureName[] {

@@ -18,7 +18,7 @@ import { pixelFormat, readFrame as readValues, type PixelFormat, type Rescale } 
 import type { Gateway } from '../gateway.ts';
 import type { IntakeFacts, SeriesFacts } from '../routing/match.ts';
 import type { IntakeNotes } from './beside.ts';
-import { checkIntake, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
+import { checkIntake, sampleOf, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
 import type { Figures } from './intake-history.ts';
 import { isDecoded, loadHeads, type SeriesName } from './load-series.ts';
 
@@ -107,13 +107,13 @@ async function samplesOf(gateway: Gateway, name: SeriesName): Promise<Sample[]> 
   const samples: Sample[] = [];
   for (let n = 0; n < count; n++) {
     const chosen = frames[Math.floor(((n + 0.5) * frames.length) / count)];
-    const sample = chosen === undefined ? undefined : await sampleOf(gateway, chosen.instance, chosen.frame);
+    const sample = chosen === undefined ? undefined : await readSample(gateway, chosen.instance, chosen.frame);
     if (sample !== undefined) samples.push(sample);
   }
   return samples;
 }
 
-async function sampleOf(gateway: Gateway, instance: InstanceRow, frame: number): Promise<Sample | undefined> {
+async function readSample(gateway: Gateway, instance: InstanceRow, frame: number): Promise<Sample | undefined> {
   try {
     const { head } = readHead(await readInstanceHead(gateway.archive, instance));
     if (head.pixelData === undefined) return undefined;
@@ -134,7 +134,7 @@ async function sampleOf(gateway: Gateway, instance: InstanceRow, frame: number):
   }
 }
 
-/** Stored values to real ones, in place. */
+/** Of stored values, which become real ones in place. */
 function realSample(
   values: Float32Array,
   { signed, bitsStored }: PixelFormat,
@@ -147,7 +147,7 @@ function realSample(
     const padded = padding !== undefined && stored >= padding[0] && stored <= padding[1];
     values[i] = padded ? NaN : stored * slope + intercept;
   }
-  return { values, highest: Math.max(least * slope + intercept, most * slope + intercept) };
+  return sampleOf(values, Math.max(least * slope + intercept, most * slope + intercept));
 }
 
 /** As the frame's place says; an image without one (radiograph, scout) has its own. */

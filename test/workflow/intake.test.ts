@@ -6,7 +6,7 @@ import { instancesOf } from '../../src/archive/instances.ts';
 import { seriesOf } from '../../src/archive/studies.ts';
 import { workItemsOf } from '../../src/workitems.ts';
 import { completeStudies, takeInAndComplete } from '../../src/workflow/complete.ts';
-import { checkIntake } from '../../src/workflow/intake-check.ts';
+import { checkIntake, sampleOf } from '../../src/workflow/intake-check.ts';
 import { LEAST_FOREST, LEAST_HISTORY, unlikeHistory, type Figures } from '../../src/workflow/intake-history.ts';
 import { intakeOfStudy } from '../../src/workflow/intake.ts';
 import { startPerformer } from '../../src/workflow/perform.ts';
@@ -15,10 +15,14 @@ import { until } from '../peers/ports.ts';
 import { openInFolder, PROJECT, takeStudy } from './opened.ts';
 
 const LIMITS = { pixelMm: [0.1, 2], spacingMm: [0.1, 10], thicknessMm: [0.1, 5], range: [-1024, 3071] } as const;
-const check = (options: PhantomOptions, samples: Parameters<typeof checkIntake>[1] = [], history: Figures[] = []) =>
+const check = (
+  options: PhantomOptions,
+  samples: { values: Float32Array; highest: number }[] = [],
+  history: Figures[] = [],
+) =>
   checkIntake(
     phantomSeries(options).map((file) => instanceOf(file).head),
-    samples,
+    samples.map(({ values, highest }) => sampleOf(values, highest)),
     LIMITS,
     history,
   );
