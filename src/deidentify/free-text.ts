@@ -5,7 +5,7 @@
 import type { Identity } from './identity.ts';
 import { patternSpans, type Span } from './patterns.ts';
 import { isClinicalWord, isHarmlessWord } from './vocabulary.ts';
-import { fold, isUnspaced, skeleton, wordsOf, type Word } from './words.ts';
+import { declines, fold, foldKana, isNoName, isUnspaced, skeleton, stemOf, wordsOf, type Word } from './words.ts';
 
 export interface Cleaner {
   /** What may stay of a text; empty when nothing with a letter or digit does. */
@@ -23,6 +23,8 @@ interface Tokens {
   readonly skeletons: ReadonlySet<string>;
   /** Two letters, as they are written. */
   readonly shortNames: ReadonlySet<string>;
+  /** Of names that are declined: what stays the same in every case. */
+  readonly stems: ReadonlySet<string>;
   /** Names in scripts without blanks, found anywhere. */
   readonly unspaced: readonly string[];
   /** Whole identifiers without their separators, and their telling parts. */
@@ -30,6 +32,8 @@ interface Tokens {
   readonly idParts: ReadonlySet<string>;
   readonly places: readonly (readonly string[])[];
   readonly placeWords: ReadonlySet<string>;
+  /** The short words and numbers of places, which mean nothing alone. */
+  readonly placeJoints: ReadonlySet<string>;
 }
 
 export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleaner {
@@ -58,9 +62,9 @@ export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleane
 const MAX_REMEMBERED_TEXT = 256;
 const MAX_REMEMBERED = 500;
 
-/** What a name component may hold and no name is. */
-const NO_NAMES = new Set(
-  'none unknown anonymous anonymized anonymised removed dr mr mrs ms miss prof med md phd jr sr ii iii iv von van der de la le di da del dos do rn rt bsc msc dds'.split(
+/** Small words that places hold and every text does. */
+const JOINTS = new Set(
+  'the and for und der die das den dem des von vom zum zur bei les des aux sur sous dans del las los una con por della dei degli'.split(
     ' ',
   ),
 );
@@ -69,21 +73,24 @@ function tokensOf({ names, ids, numbers, places }: Identity): Tokens {
   const nameParts = new Set<string>();
   const skeletons = new Set<string>();
   const shortNames = new Set<string>();
+  const stems = new Set<string>();
   const unspaced = new Set<string>();
   for (const name of names) {
     for (const group of name.split('=')) if (isUnspaced(group)) addUnspaced(group, unspaced);
-    for (const { text } of wordsOf(name)) addName(text, { nameParts, skeletons, shortNames });
+    for (const { text } of wordsOf(name)) addName(text, { nameParts, skeletons, shortNames, stems });
   }
   const wholeIds = new Set<string>();
   const idParts = new Set<string>();
   for (const id of [...ids, ...numbers]) addId(id, wholeIds, idParts);
   const lists: string[][] = [];
   const placeWords = new Set<string>();
+  const placeJoints = new Set<string>();
   for (const place of places) {
     if (isUnspaced(place)) addUnspaced(place, unspaced);
     const words = wordsOf(place).map(({ text }) => fold(text));
     lists.push(words);
-    for (const word of words) if (word.length >= 3 && !/^\d{1,3}$/.test(word)) placeWords.add(word);
+    for (const word of words)
+      (word.length >= 3 && !/^\d{1,3}$/.test(word) && !JOINTS.has(word) ? placeWords : placeJoints).add(word);
   }
   return {
     names: nameParts,
@@ -94,15 +101,24 @@ function tokensOf({ names, ids, numbers, places }: Identity): Tokens {
     idParts,
     places: lists,
     placeWords,
+    placeJoints,
+    stems,
   };
 }
 
 function addName(
   text: string,
-  to: { readonly nameParts: Set<string>; readonly skeletons: Set<string>; readonly shortNames: Set<string> },
+  to: {
+    readonly nameParts: Set<string>;
+    readonly skeletons: Set<string>;
+    readonly shortNames: Set<string>;
+    readonly stems: Set<string>;
+  },
 ): void {
   const part = fold(text);
-  if (isUnspaced(text) || NO_NAMES.has(part)) return;
+  const stem = stemOf(text);
+  if (stem !== undefined) to.stems.add(stem);
+  if (isUnspaced(text) || isNoName(part)) return;
   if (part.length === 2) to.shortNames.add(text.toUpperCase());
   if (part.length < 3) return;
   to.nameParts.add(part);
@@ -113,8 +129,10 @@ function addUnspaced(group: string, to: Set<string>): void {
   const parts = group
     .normalize('NFKC')
     .split(/[\s^=・]+/u)
-    .filter((part) => isUnspaced(part));
-  for (const part of [...parts, parts.join('')]) if (part.length >= 2) to.add(part);
+    .filter((part) => isUnspaced(part))
+    .map((part) => foldKana(part).text);
+  const whole = [parts.join(''), parts.join(' '), parts.join('\u3000'), parts.join('・')];
+  for (const part of [...parts, ...whole]) if (part.length >= 2) to.add(part);
   for (const part of parts) if (part.length === 1) to.add(part);
 }
 
@@ -135,18 +153,49 @@ function identitySpans(text: string, tokens: Tokens): Span[] {
   const words = wordsOf(text);
   const folded = words.map((word) => fold(word.text));
   const named = folded.map((word, index) => isNameOrId(word, words[index]?.text ?? '', tokens));
+  markSplitNames(text, words, folded, tokens, named);
   const gone = named.map((is, index) => is || isPartOfName(words, named, index, tokens));
+  // Who has the same family name and is nobody's of the header: "Declan O'Sullivan".
+  for (let index = gone.length - 2; index >= 0; index--) {
+    const [word, next] = [words[index], words[index + 1]];
+    if (word === undefined || next === undefined || gone[index + 1] !== true || gone[index] === true) continue;
+    const isBeside = text.slice(word.end, next.start) === ' ' && !/[.:!?\n]\s*$/.test(text.slice(0, word.start));
+    const isFamily = named[index + 1] === true && /^\p{Lu}/u.test(next.text);
+    if (isBeside && /^\p{Lu}\p{Ll}{2,}$/u.test(word.text) && !isKnownWord(folded[index] ?? ''))
+      gone[index] = isFamily || /^\p{Lu}$/u.test(next.text);
+  }
   gone.forEach((is, index) => {
     const word = words[index];
     if (is && word !== undefined) spans.push(withItsDot(text, word));
   });
   spans.push(...idSpans(text, words, folded, tokens), ...placeSpans(text, words, folded, tokens));
-  for (const name of tokens.unspaced) spans.push(...spansOf(text, name));
+  if (tokens.unspaced.length > 0 && isUnspaced(text)) spans.push(...unspacedSpans(text, tokens.unspaced));
   return spans;
+}
+
+/** One name in several words: Xiaodong as Xiao Dong, Annemarie as Anne-Marie. */
+function markSplitNames(
+  text: string,
+  words: readonly Word[],
+  folded: readonly string[],
+  tokens: Tokens,
+  named: boolean[],
+): void {
+  for (const [from, word] of words.entries()) {
+    let joined = folded[from] ?? '';
+    for (let to = from + 1; to < Math.min(words.length, from + 3); to++) {
+      const next = words[to];
+      if (next === undefined || !/^[ \u3000-]$/.test(text.slice(words[to - 1]?.end, next.start))) break;
+      joined += folded[to] ?? '';
+      if (joined.length >= 5 && word.text.length > 1 && next.text.length > 1 && tokens.names.has(joined))
+        named.fill(true, from, to + 1);
+    }
+  }
 }
 
 function isNameOrId(word: string, written: string, tokens: Tokens): boolean {
   if (tokens.names.has(word) || tokens.idParts.has(word) || tokens.ids.has(word)) return true;
+  if (tokens.stems.size > 0 && declines(written, tokens.stems)) return true;
   if (isClinicalWord(word)) return false;
   if (word.length >= 4 && tokens.skeletons.has(skeleton(word))) return true;
   if (word.length < 4) return false;
@@ -205,15 +254,16 @@ function placeSpans(text: string, words: readonly Word[], folded: readonly strin
   const spans: Span[] = [];
   for (let from = 0; from < words.length; from++) {
     if (!tokens.placeWords.has(folded[from] ?? '')) continue;
+    const joins = (at: number): boolean => !/[;:\n]/.test(text.slice(words[at - 1]?.end, words[at]?.start));
     let to = from;
-    while (
-      tokens.placeWords.has(folded[to + 1] ?? '') &&
-      !/[;:\n]/.test(text.slice(words[to]?.end, words[to + 1]?.start))
-    )
-      to++;
+    for (let next = from + 1; next < words.length && joins(next) && next <= to + 4; next++) {
+      const word = folded[next] ?? '';
+      if (tokens.placeWords.has(word)) to = next;
+      else if (!tokens.placeJoints.has(word)) break;
+    }
     const run = folded.slice(from, to + 1);
-    const telling = run.some((word) => !isClinicalWord(word) && !COMMON_PLACES.has(word));
-    const whole = tokens.places.some((place) => place.length > 0 && place.join(' ') === run.join(' '));
+    const telling = run.some((word) => !isKnownWord(word) && !/^\d{1,4}$/.test(word));
+    const whole = run.length > 1 && tokens.places.some((place) => place.join(' ').includes(run.join(' ')));
     if (telling || whole) {
       // Its short words beside it, which mean nothing alone: "St.", the number of the house.
       const isShort = (at: number): boolean => {
@@ -233,20 +283,26 @@ function placeSpans(text: string, words: readonly Word[], folded: readonly strin
   return spans;
 }
 
+function isKnownWord(word: string): boolean {
+  return isClinicalWord(word) || COMMON_PLACES.has(word);
+}
+
 const COMMON_PLACES = new Set(
-  'hospital clinic clinics university center centre medical imaging radiology department institute health healthcare street road avenue room ward floor unit north south east west main outpatient inpatient emergency praxis klinik krankenhaus'.split(
+  'hospital saint sankt sainte san santa klinikum spital clinic clinics clinique hopital universite centro universidad universitat university center centre medical imaging radiology department institute health healthcare street road avenue room ward floor unit north south east west main outpatient inpatient emergency praxis klinik krankenhaus'.split(
     ' ',
   ),
 );
 
-function spansOf(text: string, needle: string): Span[] {
+function unspacedSpans(text: string, needles: readonly string[]): Span[] {
   const spans: Span[] = [];
-  // A name of one character only where it stands alone: as a part of words it is a word's.
-  if (needle.length === 1) {
-    return wordsOf(text).filter((word) => word.text === needle);
+  const kana = foldKana(text);
+  for (const needle of needles) {
+    // A name of one character only where it stands alone: as a part of words it is a word's.
+    if (needle.length === 1) spans.push(...wordsOf(text).filter((word) => word.text === needle));
+    else
+      for (let at = kana.text.indexOf(needle); at >= 0; at = kana.text.indexOf(needle, at + needle.length))
+        spans.push({ start: kana.from[at] ?? 0, end: kana.from[at + needle.length] ?? text.length });
   }
-  for (let at = text.indexOf(needle); at >= 0; at = text.indexOf(needle, at + needle.length))
-    spans.push({ start: at, end: at + needle.length });
   return spans;
 }
 

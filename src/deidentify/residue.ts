@@ -13,11 +13,13 @@ import type { CompiledProfile } from './profile.ts';
 import { STAMP_TAGS } from './stamps.ts';
 import { conditionHolds, findOverride } from './overrides.ts';
 import { isClinicalWord } from './vocabulary.ts';
-import { fold, isUnspaced, wordsOf } from './words.ts';
+import { fold, isNoName, isUnspaced, wordsOf } from './words.ts';
 
 /** What is searched for: bytes as Latin-1 text in lower case, in every encoding that a value could have come through in. */
 export interface Needles {
   readonly texts: readonly string[];
+  /** Those of them that name nothing but a place. */
+  readonly places: ReadonlySet<string>;
 }
 
 /** What is known of the people in an object: how texts are cleaned of them, and what is searched for when all is done. */
@@ -33,16 +35,17 @@ const SHORTEST_PLACE = 5;
 /** Three letters are met by chance in a table of bytes that is not short, four in a long one; five hardly in any. */
 const LONGEST_BINARY: Readonly<Record<number, number>> = { 3: 256, 4: 4096 };
 
-/** Titles and the like, that stand in names and are none. */
-const NO_NAMES = new Set(
-  'none unknown anonymous anonymized removed prof med phd van von der los und and the'.split(' '),
-);
-
 /** @param makers of the machine: a station that is named after its maker tells nothing */
 export function needlesOf(identity: Identity, { pieces }: RawIdentity, makers: readonly string[]): Needles {
   const known = new Set(makers.map((maker) => maker.trim().toLowerCase()));
   const texts = new Set<string>();
-  const add = (bytes: Buffer): void => void texts.add(lower(bytes));
+  const places = new Set<string>();
+  let kind: keyof Identity = 'names';
+  const add = (bytes: Buffer): void => {
+    const text = lower(bytes);
+    if (kind === 'places' && !texts.has(text)) places.add(text);
+    texts.add(text);
+  };
   const addText = (text: string): void => {
     for (const form of new Set([text, text.normalize('NFC'), text.normalize('NFD')])) {
       add(Buffer.from(form, 'utf8'));
@@ -58,22 +61,17 @@ export function needlesOf(identity: Identity, { pieces }: RawIdentity, makers: r
       continue;
     }
     for (const { text } of wordsOf(name)) {
-      if (isUnspaced(text) ? text.length >= 2 : text.length >= SHORTEST_NAME && !NO_NAMES.has(fold(text)))
-        addText(text);
+      if (isUnspaced(text) ? text.length >= 2 : text.length >= SHORTEST_NAME && !isNoName(fold(text))) addText(text);
     }
   }
-  for (const [values, shortest] of [
-    [identity.ids, SHORTEST_ID] as const,
-    [identity.numbers, SHORTEST_ID] as const,
-    [identity.places, SHORTEST_PLACE] as const,
-  ]) {
-    for (const value of values) {
-      if (
-        value.length >= shortest &&
-        !/^0*$/.test(value) &&
-        !NO_NAMES.has(fold(value)) &&
-        !known.has(value.toLowerCase())
-      )
+  for (const [its, shortest] of [
+    ['ids', SHORTEST_ID],
+    ['numbers', SHORTEST_ID],
+    ['places', SHORTEST_PLACE],
+  ] as const) {
+    kind = its;
+    for (const value of identity[its]) {
+      if (value.length >= shortest && !/^0*$/.test(value) && !isNoName(fold(value)) && !known.has(value.toLowerCase()))
         addText(value);
     }
   }
@@ -85,7 +83,7 @@ export function needlesOf(identity: Identity, { pieces }: RawIdentity, makers: r
       if (whole.length >= 6) texts.add(whole);
     }
   }
-  return { texts: [...texts] };
+  return { texts: [...texts], places };
 }
 
 function lower(bytes: Buffer): string {
@@ -121,7 +119,7 @@ export function findResidue(
     const found = placeOf(dataSet, hit, []);
     // Bytes between values are lengths and tags: no value stands there.
     if (found === undefined || !standsAlone(text, hit, found.element)) continue;
-    if (!isExpected(dataSet, found, hit, options.profile)) {
+    if (!isExpected(dataSet, found, { ...hit, isPlace: needles.places.has(hit.text) }, options.profile)) {
       return [...found.path, found.element.tag].map(formatTag).join(' > ');
     }
   }
@@ -194,7 +192,14 @@ const TERMS: ReadonlySet<number> = new Set(
 const STAMPS: ReadonlySet<number> = new Set(STAMP_TAGS);
 
 /** What stands there by right: our own stamps, published codes, terms of the standard, and what the profile says to keep. */
-function isExpected(root: DataSet, { dataSet, element, path }: Place, hit: Hit, profile: Exceptions): boolean {
+function isExpected(
+  root: DataSet,
+  { dataSet, element, path }: Place,
+  hit: Hit & { readonly isPlace: boolean },
+  profile: Exceptions,
+): boolean {
+  // An institution that stays may be called as its town is, or as who numbers its patients.
+  if (hit.isPlace && profile.rules.get(element.tag)?.action === 'keep') return true;
   if (STAMPS.has(path[0] ?? element.tag)) return true;
   if (hit.isUid) return profile.rules.get(element.tag)?.action === 'keep' || isKept(root, element, path, profile);
   if (NO_TEXT.has(element.vr) || element.vr === 'UI') return true;

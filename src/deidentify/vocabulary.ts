@@ -1,5 +1,6 @@
 /** Words that describe an examination and no person. */
 import { readFileSync } from 'node:fs';
+import { fold } from './words.ts';
 
 /** What the names of the standard lack: shorthand of protocols and the small words of a report. */
 const OWN = `
@@ -59,9 +60,14 @@ const OWN = `
 const WORDS = readWords();
 
 function readWords(): Set<string> {
-  const file = new URL('./clinical-words.json', import.meta.url);
-  const { rows } = JSON.parse(readFileSync(file, 'utf8')) as { rows: string[] };
-  return new Set([...rows.join(' ').split(' '), ...OWN.split(/\s+/)]);
+  const { rows } = readJson<{ rows: string[] }>('./clinical-words.json');
+  const languages = readJson<{ rows: Record<string, string[]> }>('./report-words.json');
+  const reports = Object.values(languages.rows).flatMap((lines) => lines.join(' ').split(' '));
+  return new Set([...rows.join(' ').split(' '), ...OWN.split(/\s+/), ...reports.map(fold)]);
+}
+
+function readJson<T>(name: string): T {
+  return JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8')) as T;
 }
 
 /** `word` in lower case, without accents. */

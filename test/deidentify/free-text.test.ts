@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { openCleaner } from '../../src/deidentify/free-text.ts';
 import type { Identity } from '../../src/deidentify/identity.ts';
 import { PATTERNS } from '../../src/deidentify/patterns.ts';
+import { REPORTS } from './report-corpus.ts';
 import { fold, skeleton } from '../../src/deidentify/words.ts';
 
 const identity: Identity = {
@@ -49,11 +50,23 @@ const CASES: readonly (readonly [text: string, gone: readonly string[], kept: re
   ['ref Dr. M. Kowalczyk, liver', ['Kowalczyk'], ['ref', 'liver']],
   ['DICTATED BY PROF. DR. VILLENEUVE-TREMBLAY, HEART', ['VILLENEUVE', 'TREMBLAY'], ['HEART']],
   ['MRS. OKAFOR REVIEWED THE IMAGES', ['OKAFOR'], ['REVIEWED', 'IMAGES']],
+  ['2023년 4월 5일 김철수 선생님 판독, liver', ['2023', '김철수'], ['liver']],
+  ['улица Ленина, д. 12, кв. 5; liver', ['Ленина', '12'], ['liver']],
+  ['スズキさん 95歳 〒160-0023 二〇二三年四月五日 liver', ['スズキ', '95', '160', '二〇二三'], ['liver']],
   ['Telefon 0484/252883, Knie', ['252883'], ['Telefon', 'Knie']],
 ];
 
 /** One at least for each pattern that the cases leave out. */
 const FORMS = [
+  '二〇二三年四月五日',
+  '2023년 4월 5일',
+  '4월 5일',
+  '95歳 女性',
+  '93 года, мужчина',
+  '〒160-0023',
+  'улица Ленина, д. 12, кв. 5',
+  'スズキさん 来院',
+  '김철수 선생님 판독',
   'sftp://host/a hl7:abc tel:0228 TEL:0228 https://x.y/zzz ﬁle:///abc',
   'srv-01.lan/pacs 00:1A:2b:3C:4d:5E fe80:1:2:3:4:a0ff 1.2.840.113619.2.5 1999.01.02',
   '20240405123456.123 3-FÉV-99 5 août 2001 1st of MÄRZ Dezember 12th, 2020 2021-08 08/2021 2020年 1月 2日 am 3.4.',
@@ -146,7 +159,12 @@ describe('free text', () => {
         assert.ok(sign.test(text), `${expression.source} finds "${match[0]}", its sign ${sign.source} does not`);
       }
     };
-    const texts = [...CASES.map(([text]) => text), ...FORMS];
+    const texts = [
+      ...CASES.map(([text]) => text),
+      ...FORMS,
+      ...REPORTS.flatMap(({ text }) => text.split(/\[\[|\]\]|\n/)),
+    ];
+    texts.push(...REPORTS.map(({ text }) => text.replaceAll(/\[\[|\]\]|\{\{|\}\}/g, '')));
     for (const text of texts) for (const form of [text, text.toUpperCase(), text.toLowerCase()]) assertSigned(form);
     const pieces = texts.flatMap((text) => text.split(/(?<=[^\p{L}])|(?=[^\p{L}])/u));
     const signs = ['9', '1', '20', 'K', 'ſ', 'İ', 'ẞ', 'É', ' ', '-', '.', '/', ':', '年'];

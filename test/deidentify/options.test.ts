@@ -242,6 +242,26 @@ function expectLetter(
   }
 }
 
+describe('an institution that stays', () => {
+  for (const [name, more] of [
+    ['by the option', { options: ['retain-institution-identity'] }],
+    ['by an override', { overrides: [{ tag: 'InstitutionName', action: 'K' }] }],
+  ] as const) {
+    it(`may be called as who numbers its patients, ${name}; the patient's name still goes out of it`, async () => {
+      const profile = compileProfile({ ...plain, ...more, profile: 'under-test' });
+      const attributes = {
+        '00080080': 'Harrowfield Infirmary of Saint QZMEIER',
+        '00100010': 'QZMEIER^A',
+        '00100021': 'HARROWFIELD',
+        '00081040': 'Harrowfield East',
+      };
+      const { dataSet } = await pass(makeFile(attributes), { profile, wall: memoryWall() });
+      assert.equal(textValue(dataSet, 0x00080080), 'Harrowfield Infirmary of Saint');
+      assert.equal(findElement(dataSet, 0x00100021), undefined);
+    });
+  }
+});
+
 describe('conditional letters', () => {
   const classes = storageSopClasses().filter(({ uid }) => hasAttributeTypes(uid) && uncleanable(uid) === undefined);
 
