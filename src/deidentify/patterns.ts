@@ -292,7 +292,10 @@ export const PATTERNS: readonly Pattern[] = [
   },
   {
     sign: new RegExp(`${ROLES}[ :=]`),
-    expression: new RegExp(`${ROLES}(?: ?[:=] ?| )(${NAME}(?:,? (?:\\p{Lu}\\.? )?${NAME}){0,2})`, 'gu'),
+    expression: new RegExp(
+      `(?<![\\p{L}\\p{M}])${ROLES}(?: ?[:=] ?| )(${NAME}(?:,? (?:\\p{Lu}\\.? )?${NAME}){0,2})`,
+      'gu',
+    ),
     group: 1,
     unless: (match) => startsClinical(match[1] ?? ''),
     isName: true,
