@@ -223,6 +223,8 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       siteModelsFolder: config.siteModelsFolder,
       provider: config.pipelines.provider,
     });
+    for (const [model, { tookMb = 0, bytesPerVoxel = 0 }] of pool.probes)
+      log.info('model probed', { model, tookMb: Math.ceil(tookMb), bytesPerVoxel: Math.ceil(bytesPerVoxel) });
     const codecs = openCodecs();
     const detector = await openDetector(config);
     const quarantine = {

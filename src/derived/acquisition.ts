@@ -13,7 +13,7 @@ import {
   type DataSet,
 } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
-import { copyFrom, copyNamed, drop, put, putEmptyUnlessPresent, type Attributes } from './attributes.ts';
+import { copyFrom, copyNamed, drop, hasValue, put, putEmptyUnlessPresent, type Attributes } from './attributes.ts';
 
 /**
  * What is not of the acquisition or no longer true: identity, equipment, derivation, references to other objects, the step and the
@@ -150,14 +150,17 @@ const MR_TYPE_2 =
 
 /** Scanning Sequence and Sequence Variant are type 1 of an MR Image; an Enhanced MR says Echo Pulse Sequence instead. */
 function putMrSequence(attributes: Attributes, source: DataSet): void {
-  if (!attributes.entries.has(tag('ScanningSequence'))) {
+  if (!hasValue(attributes, 'ScanningSequence')) {
     const pulse = asciiValue(source, tag('EchoPulseSequence'));
     const sequence = pulse === 'SPIN' ? 'SE' : pulse === 'GRADIENT' ? 'GR' : pulse === 'BOTH' ? ['SE', 'GR'] : 'RM';
     put(attributes, { ScanningSequence: sequence });
   }
-  if (!attributes.entries.has(tag('SequenceVariant'))) put(attributes, { SequenceVariant: 'NONE' });
+  if (!hasValue(attributes, 'SequenceVariant')) put(attributes, { SequenceVariant: 'NONE' });
   // Inversion Time is 2C: of inversion recovery sequences, and not to be there otherwise.
   if (!asciiValues(source, tag('ScanningSequence')).includes('IR')) drop(attributes, ['InversionTime']);
+  // Trigger Time is 2C: of images that the heart triggered. Some devices write 0 where nothing did.
+  const gated = asciiValues(source, tag('ScanOptions')).some((option) => option !== '');
+  if (!gated && (numberValue(source, tag('TriggerTime')) ?? 0) === 0) drop(attributes, ['TriggerTime']);
 }
 
 /** True when the element stands in every data set with the very same bytes. */

@@ -8,7 +8,8 @@ import {
   type DataElement,
   type DataSet,
 } from '../dicom/data-set.ts';
-import { tag, vrOf, type VrContext } from '../dicom/dictionary.ts';
+import { isPrivate, tag, vrOf, type VrContext } from '../dicom/dictionary.ts';
+import { faultOf } from '../dicom/value-faults.ts';
 import { VR_TRAITS, type Vr } from '../dicom/vr.ts';
 import {
   beginItem,
@@ -61,8 +62,21 @@ export function drop(attributes: Attributes, keywords: readonly string[]): void 
   for (const keyword of keywords) attributes.entries.delete(tag(keyword));
 }
 
-/** Copies every element that `wanted` takes; text, of the set that an item inherits, is turned into UTF-8 when it is written. */
+/**
+ * Copies every element that `wanted` takes and whose value is one of its VR: a source's fault is not handed on. Text, of the set that an
+ * item inherits, is turned into UTF-8 when it is written.
+ */
 export function copyFrom(
+  attributes: Attributes,
+  dataSet: DataSet,
+  wanted: (element: DataElement) => boolean,
+  inherited?: CharacterSet,
+): void {
+  copyAsIs(attributes, dataSet, (element) => wanted(element) && isSound(dataSet, element), inherited);
+}
+
+/** As above, wrong values too: what names patient and study must be the same in all objects of the study. */
+export function copyAsIs(
   attributes: Attributes,
   dataSet: DataSet,
   wanted: (element: DataElement) => boolean,
@@ -71,6 +85,30 @@ export function copyFrom(
   const characterSet = characterSetOf(dataSet, inherited);
   for (const element of dataSet.elements)
     if (wanted(element)) attributes.entries.set(element.tag, { dataSet, element, characterSet });
+}
+
+/** What cannot be judged (empty, private, a VR that says nothing) is sound. */
+function isSound(dataSet: DataSet, element: DataElement): boolean {
+  const { items, valueStart, valueEnd, vr } = element;
+  if (items !== undefined) return items.length === 0 || items.some(isSoundItem);
+  if (valueStart === valueEnd || vr === 'UN' || isPrivate(element.tag)) return true;
+  return faultOf(dataSet, element) === undefined;
+}
+
+/** A code without its scheme or value is none. */
+function isSoundItem(item: DataSet): boolean {
+  return findElement(item, CODE_VALUE) === undefined || item.elements.every((child) => isSound(item, child));
+}
+
+const CODE_VALUE = tag('CodeValue');
+
+/** True when the attribute is there and has a value. */
+export function hasValue({ entries }: Attributes, keyword: string): boolean {
+  const value = entries.get(tag(keyword));
+  if (value === undefined || value === '') return false;
+  if (typeof value !== 'object' || !('element' in value)) return true;
+  const { items, valueStart, valueEnd } = (value as Copied).element;
+  return items === undefined ? valueEnd > valueStart : items.some(isSoundItem);
 }
 
 /** Copies these attributes where the source has them. */
@@ -104,11 +142,11 @@ function writeEntry(sink: Sink, key: number, value: Value | Copied, context: VrC
 function writeCopied(sink: Sink, { dataSet, element, characterSet }: Copied): void {
   if (element.items !== undefined) {
     const sequence = beginSequence(sink, element.tag);
-    for (const item of element.items) {
+    for (const item of element.items.filter(isSoundItem)) {
       const mark = beginItem(sink);
       const inner = characterSetOf(item, characterSet);
       for (const child of item.elements)
-        if ((child.tag & 0xffff) !== 0 && child.tag !== 0x00080005)
+        if ((child.tag & 0xffff) !== 0 && child.tag !== 0x00080005 && isSound(item, child))
           writeCopied(sink, { dataSet: item, element: child, characterSet: inner });
       endItem(sink, mark);
     }

@@ -2,7 +2,15 @@
  * Derived multi-frame images of Enhanced and Legacy Converted Enhanced CT and MR sources (PS3.3 A.36, A.38, A.70): one for each source,
  * frame by frame with its functional groups, or one for what was resampled onto another grid.
  */
-import { asciiValue, asciiValues, characterSetOf, itemsOf, numberValues, type DataSet } from '../dicom/data-set.ts';
+import {
+  numberValue,
+  asciiValue,
+  asciiValues,
+  characterSetOf,
+  itemsOf,
+  numberValues,
+  type DataSet,
+} from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -221,6 +229,8 @@ function descriptionItem(source: DataSet, { request }: Series): Item {
 /** MR Image Description (PS3.3 C.8.13.3.1). */
 function mrItem(source: DataSet): Item {
   return {
+    // dciodvfy asks for it of derived images too.
+    ApplicableSafetyStandardAgency: asciiValue(source, tag('ApplicableSafetyStandardAgency')) || 'UNKNOWN',
     ComplexImageComponent: asciiValue(source, tag('ComplexImageComponent')) ?? 'MAGNITUDE',
     AcquisitionContrast: asciiValue(source, tag('AcquisitionContrast')) ?? 'UNKNOWN',
   };
@@ -298,6 +308,7 @@ function groupItems(series: Series, source: Head, frames: readonly Frame[], orga
     const own = groupsOf(source, frame.slice.plane.frame);
     if (own.own !== undefined) copyFrom(attributes, own.own, (element) => carried(element.tag), set);
     put(attributes, frameItems(series, frame));
+    if (!moved) putThickness(attributes, own.own, frame);
     attributes.entries.set(tag('FrameContentSequence'), [contentOf(series, own, frame, dimensions, index)]);
     if (moved) put(attributes, positionItem(frame.slice.geometry, frame.slice.k));
     return attributes;
@@ -313,13 +324,24 @@ function groupItems(series: Series, source: Head, frames: readonly Frame[], orga
 function putShared(shared: Attributes, series: Series, source: Head, first: Frame | undefined): void {
   if (first === undefined) return;
   const groups = groupsOf(source, first.slice.plane.frame);
-  if (!keepsSlices(series.request.kind)) put(shared, gridItems(first.slice.geometry));
+  if (keepsSlices(series.request.kind)) putThickness(shared, groups.shared, first);
+  else put(shared, gridItems(first.slice.geometry));
   if (group(groups, 'FrameAnatomySequence') === undefined)
     put(shared, {
       FrameAnatomySequence: [{ FrameLaterality: 'U', AnatomicRegionSequence: [codeItem(regionOf(source.dataSet))] }],
     });
   if (series.differenceWidth !== undefined)
     put(shared, { FrameVOILUTSequence: [{ WindowCenter: 0, WindowWidth: series.differenceWidth }] });
+}
+
+/** Slice Thickness is 1C of what a volume was made of (PS3.3 C.7.6.16.2.1): where the source lacks it, slices touch. */
+function putThickness(attributes: Attributes, groups: DataSet | undefined, { slice }: Frame): void {
+  const measures = groups === undefined ? undefined : itemsOf(groups, tag('PixelMeasuresSequence'))[0];
+  if (measures === undefined || numberValue(measures, tag('SliceThickness')) !== undefined) return;
+  const whole = openAttributes();
+  copyFrom(whole, measures, () => true);
+  put(whole, { SliceThickness: Number(slice.geometry.spacingMm[2].toPrecision(10)) });
+  attributes.entries.set(tag('PixelMeasuresSequence'), [whole]);
 }
 
 const sct = (value: string, meaning: string): Code => ({ value, scheme: 'SCT', meaning });

@@ -3,14 +3,14 @@
  * A.26): the source's class, size, bits, rescale and what it says of its acquisition and its regions; identity, derivation,
  * equipment and pixels are ours.
  */
-import { asciiValue, asciiValues, findElement, numberValue } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues, findElement, itemsOf, numberValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
 import type { Volume } from '../dicom/volume.ts';
 import { copyAcquisition } from './acquisition.ts';
-import { copyNamed, openAttributes, put, type Item } from './attributes.ts';
+import { copyNamed, drop, openAttributes, put, type Item } from './attributes.ts';
 import { writePart10 } from './part10.ts';
 import {
   codeItem,
@@ -102,6 +102,8 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
     HighBit: bits.stored - 1,
     PixelRepresentation: bits.signed ? 1 : 0,
   });
+  if (!areWhole(itemsOf(dataSet, tag('SequenceOfUltrasoundRegions'))))
+    drop(attributes, ['SequenceOfUltrasoundRegions']);
   // Type 2C where no Image Orientation is (PS3.3 C.7.6.1.1.1).
   if (findElement(dataSet, tag('PatientOrientation')) === undefined) put(attributes, { PatientOrientation: '' });
   return {
@@ -112,6 +114,12 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
     sopInstanceUID,
     sopClassUID,
   };
+}
+
+/** Regions without units or scale (PS3.3 C.8.5.5: type 1) measure nothing. */
+function areWhole(regions: readonly DataSet[]): boolean {
+  const units = ['PhysicalUnitsXDirection', 'PhysicalUnitsYDirection', 'PhysicalDeltaX', 'PhysicalDeltaY'].map(tag);
+  return regions.every((region) => units.every((key) => numberValue(region, key) !== undefined));
 }
 
 /** Said where the source says it (DX: type 1), and kept once something was lost. */

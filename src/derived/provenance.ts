@@ -6,7 +6,16 @@ import { asciiValue, characterSetOf, itemsOf, textValue, type DataElement, type 
 import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { MANUFACTURER } from '../dicom/implementation.ts';
 import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
-import { copyFrom, copyNamed, put, type Attributes, type Item } from './attributes.ts';
+import {
+  copyAsIs,
+  copyNamed,
+  drop,
+  hasValue,
+  put,
+  putEmptyUnlessPresent,
+  type Attributes,
+  type Item,
+} from './attributes.ts';
 import type { Reference } from './references.ts';
 
 /** A finished object: Part 10 up to the pixel data's value, and that value (empty where there is none). */
@@ -99,11 +108,21 @@ function isPatientOrStudy(element: DataElement): boolean {
 
 /** The modules that place an object in its patient and study; type 2 attributes present (PS3.3 C.7.1.1, C.7.2.1). */
 export function copyPatientAndStudy(attributes: Attributes, source: DataSet): void {
-  copyFrom(attributes, source, isPatientOrStudy);
+  copyAsIs(attributes, source, isPatientOrStudy);
   const type2 =
     'PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber';
   for (const keyword of type2.split(' '))
     if (!attributes.entries.has(tag(keyword))) attributes.entries.set(tag(keyword), '');
+  // Type 3, and of at least one item where they are there (PS3.3 C.7.2.1, C.7.2.2).
+  drop(
+    attributes,
+    ['ReferencedStudySequence', 'ProcedureCodeSequence', 'AdmittingDiagnosesCodeSequence'].filter(
+      (keyword) => !hasValue(attributes, keyword),
+    ),
+  );
+  // Of an animal (PS3.3 C.7.2.2).
+  if (['PatientSpeciesDescription', 'PatientSpeciesCodeSequence'].some((keyword) => hasValue(attributes, keyword)))
+    putEmptyUnlessPresent(attributes, ['PatientSexNeutered']);
   put(attributes, { SpecificCharacterSet: 'ISO_IR 192' });
 }
 

@@ -31,7 +31,8 @@ export function valueFaults(dataSet: DataSet): ValueFault[] {
   return faults;
 }
 
-function faultOf(dataSet: DataSet, element: DataElement): string | undefined {
+/** Of an element that is neither empty nor a sequence; undefined where nothing is wrong, or nothing known of it. */
+export function faultOf(dataSet: DataSet, element: DataElement): string | undefined {
   const rule = ruleOf(element.tag);
   if (rule === undefined) return undefined;
   const { vr } = element;

@@ -16,7 +16,7 @@ import type { Provider } from './session.ts';
 import { startProcess, startThread, type Runner } from './runner.ts';
 import { openParcels } from './parcels.ts';
 import { textMemoryMb } from './text-detection.ts';
-import type { BuiltIn, JobMessage, PipelineName, Requests, Results, WorkerMessage } from './requests.ts';
+import type { BuiltIn, JobMessage, PipelineName, Probe, Requests, Results, WorkerMessage } from './requests.ts';
 import { zooMemoryMb } from './zoo.ts';
 import { loadManifests, type ManifestModel } from './zoo-manifest.ts';
 
@@ -53,6 +53,8 @@ export interface Pool {
   readonly cards: ReadonlyMap<BuiltIn, ModelCard>;
   /** Models with a manifest, by id. */
   readonly zoo: ReadonlyMap<string, ManifestModel>;
+  /** What the memory probe found of the site's own models, by id. */
+  readonly probes: Map<string, Probe>;
   readonly options: PoolOptions;
   readonly workers: Set<PoolWorker>;
   readonly waiting: Job[];
@@ -108,6 +110,7 @@ export async function openPool(options: PoolOptions): Promise<Pool> {
   const pool: Pool = {
     cards,
     zoo,
+    probes: new Map(),
     options,
     workers: new Set(),
     waiting: [],
@@ -153,7 +156,7 @@ async function probeSite(pool: Pool, site: string): Promise<void> {
     for (const { card, folder } of pool.zoo.values()) {
       if (dirname(folder) !== site) continue;
       const { maxMemoryMB, timeoutMs } = card.runtime;
-      await submit(
+      const probe = await submit(
         pool,
         {
           pipeline: 'probe',
@@ -165,6 +168,7 @@ async function probeSite(pool: Pool, site: string): Promise<void> {
         },
         {},
       );
+      pool.probes.set(card.id, probe);
     }
   } catch (error) {
     await closePool(pool);
@@ -220,7 +224,7 @@ async function runByManifest<P extends 'zoo' | 'masks'>(
   const model = pool.zoo.get(id);
   if (model === undefined) throw new Refusal('BadConfiguration', `there is no model ${id}`);
   const { card, folder } = model;
-  const memoryMb = zooMemoryMb(card, request.volume);
+  const memoryMb = zooMemoryMb(card, request.volume, pool.probes.get(id));
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMB);
   if (memoryMb > limitMb) throw new Refusal('PipelineRefused', `${id} needs ${memoryMb} MB; ${limitMb} MB are allowed`);
   const timeoutMs = Math.min(options.timeoutMs ?? Infinity, card.runtime.timeoutMs);

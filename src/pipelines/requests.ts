@@ -24,13 +24,19 @@ export interface Requests {
   readonly provider: { readonly ask: true };
 }
 
+/** What one piece of the largest size took of memory; undefined where the kernel does not tell. */
+export interface Probe {
+  readonly tookMb: number | undefined;
+  readonly bytesPerVoxel: number | undefined;
+}
+
 export interface Results {
   readonly register: RegistrationResult;
   readonly denoise: DenoiseResult;
   readonly text: TextResult;
   readonly zoo: ZooResult;
   readonly masks: MaskResult;
-  readonly probe: { readonly tookMb: number };
+  readonly probe: Probe;
   readonly provider: { readonly offered: readonly string[] };
 }
 

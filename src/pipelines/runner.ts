@@ -1,10 +1,10 @@
 /** Where a pipeline runs: in a thread of this process, or in a process of its own, which a native crash or a lack of memory ends alone. */
 import { fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { closeWayIn, newBrake } from './brake.ts';
 import { dropParcels, pack, unpack } from './parcels.ts';
+import { residentMb } from './resident.ts';
 import { buffersOf, type JobMessage, type WorkerMessage, type WorkerSettings } from './requests.ts';
 
 export interface RunnerEvents {
@@ -111,14 +111,4 @@ export function startProcess({ threads, provider }: RunnerOptions, parcels: stri
     },
     residentMb: () => residentMb(child.pid),
   };
-}
-
-/** As the kernel counts it; undefined where it does not tell (other systems than Linux, a process that is gone). */
-export function residentMb(pid: number | undefined): number | undefined {
-  try {
-    const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
-    return kilobytes === undefined ? undefined : Number(kilobytes) / 1000;
-  } catch {
-    return undefined;
-  }
 }

@@ -67,7 +67,7 @@ const OPENERS: {
   probe: async (folder, settings) => {
     const { threads } = settings;
     const opened = await openModel(loadManifest(folder), threads, settings.brake, settings.provider);
-    return async () => ({ tookMb: await probeModel(opened) });
+    return () => probeModel(opened);
   },
 };
 

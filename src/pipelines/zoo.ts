@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
-import type { Volume } from '../dicom/volume.ts';
+import type { Vector3, Volume } from '../dicom/volume.ts';
 import { biasField } from './bias-field.ts';
 import type { Brake } from './brake.ts';
 import { enhanceExposure } from './exposure.ts';
@@ -12,6 +12,8 @@ import { familiarityOf, judgeFamiliar, limitsOf, loadFamiliarity, type Familiari
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { floatsOf } from './graph-session.ts';
 import { readInside, refuseModel } from './manifest.ts';
+import type { Probe } from './requests.ts';
+import { watchPeak } from './resident.ts';
 import { estimateNoise } from './noise-level.ts';
 import { openSession, type Provider, type Session, type Tensor } from './session.ts';
 import { imageFigures } from './zoo-figures.ts';
@@ -78,8 +80,8 @@ export function parseZooSettings(card: ManifestCard, given: Readonly<Record<stri
 
 const BYTES_PER_VOXEL = 256;
 
-/** Peak of a run beyond the runtime's own, MB. */
-export function zooMemoryMb(card: ManifestCard, volume: Volume): number {
+/** Peak of a run beyond the runtime's own, MB; `probed` counts where it found more bytes for a voxel than the card says. */
+export function zooMemoryMb(card: ManifestCard, volume: Volume, probed?: Probe): number {
   const { columns, rows, slices } = volume.geometry;
   const tile = card.pre?.find(({ op }) => op === 'tile');
   const side = tile?.op === 'tile' ? tile.size : Infinity;
@@ -88,7 +90,8 @@ export function zooMemoryMb(card: ManifestCard, volume: Volume): number {
   const [wide, high] = fit?.op === 'fit' ? fit.pixels : [columns, rows];
   const seen = Math.min(wide, side) * Math.min(high, side) * (flat ? 1 : Math.min(slices, side));
   const held = columns * rows * slices * 20 + maskBytes(card, volume);
-  return Math.ceil((60e6 + held + seen * (card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL)) / 1e6);
+  const bytesPerVoxel = Math.max(card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL, probed?.bytesPerVoxel ?? 0);
+  return Math.ceil((60e6 + held + seen * bytesPerVoxel) / 1e6);
 }
 
 /**
@@ -194,28 +197,44 @@ async function selfTest({ folder, card }: ManifestModel, session: Session): Prom
     refuseModel(folder, `self-test: the result differs by ${worst}; at most ${test.tolerance} is allowed`);
 }
 
-/** One piece of the largest legal size once, to see that the graph gives an image back and what memory it takes, MB. */
-export async function probeModel(opened: OpenedModel): Promise<number> {
+/** One piece of the largest size once: whether the graph gives an image back, and what memory that takes. @throws Refusal BadConfiguration */
+export async function probeModel(opened: OpenedModel): Promise<Probe> {
   const { model, session } = opened;
   const { card, folder } = model;
-  if (session === undefined || (card.program ?? 'graph') !== 'graph') return 0;
-  const tile = card.pre?.find(({ op }) => op === 'tile');
-  const side = tile?.op === 'tile' ? tile.size : card.io.dims === '2d-slice' ? 256 : 64;
-  const flat = card.io.dims === '2d-slice';
+  const nothing: Probe = { tookMb: undefined, bytesPerVoxel: undefined };
+  if (session === undefined || (card.program ?? 'graph') !== 'graph') return nothing;
+  const size = probeSize(card);
+  const voxels = size[0] * size[1] * size[2];
   const grid: Grid = {
-    values: Float32Array.from({ length: side * side * (flat ? 1 : side) }, (_, i) => ((i * 7919) % 101) / 101),
-    size: [side, side, flat ? 1 : side],
+    values: Float32Array.from({ length: voxels }, (_, i) => ((i * 7919) % 101) / 101),
+    size,
     spacingMm: [1, 1, 1],
   };
-  const before = process.memoryUsage.rss();
-  await runGraph(opened, grid, () => undefined);
-  const tookMb = Math.ceil((process.memoryUsage.rss() - before) / 1e6);
-  if (tookMb > card.runtime.maxMemoryMB)
+  const most = watchPeak();
+  await runGraph(opened, grid, () => undefined).catch((error: unknown) =>
     refuseModel(
       folder,
-      `memory probe: one piece took ${tookMb} MB; runtime.maxMemoryMB is ${card.runtime.maxMemoryMB}`,
+      `memory probe: the graph does not run on ${size.join(' x ')}: ${error instanceof Error ? error.message : 'unknown'}`,
+    ),
+  );
+  const tookMb = most();
+  if (tookMb === undefined) return nothing;
+  const { maxMemoryMB } = card.runtime;
+  if (tookMb > maxMemoryMB)
+    refuseModel(
+      folder,
+      `memory probe: one piece of ${size.join(' x ')} took ${Math.ceil(tookMb)} MB; runtime.maxMemoryMB is ${maxMemoryMB}`,
     );
-  return tookMb;
+  return { tookMb, bytesPerVoxel: (tookMb * 1e6) / voxels };
+}
+
+/** What the graph sees at once at most; where nothing bounds it, enough that its own memory stands out from that of any run. */
+function probeSize({ io: { dims }, pre = [] }: ManifestCard): Vector3 {
+  const fit = pre.find(({ op }) => op === 'fit');
+  const tile = pre.find(({ op }) => op === 'tile');
+  const side = tile?.op === 'tile' ? tile.size : dims === '2d-slice' ? 512 : 96;
+  if (dims === '3d-volume') return [side, side, side];
+  return fit?.op === 'fit' ? [Math.min(side, fit.pixels[0]), Math.min(side, fit.pixels[1]), 1] : [side, side, 1];
 }
 
 /** @throws Refusal PipelineRefused for what the model does not apply to and for a result beyond the gates */

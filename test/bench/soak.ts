@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { closePool, openPool, runZoo, type Pool } from '../../src/pipelines/pool.ts';
-import { residentMb } from '../../src/pipelines/runner.ts';
+import { residentMb } from '../../src/pipelines/resident.ts';
 import type { Volume } from '../../src/dicom/volume.ts';
 
 const MODELS = join(import.meta.dirname, '..', '..', 'models');

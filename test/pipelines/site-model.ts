@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   FLOAT,
+  INT64,
   encodeGraph,
   encodeModel,
   encodeNode,
@@ -25,6 +26,9 @@ export interface SiteModel {
   readonly gates?: string;
   readonly role?: string;
   readonly task?: string;
+  /** The graph holds its input so many times at once. */
+  readonly copies?: number;
+  readonly maxMemoryMB?: number;
   /** Lines at the end of the card. */
   readonly more?: string;
 }
@@ -35,14 +39,30 @@ function floats(values: readonly number[]): Buffer {
   return bytes;
 }
 
+function longs(values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(values.length * 8);
+  values.forEach((value, i) => bytes.writeBigInt64LE(BigInt(value), i * 8));
+  return bytes;
+}
+
 export function writeSiteModel(folder: string, id: string, model: SiteModel): void {
   const at = join(folder, id);
   mkdirSync(at, { recursive: true });
   const axes = model.axes ?? ['n', 1, 'h', 'w'];
   const graph = encodeGraph({
     name: id,
-    nodes: [encodeNode('Mul', ['x', 'factor'], ['y'], {})],
-    constants: [encodeTensor('factor', FLOAT, [], floats([model.factor]))],
+    nodes:
+      model.copies === undefined
+        ? [encodeNode('Mul', ['x', 'factor'], ['y'], {})]
+        : [
+            encodeNode('Tile', ['x', 'repeats'], ['many'], {}),
+            encodeNode('ReduceMean', ['many'], ['mean'], { axes: [0] }),
+            encodeNode('Mul', ['mean', 'factor'], ['y'], {}),
+          ],
+    constants: [
+      encodeTensor('factor', FLOAT, [], floats([model.factor])),
+      encodeTensor('repeats', INT64, [4], longs([model.copies ?? 1, 1, 1, 1])),
+    ],
     inputs: [encodeValue('x', FLOAT, axes)],
     outputs: [encodeValue('y', FLOAT, axes)],
   });
@@ -68,7 +88,7 @@ io:
   outputs: [{ name: y, role: ${model.role ?? 'image'} }]
 pre: ${model.pre ?? '[{ op: rescaleHU }]'}
 post: ${model.post ?? '[{ op: blend, alpha: 1 }, { op: clampToStored }]'}
-runtime: { timeoutMs: 20000, maxMemoryMB: 500 }
+runtime: { timeoutMs: 20000, maxMemoryMB: ${model.maxMemoryMB ?? 500} }
 gates: ${model.gates ?? '{}'}
 emit:
   kind: derived-image
