@@ -2,11 +2,12 @@
  * The deformable step: a discrete search over shifts of a contrast-free descriptor (ONNX) reaches far, then Gauss-Newton steps of a cubic
  * B-spline on windows' correlation, coarse to fine, end below a tenth of a voxel. What would fold is smoothed until it does not.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { VolumeGeometry } from '../dicom/volume.ts';
 import type { GridField } from './field-quality.ts';
-import { correlationTerms, fixedLevel, sampledThrough, sloped } from './local-correlation.ts';
+import { benchOf, correlationTerms, fixedLevel, sampledThrough, sloped } from './local-correlation.ts';
 import type { Terms } from './local-correlation.ts';
-import { descriptorTerms, descriptors } from './self-similarity.ts';
+import { CHANNELS, descriptorTerms, descriptors } from './self-similarity.ts';
 import type { Session } from './session.ts';
 import { at } from './space.ts';
 import { expand, gather, latticeOver, samplingOf, throughValues, volumeOf } from './spline-lattice.ts';
@@ -53,7 +54,7 @@ const SOLVER_STEPS = 16;
 /** Least determinant that is left standing. */
 const LEAST_JACOBIAN = 0.15;
 
-/** The field that brings `moving` onto `fixed`, without folds; `told` hears the share done. */
+/** The field that brings `moving` onto `fixed`, without folds; `told` hears the share done, step after step. */
 export async function deform(
   search: Session,
   pair: GridPair,
@@ -64,8 +65,8 @@ export async function deform(
   // Blocks of two voxels have to fit into the level.
   const fitting = plan.levels.filter(({ pool }) => countsOf(pair.grid).every((count) => count % (2 * pool) === 0));
   for (const [i, level] of fitting.entries()) {
-    told((i + 1) / (fitting.length + 1));
-    field = refined(pair, field, level);
+    const from = 0.25 + (0.75 * i) / fitting.length;
+    field = await refined(pair, field, level, (share) => told(from + (0.75 * share) / fitting.length));
   }
   return { grid: pair.grid, voxels: field };
 }
@@ -85,7 +86,12 @@ async function searched(search: Session, { grid, fixed, moving }: GridPair): Pro
   return coarser ? enlarged(field.data, [nx, ny, nz]) : field.data;
 }
 
-function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32Array {
+async function refined(
+  pair: GridPair,
+  start: Float32Array,
+  plan: LevelPlan,
+  told: (share: number) => void,
+): Promise<Float32Array> {
   let [counts, u, fixed, moving] = [countsOf(pair.grid), start, pair.fixed, pair.moving];
   let seen = pair.seen;
   for (let pool = plan.pool; pool > 1; pool /= 2) {
@@ -105,8 +111,12 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
   let [best, least] = [spline, Infinity];
   let share = 1;
   let update: Float64Array = new Float64Array(0);
+  u = new Float32Array(3 * volumeOf(counts));
   for (let step = 0; step <= plan.steps; step++) {
-    u = expand(lattice, spline, dense);
+    told(step / (plan.steps + 1));
+    // What was told goes out, and who wants the end of it is heard.
+    await setImmediate();
+    expand(lattice, spline, dense, u);
     const terms = termsAt(u);
     const cost = terms.cost + plan.bending * bendingEnergy(lattice, spline);
     if (cost < least) {
@@ -123,7 +133,7 @@ function refined(pair: GridPair, start: Float32Array, plan: LevelPlan): Float32A
     const factor = Math.min(share, LONGEST_STEP / longest);
     spline = best.map((value, n) => value + factor * update[n]!);
   }
-  u = expand(lattice, unfolded(lattice, best, dense), dense);
+  expand(lattice, unfolded(lattice, best, dense), dense, u);
   for (let pool = plan.pool; pool > 1; pool /= 2) {
     u = enlarged(u, counts);
     counts = [2 * counts[0], 2 * counts[1], 2 * counts[2]];
@@ -140,16 +150,22 @@ function byCorrelation(
 ) {
   const stage = fixedLevel(fixed, counts, radius);
   const source = sloped(moving, counts, seen);
-  return (u: Float32Array): Terms => correlationTerms(stage, sampledThrough(source, counts, u));
+  const bench = benchOf(counts);
+  return (u: Float32Array): Terms => {
+    sampledThrough(source, counts, u, bench.moved);
+    return correlationTerms(stage, bench);
+  };
 }
 
 /** Described anew at every step, as the image lies then: the descriptor turns with nothing. */
 function byDescriptors(fixed: Float32Array, moving: Float32Array, counts: Counts, seen: Uint8Array | undefined) {
   const described = descriptors(fixed, counts);
   const source = sloped(moving, counts, seen);
+  const { moved } = benchOf(counts);
+  const there = new Float32Array(CHANNELS * volumeOf(counts));
   return (u: Float32Array): Terms => {
-    const [moved] = sampledThrough(source, counts, u);
-    return descriptorTerms(described, descriptors(moved ?? fixed, counts), counts, seen);
+    sampledThrough(source, counts, u, moved);
+    return descriptorTerms(described, descriptors(moved[0], counts, there), counts, seen);
   };
 }
 
@@ -164,15 +180,19 @@ function solved(
   const count = volumeOf(blocks.counts);
   const points = volumeOf(lattice.counts);
   const weight = bendingWeight(lattice, bending);
+  const v = new Float32Array(3 * count);
   const apply = (x: Float64Array): Float64Array => {
-    const v = expand(lattice, x, blocks);
+    expand(lattice, x, blocks, v);
     for (let n = 0; n < count; n++) {
-      const [z, y, w] = [v[n]!, v[count + n]!, v[2 * count + n]!];
-      const [zz, zy, zx] = [stiffness[n]!, stiffness[count + n]!, stiffness[2 * count + n]!];
-      const [yy, yx, xx] = [stiffness[3 * count + n]!, stiffness[4 * count + n]!, stiffness[5 * count + n]!];
-      v[n] = zz * z + zy * y + zx * w;
-      v[count + n] = zy * z + yy * y + yx * w;
-      v[2 * count + n] = zx * z + yx * y + xx * w;
+      const z = v[n]!;
+      const y = v[count + n]!;
+      const w = v[2 * count + n]!;
+      const zy = stiffness[count + n]!;
+      const zx = stiffness[2 * count + n]!;
+      const yx = stiffness[4 * count + n]!;
+      v[n] = stiffness[n]! * z + zy * y + zx * w;
+      v[count + n] = zy * z + stiffness[3 * count + n]! * y + yx * w;
+      v[2 * count + n] = zx * z + yx * y + stiffness[5 * count + n]! * w;
     }
     const result = gather(lattice, v, blocks);
     addBending(lattice, x, weight, result);

@@ -38,10 +38,13 @@ export function fixedLevel(image: Float32Array, counts: Counts, radius: number):
   return { counts, image, mean, variance, radius, floor: noiseFloor(variance) };
 }
 
+/** Share of the noise's spread below which a window is not heard; chosen on the tuning phantoms (models/register/evaluation). */
+const HEARD = 0.4;
+
 /** A fifth of the windows of a body are flat but for noise. */
 function noiseFloor(variance: Float32Array): number {
   const some = variance.filter((value, n) => n % 7 === 0 && value > 1e-7).sort();
-  return some[Math.floor(0.2 * some.length)] ?? 1e-6;
+  return HEARD * (some[Math.floor(0.2 * some.length)] ?? 1e-6);
 }
 
 /** Slopes are 0 where `seen` is 0: what lies outside the moving field of view pulls nothing. */
@@ -60,28 +63,60 @@ export function sloped(image: Float32Array, [nx, ny, nz]: Counts, seen: Uint8Arr
   return result;
 }
 
-/** Brightness and slopes at x + u(x), channel after channel; u has the channels (z, y, x). */
-export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32Array): Float32Array[] {
+/** Room for the terms of one level, used again at every step. */
+export interface Bench {
+  /** Brightness of the moving image and its slopes x, y, z, as it lies now. */
+  readonly moved: readonly [Float32Array, Float32Array, Float32Array, Float32Array];
+  readonly spare: readonly [Float32Array, Float32Array, Float32Array, Float32Array];
+  readonly force: Float32Array;
+  readonly stiffness: Float32Array;
+}
+
+export function benchOf(counts: Counts): Bench {
+  const count = volumeOf(counts);
+  const four = () => [0, 1, 2, 3].map(() => new Float32Array(count)) as unknown as Bench['moved'];
+  return {
+    moved: four(),
+    spare: four(),
+    force: new Float32Array((3 * count) / 8),
+    stiffness: new Float32Array((6 * count) / 8),
+  };
+}
+
+/** Brightness and slopes at x + u(x); u has the channels (z, y, x). */
+export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32Array, moved: Bench['moved']): void {
   const count = nx * ny * nz;
-  const results = [0, 1, 2, 3].map(() => new Float32Array(count));
-  const [image, gx, gy, gz] = results as [Float32Array, Float32Array, Float32Array, Float32Array];
-  const [mx, my, mz] = [nx - 1, ny - 1, nz - 1];
+  const image = moved[0];
+  const gx = moved[1];
+  const gy = moved[2];
+  const gz = moved[3];
+  const mx = nx - 1;
+  const my = ny - 1;
+  const mz = nz - 1;
   let n = 0;
   for (let k = 0; k < nz; k++)
     for (let j = 0; j < ny; j++)
       for (let i = 0; i < nx; i++, n++) {
+        // No pairs of names here: an array a voxel would be made for each.
         const x = Math.min(Math.max(i + u[2 * count + n]!, 0), mx);
         const y = Math.min(Math.max(j + u[count + n]!, 0), my);
         const z = Math.min(Math.max(k + u[n]!, 0), mz);
-        const [x0, y0, z0] = [x | 0, y | 0, z | 0];
-        const [fx, fy, fz] = [x - x0, y - y0, z - z0];
-        const p = 4 * ((z0 * ny + y0) * nx + x0);
+        const x0 = x | 0;
+        const y0 = y | 0;
+        const z0 = z | 0;
+        const fx = x - x0;
+        const fy = y - y0;
+        const fz = z - z0;
+        const a = 4 * ((z0 * ny + y0) * nx + x0);
         const dx = x0 < mx ? 4 : 0;
-        const dy = y0 < my ? 4 * nx : 0;
+        const b = y0 < my ? a + 4 * nx : a;
         const dz = z0 < mz ? 4 * nx * ny : 0;
-        const [w11, w01, w10] = [fy * fz, (1 - fy) * fz, fy * (1 - fz)];
-        const w00 = (1 - fy) * (1 - fz);
-        const [a, b, c, d] = [p, p + dy, p + dz, p + dy + dz];
+        const c = a + dz;
+        const d = b + dz;
+        const w11 = fy * fz;
+        const w01 = fz - w11;
+        const w10 = fy - w11;
+        const w00 = 1 - fy - w01;
         const ex = 1 - fx;
         image[n] =
           w00 * (ex * source[a]! + fx * source[a + dx]!) +
@@ -104,53 +139,67 @@ export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32A
           w01 * (ex * source[c + 3]! + fx * source[c + dx + 3]!) +
           w11 * (ex * source[d + 3]! + fx * source[d + dx + 3]!);
       }
-  return results;
 }
 
-/** Force and stiffness of the mean over windows of 1 - correlation^2, the moving image as it lies now. */
-export function correlationTerms(fixed: FixedLevel, moved: readonly Float32Array[]): Terms {
-  const { counts, image: f, radius, floor } = fixed;
-  const [m, gx, gy, gz] = moved as [Float32Array, Float32Array, Float32Array, Float32Array];
+/** Force and stiffness of the mean over windows of 1 - correlation^2, the moving image as it lies now; they lie on the bench. */
+export function correlationTerms(fixed: FixedLevel, bench: Bench): Terms {
+  const { counts, image: f, mean: fMeans, variance: fVariances, radius, floor } = fixed;
   const count = volumeOf(counts);
-  const mean = boxMean(m, counts, radius);
-  const [squares, products] = [new Float32Array(count), new Float32Array(count)];
+  const m = bench.moved[0];
+  const [a, b, c, d] = bench.spare;
   for (let n = 0; n < count; n++) {
-    squares[n] = m[n]! * m[n]!;
-    products[n] = f[n]! * m[n]!;
+    a[n] = m[n]! * m[n]!;
+    b[n] = f[n]! * m[n]!;
   }
-  const [variance, covariance] = [boxMean(squares, counts, radius), boxMean(products, counts, radius)];
-  // Of each window: w = 1 / (variance of f), a = slope of the line f = a m + b; in place of what is not needed any more.
-  const [wa, wab, waa] = [covariance, squares, variance];
-  let [cost, windows] = [0, 0];
+  const means = boxMean(m, counts, radius, { spare: d, result: c });
+  const variances = boxMean(a, counts, radius, { spare: a, result: d });
+  const covariances = boxMean(b, counts, radius, { spare: b, result: a });
+  // Of each window: w = 1 / (variance of f), s = slope of the line f = s m + t; in place of what is not needed any more.
+  let cost = 0;
+  let windows = 0;
   for (let n = 0; n < count; n++) {
-    const [fMean, mMean] = [fixed.mean[n]!, mean[n]!];
-    const fVariance = fixed.variance[n]!;
-    const mVariance = Math.max(0, variance[n]! - mMean * mMean);
-    const both = covariance[n]! - fMean * mMean;
+    const fMean = fMeans[n]!;
+    const mMean = means[n]!;
+    const fVariance = fVariances[n]!;
+    const mVariance = Math.max(0, variances[n]! - mMean * mMean);
+    const both = covariances[n]! - fMean * mMean;
     const weight = 1 / (fVariance + floor);
     const slope = both / (mVariance + floor);
     if (fVariance > floor) {
       cost += 1 - Math.min(1, slope * both * weight);
       windows += 1;
     }
-    wa[n] = weight * slope;
-    wab[n] = weight * slope * (fMean - slope * mMean);
-    waa[n] = weight * slope * slope;
+    covariances[n] = weight * slope;
+    means[n] = weight * slope * (fMean - slope * mMean);
+    variances[n] = weight * slope * slope;
   }
-  const [sa, sab, saa] = [boxMean(wa, counts, radius), boxMean(wab, counts, radius), boxMean(waa, counts, radius)];
-  const [nx, ny, nz] = counts;
-  const half: Counts = [nx / 2, ny / 2, nz / 2];
-  const blocks = volumeOf(half);
-  const [force, stiffness] = [new Float32Array(3 * blocks), new Float32Array(6 * blocks)];
+  const sw = boxMean(covariances, counts, radius, { spare: covariances, result: b });
+  const st = boxMean(means, counts, radius, { spare: means, result: a });
+  const ss = boxMean(variances, counts, radius, { spare: variances, result: c });
+  intoBlocks(bench, counts, f, [sw, st, ss]);
+  return { force: bench.force, stiffness: bench.stiffness, cost: windows > 0 ? cost / windows : 0 };
+}
+
+function intoBlocks(
+  { moved: [m, gx, gy, gz], force, stiffness }: Bench,
+  [nx, ny, nz]: Counts,
+  f: Float32Array,
+  [sw, st, ss]: readonly [Float32Array, Float32Array, Float32Array],
+): void {
+  const blocks = (nx * ny * nz) / 8;
+  force.fill(0);
+  stiffness.fill(0);
   let n = 0;
   for (let k = 0; k < nz; k++)
     for (let j = 0; j < ny; j++) {
-      const row = ((k >> 1) * half[1] + (j >> 1)) * half[0];
+      const row = ((k >> 1) * (ny >> 1) + (j >> 1)) * (nx >> 1);
       for (let i = 0; i < nx; i++, n++) {
         const b = row + (i >> 1);
-        const pull = sa[n]! * f[n]! - sab[n]! - saa[n]! * m[n]!;
-        const stiff = saa[n]!;
-        const [x, y, z] = [gx[n]!, gy[n]!, gz[n]!];
+        const stiff = ss[n]!;
+        const pull = sw[n]! * f[n]! - st[n]! - stiff * m[n]!;
+        const x = gx[n]!;
+        const y = gy[n]!;
+        const z = gz[n]!;
         force[b]! += pull * z;
         force[blocks + b]! += pull * y;
         force[2 * blocks + b]! += pull * x;
@@ -162,36 +211,48 @@ export function correlationTerms(fixed: FixedLevel, moved: readonly Float32Array
         stiffness[5 * blocks + b]! += stiff * x * x;
       }
     }
-  return { force, stiffness, cost: windows > 0 ? cost / windows : 0 };
+}
+
+/** Where a mean is worked out; `spare` may be the source, which is lost then. */
+interface Room {
+  readonly spare: Float32Array;
+  readonly result: Float32Array;
 }
 
 /** Mean over a cube of 2 radius + 1 voxels, cut at the edges of the volume. */
-export function boxMean(source: Float32Array, [nx, ny, nz]: Counts, radius: number): Float32Array {
-  const result = new Float32Array(source.length);
-  const between = new Float32Array(source.length);
-  for (let line = 0; line < ny * nz; line++) {
-    const row = line * nx;
+export function boxMean(source: Float32Array, [nx, ny, nz]: Counts, radius: number, room?: Room): Float32Array {
+  const { spare, result } = room ?? {
+    spare: new Float32Array(source.length),
+    result: new Float32Array(source.length),
+  };
+  const shares = Float64Array.from(
+    { length: nx },
+    (_, i) => 1 / (Math.min(i + radius, nx - 1) - Math.max(i - radius, 0) + 1),
+  );
+  for (let row = 0; row < source.length; row += nx) {
     let sum = 0;
     for (let i = 0; i < Math.min(radius, nx); i++) sum += source[row + i]!;
     for (let i = 0; i < nx; i++) {
       if (i + radius < nx) sum += source[row + i + radius]!;
       if (i > radius) sum -= source[row + i - radius - 1]!;
-      between[row + i] = sum / (Math.min(i + radius, nx - 1) - Math.max(i - radius, 0) + 1);
+      result[row + i] = sum * shares[i]!;
     }
   }
-  for (let k = 0; k < nz; k++) slide(between, result, k * nx * ny, ny, nx, radius);
-  slide(result, between, 0, nz, nx * ny, radius);
-  return between;
+  for (let k = 0; k < nz; k++) slide(result, spare, { from: k * nx * ny, count: ny, length: nx, radius });
+  slide(spare, result, { from: 0, count: nz, length: nx * ny, radius });
+  return result;
 }
 
 /** The running mean of `count` runs of `length` numbers, one after another. */
 function slide(
   source: Float32Array,
   target: Float32Array,
-  from: number,
-  count: number,
-  length: number,
-  radius: number,
+  {
+    from,
+    count,
+    length,
+    radius,
+  }: { readonly from: number; readonly count: number; readonly length: number; readonly radius: number },
 ): void {
   const sums = new Float64Array(length);
   for (let r = 0; r < Math.min(radius, count); r++) {
@@ -199,16 +260,19 @@ function slide(
     for (let i = 0; i < length; i++) sums[i]! += source[run + i]!;
   }
   for (let r = 0; r < count; r++) {
-    const [enters, leaves] = [from + (r + radius) * length, from + (r - radius - 1) * length];
-    const [more, fewer] = [r + radius < count, r > radius];
-    const share = 1 / (Math.min(r + radius, count - 1) - Math.max(r - radius, 0) + 1);
     const run = from + r * length;
-    for (let i = 0; i < length; i++) {
-      let sum = sums[i]!;
-      if (more) sum += source[enters + i]!;
-      if (fewer) sum -= source[leaves + i]!;
-      sums[i] = sum;
-      target[run + i] = share * sum;
-    }
+    const enters = run + radius * length;
+    const leaves = run - (radius + 1) * length;
+    const share = 1 / (Math.min(r + radius, count - 1) - Math.max(r - radius, 0) + 1);
+    if (r + radius >= count || r <= radius) {
+      if (r + radius < count) for (let i = 0; i < length; i++) sums[i]! += source[enters + i]!;
+      if (r > radius) for (let i = 0; i < length; i++) sums[i]! -= source[leaves + i]!;
+      for (let i = 0; i < length; i++) target[run + i] = share * sums[i]!;
+    } else
+      for (let i = 0; i < length; i++) {
+        const sum = sums[i]! + source[enters + i]! - source[leaves + i]!;
+        sums[i] = sum;
+        target[run + i] = share * sum;
+      }
   }
 }

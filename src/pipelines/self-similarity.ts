@@ -23,17 +23,23 @@ const PAIRS = NEIGHBOURS.flatMap((a, i) => NEIGHBOURS.map((b, j) => [a, b, i, j]
 
 export const CHANNELS = PAIRS.length;
 
-/** Twelve channels in [0, 1], one after the other. */
-export function descriptors(image: Float32Array, counts: Counts): Float32Array {
+/** Twelve channels in [0, 1], one after the other; in `result`. */
+export function descriptors(
+  image: Float32Array,
+  counts: Counts,
+  result: Float32Array = new Float32Array(CHANNELS * volumeOf(counts)),
+): Float32Array {
   const count = volumeOf(counts);
-  const result = new Float32Array(CHANNELS * count);
-  PAIRS.forEach(([a, b], channel) =>
-    result.set(boxMean(squaredDifference(image, counts, a, b), counts, 1), channel * count),
-  );
   const spread = new Float32Array(count);
+  PAIRS.forEach(([a, b], channel) => {
+    squaredDifference(image, counts, [a, b], spread);
+    const place = result.subarray(channel * count, (channel + 1) * count);
+    boxMean(spread, counts, 1, { spare: spread, result: place });
+  });
   let total = 0;
   for (let n = 0; n < count; n++) {
-    let [least, sum] = [Infinity, 0];
+    let least = Infinity;
+    let sum = 0;
     for (let p = n; p < result.length; p += count) {
       const value = result[p]!;
       sum += value;
@@ -54,8 +60,12 @@ export function descriptors(image: Float32Array, counts: Counts): Float32Array {
 type Offset = readonly [number, number, number];
 
 /** (I(x + a) - I(x + b))^2; beyond an edge the edge goes on. Offsets are (z, y, x). */
-function squaredDifference(image: Float32Array, [nx, ny, nz]: Counts, a: Offset, b: Offset): Float32Array {
-  const result = new Float32Array(image.length);
+function squaredDifference(
+  image: Float32Array,
+  [nx, ny, nz]: Counts,
+  [a, b]: readonly [Offset, Offset],
+  result: Float32Array,
+): void {
   const within = (index: number, count: number): number => Math.min(Math.max(index, 0), count - 1);
   for (let k = 0; k < nz; k++)
     for (let j = 0; j < ny; j++) {
@@ -72,7 +82,6 @@ function squaredDifference(image: Float32Array, [nx, ny, nz]: Counts, a: Offset,
         result[row + i] = d * d;
       }
     }
-  return result;
 }
 
 /** Force and stiffness of the squared distance of the descriptors; slopes are those of the moving one as it lies now. */
@@ -95,8 +104,17 @@ export function descriptorTerms(
       const [back, front] = [j < ny - 1 ? nx : 0, j > 0 ? nx : 0];
       for (let i = 0; i < nx; i++, n++) {
         if (seen !== undefined && seen[n] === 0) continue;
-        const [right, left] = [i < nx - 1 ? 1 : 0, i > 0 ? 1 : 0];
-        let [fx, fy, fz, zz, zy, zx, yy, yx, xx] = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+        const right = i < nx - 1 ? 1 : 0;
+        const left = i > 0 ? 1 : 0;
+        let fx = 0;
+        let fy = 0;
+        let fz = 0;
+        let zz = 0;
+        let zy = 0;
+        let zx = 0;
+        let yy = 0;
+        let yx = 0;
+        let xx = 0;
         for (let channel = 0, p = n; channel < CHANNELS; channel++, p += count) {
           const r = fixed[p]! - moved[p]!;
           const x = moved[p + right]! - moved[p - left]!;

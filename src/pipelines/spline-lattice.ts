@@ -21,6 +21,9 @@ interface Axis {
 export interface Sampling {
   readonly counts: Counts;
   readonly axes: readonly [Axis, Axis, Axis];
+  /** Room for what is expanded along x, and along x and y. */
+  readonly alongX: Float64Array;
+  readonly alongY: Float64Array;
 }
 
 export function latticeOver(counts: Counts, distance: number): Lattice {
@@ -48,23 +51,34 @@ export function samplingOf(lattice: Lattice, counts: Counts, step: number, offse
     }
     return { first, weights };
   };
-  return { counts, axes: [axis(0), axis(1), axis(2)] };
+  const [nx, ny] = counts;
+  const [, cy, cz] = lattice.counts;
+  return {
+    counts,
+    axes: [axis(0), axis(1), axis(2)],
+    alongX: new Float64Array(nx * cy * cz),
+    alongY: new Float64Array(nx * ny * cz),
+  };
 }
 
-/** The spline at the samples; one channel of coefficients after the other. */
-export function expand(lattice: Lattice, coefficients: Float64Array, sampling: Sampling, channels = 3): Float32Array {
+/** The spline's three channels at the samples, one after the other; in `result`. */
+export function expand(
+  lattice: Lattice,
+  coefficients: Float64Array,
+  sampling: Sampling,
+  result: Float32Array = new Float32Array(3 * volumeOf(sampling.counts)),
+): Float32Array {
   const [cx, cy, cz] = lattice.counts;
   const [nx, ny, nz] = sampling.counts;
   const [ax, ay, az] = sampling.axes;
-  const result = new Float32Array(channels * nx * ny * nz);
-  const alongX = new Float64Array(nx * cy * cz);
-  const alongY = new Float64Array(nx * ny * cz);
-  for (let channel = 0; channel < channels; channel++) {
+  const { alongX, alongY } = sampling;
+  for (let channel = 0; channel < 3; channel++) {
     const from = channel * cx * cy * cz;
     for (let line = 0; line < cy * cz; line++) {
       const row = from + line * cx;
       for (let i = 0; i < nx; i++) {
-        const [p, w] = [row + ax.first[i]!, 4 * i];
+        const p = row + ax.first[i]!;
+        const w = 4 * i;
         alongX[line * nx + i] =
           ax.weights[w]! * coefficients[p]! +
           ax.weights[w + 1]! * coefficients[p + 1]! +
@@ -93,8 +107,13 @@ function blend(
   to: number,
   length: number,
 ): void {
-  const [a, b, c, d] = [weights[w]!, weights[w + 1]!, weights[w + 2]!, weights[w + 3]!];
-  const [p, q, r] = [from + stride, from + 2 * stride, from + 3 * stride];
+  const a = weights[w]!;
+  const b = weights[w + 1]!;
+  const c = weights[w + 2]!;
+  const d = weights[w + 3]!;
+  const p = from + stride;
+  const q = from + 2 * stride;
+  const r = from + 3 * stride;
   for (let i = 0; i < length; i++)
     target[to + i] = a * source[from + i]! + b * source[p + i]! + c * source[q + i]! + d * source[r + i]!;
 }
@@ -105,10 +124,11 @@ export function gather(lattice: Lattice, values: Float32Array, sampling: Samplin
   const [nx, ny, nz] = sampling.counts;
   const [ax, ay, az] = sampling.axes;
   const result = new Float64Array(channels * cx * cy * cz);
+  const { alongX, alongY } = sampling;
   const plane = nx * ny;
   for (let channel = 0; channel < channels; channel++) {
-    const alongY = new Float64Array(plane * cz);
-    const alongX = new Float64Array(nx * cy * cz);
+    alongX.fill(0);
+    alongY.fill(0);
     for (let k = 0; k < nz; k++)
       scatter(values, (channel * nz + k) * plane, plane, az.weights, 4 * k, alongY, az.first[k]! * plane, plane);
     for (let k = 0; k < cz; k++)
@@ -120,7 +140,11 @@ export function gather(lattice: Lattice, values: Float32Array, sampling: Samplin
       for (let i = 0; i < nx; i++) {
         const value = alongX[line * nx + i]!;
         const p = row + ax.first[i]!;
-        for (let tap = 0; tap < 4; tap++) result[p + tap]! += ax.weights[4 * i + tap]! * value;
+        const w = 4 * i;
+        result[p]! += ax.weights[w]! * value;
+        result[p + 1]! += ax.weights[w + 1]! * value;
+        result[p + 2]! += ax.weights[w + 2]! * value;
+        result[p + 3]! += ax.weights[w + 3]! * value;
       }
     }
   }

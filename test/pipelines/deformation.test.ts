@@ -9,6 +9,7 @@ import type { GridPair } from '../../src/pipelines/deformation.ts';
 import { jacobianFigures } from '../../src/pipelines/field-quality.ts';
 import { openGraph } from '../../src/pipelines/graph-session.ts';
 import {
+  benchOf,
   boxMean,
   correlationTerms,
   fixedLevel,
@@ -107,10 +108,14 @@ test('the force of correlation is the slope of its cost', () => {
   const [fixed, moving] = [smoothImage(1), smoothImage(2)];
   const level = fixedLevel(fixed, counts, 2);
   const source = sloped(moving, counts, undefined);
-  const cost = (height: number): number =>
-    correlationTerms(level, sampledThrough(source, counts, bump(counts, height))).cost;
+  const bench = benchOf(counts);
+  const termsAt = (height: number) => {
+    sampledThrough(source, counts, bump(counts, height), bench.moved);
+    return correlationTerms(level, bench);
+  };
+  const cost = (height: number): number => termsAt(height).cost;
   const direction = bump(counts, 1);
-  const { force } = correlationTerms(level, sampledThrough(source, counts, bump(counts, 0)));
+  const force = termsAt(0).force.slice();
   // Force is summed over blocks; the direction hardly changes within one.
   let slope = 0;
   const blocks = force.length / 3;

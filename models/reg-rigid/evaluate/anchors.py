@@ -1,6 +1,8 @@
 # Evaluation of elastix (Debian's, where it is installed) and ANTs on the same pairs as ours.ts, with their usual settings.
 # requires: antspyx==0.6.3 numpy==2.3.5
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -8,9 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import ants
-import numpy as np
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "2"
+import ants  # noqa: E402
+import numpy as np  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from kept import kept  # noqa: E402
+
+HERE = Path(__file__).parent
 HELD_OUT = range(1000, 1060)
 LARGE, LARGE_SIZE = (2001, 2006), 192
 
@@ -35,9 +42,10 @@ def by_elastix(folder, truth):
     out.mkdir()
     begun = time.perf_counter()
     files = ["-f", folder / "fixed.mhd", "-m", folder / "moving.mhd", "-p", parameters, "-out", out, "-threads", "2"]
-    ran = subprocess.run(["elastix", *map(str, files)], capture_output=True)
-    took = time.perf_counter() - begun
-    if ran.returncode != 0:
+    child = subprocess.Popen(["elastix", *map(str, files)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    took = (time.perf_counter() - begun, used.ru_utime + used.ru_stime)
+    if status != 0:
         return None, took
     text = (out / "TransformParameters.0.txt").read_text()
 
@@ -60,35 +68,44 @@ def by_elastix(folder, truth):
 
 def by_ants(folder, truth):
     fixed, moving = (ants.image_read(str(folder / f"{role}.mhd")) for role in ("fixed", "moving"))
-    begun = time.perf_counter()
+    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     result = ants.registration(fixed, moving, type_of_transform="Affine" if truth["affine"] else "Rigid", random_seed=1)
-    took = time.perf_counter() - begun
+    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
+    took = (wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     transform = ants.read_transform(result["fwdtransforms"][0])
     return lambda x: np.array([transform.apply_to_point(tuple(one)) for one in x]), took
 
 
-def errors_of(method, seeds, size=None):
-    found = {}
+def measure(method, folder, truth):
+    points = np.array(truth["points"])
+    right = points @ np.array(truth["truth"]).reshape(4, 4)[:3, :3].T + np.array(truth["truth"]).reshape(4, 4)[:3, 3]
+    apply, (seconds, cpu) = method(folder, truth)
+    error = 99.0 if apply is None else float(np.linalg.norm(apply(points) - right, axis=1).mean())
+    return dict(error=error, seconds=seconds, cpu=cpu)
+
+
+def errors_of(methods, seeds, size=None):
+    """Of every method, by kind of pair: what it reached, pair after pair."""
+    found = {name: {} for name, _ in methods}
     for seed in seeds:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            subprocess.run(["node", "pairs.ts", name, str(seed), *([str(size)] if size else [])], check=True)
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            subprocess.run(["node", str(HERE / "pairs.ts"), place, str(seed), *([str(size)] if size else [])], check=True)
             truth = json.loads((folder / "truth.json").read_text())
-            points = np.array(truth["points"])
-            right = points @ np.array(truth["truth"]).reshape(4, 4)[:3, :3].T + np.array(truth["truth"]).reshape(4, 4)[:3, 3]
-            apply, took = method(folder, truth)
-            error = 99.0 if apply is None else float(np.linalg.norm(apply(points) - right, axis=1).mean())
-            print(f"{seed} {truth['kind']}: {error:.2f} mm, {took:.1f} s", file=sys.stderr)
-            for group in ("all pairs", truth["kind"]):
-                found.setdefault(group, []).append((error, took))
+            case = [(folder / file).read_bytes() for file in ("truth.json", "fixed.raw", "fixed.mhd", "moving.raw", "moving.mhd")]
+            for name, method in methods:
+                one = kept(lambda: measure(method, folder, truth), name, ELASTIX, *case)  # noqa: B023
+                print(f"{seed} {truth['kind']}: {name} {one['error']:.2f} mm, {one['cpu']:.1f} CPU s", file=sys.stderr, flush=True)
+                for group in ("all pairs", truth["kind"]):
+                    found[name].setdefault(group, []).append(one)
     return found
 
 
 def show(name, found, metric="TRE, mm"):
     for group in sorted(found):
-        errors, seconds = zip(*found[group])
-        row = dict(set=group, method=name, metric=metric, better="lower", values=errors, secondsPerCase=float(np.mean(seconds)))
-        print(json.dumps(row))
+        errors, cpu = [one["error"] for one in found[group]], [one["cpu"] for one in found[group]]
+        print(json.dumps(dict(set=group, method=name, metric=metric, better="lower", values=errors)))
+        print(json.dumps(dict(set=group, method=name, metric="CPU seconds", better="lower", values=cpu)))
         if len(errors) > 2:
             within = [100.0 if one < 1 else 0.0 for one in errors]
             print(json.dumps(dict(set=group, method=name, metric="pairs with TRE < 1 mm, %", better="higher", values=within)))
@@ -100,11 +117,12 @@ def main():
         version = subprocess.run(["elastix", "--version"], capture_output=True, text=True).stdout.split()[-1]
         methods.insert(0, (f"elastix {version} MI", by_elastix))
     seeds = [int(one) for one in sys.argv[1].split(",")] if len(sys.argv) > 1 else HELD_OUT
-    for name, method in methods:
-        show(name, errors_of(method, seeds))
-        if len(sys.argv) == 1:
-            large = {f"{LARGE_SIZE} x {LARGE_SIZE} x {LARGE_SIZE}": errors_of(method, LARGE, LARGE_SIZE)["all pairs"]}
-            show(name, large)
+    errors = errors_of(methods, seeds)
+    large = errors_of(methods, LARGE, LARGE_SIZE) if len(sys.argv) == 1 else {}
+    for name, _ in methods:
+        show(name, errors[name])
+        if name in large:
+            show(name, {f"{LARGE_SIZE} x {LARGE_SIZE} x {LARGE_SIZE}": large[name]["all pairs"]})
 
 
 main()

@@ -19,6 +19,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from kept import kept  # noqa: E402
 from pairs import BRAINS, HELD_OUT, PHANTOMS, TEMPLATE, TUNING, make, samples, warp
 
 THREADS = 2
@@ -134,19 +137,28 @@ def names():
     return {'ours': 'ours', 'elastix': f'elastix {version} B-spline MI', 'SyN': 'ANTs SyN MI (antspyx 0.6.3)', 'identity': 'identity'}
 
 
-def run(kind, seed, methods):
+def run(kind, seed, methods, called):
     pair = make(kind, seed)
     results = {'identity': score(pair, np.zeros_like(pair.u))}
     for method in methods:
-        with tempfile.TemporaryDirectory() as name:
-            work = Path(name)
-            pair.fixed.astype('<f4').tofile(work / 'fixed.f32')
-            pair.moving.astype('<f4').tofile(work / 'moving.f32')
-            (work / 'pair.json').write_text(json.dumps(dict(shape=pair.fixed.shape, spacing=pair.spacing, modalities=pair.modalities)))
-            figures = METHODS[method](pair, work)
-            field = np.fromfile(work / 'field.f32', '<f4').reshape(pair.u.shape)
-        results[method] = {**score(pair, field), **figures}
+        if method == 'ours':
+            results[method] = measure(pair, method)
+        else:
+            settings = ELASTIX if method == 'elastix' else SYN
+            case = [np.ascontiguousarray(part) for part in (pair.fixed, pair.moving, pair.u, pair.fixed_seg, pair.moving_seg)]
+            results[method] = kept(lambda: measure(pair, method), called[method], settings, str(THREADS), *case)
     return results
+
+
+def measure(pair, method):
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        pair.fixed.astype('<f4').tofile(work / 'fixed.f32')
+        pair.moving.astype('<f4').tofile(work / 'moving.f32')
+        (work / 'pair.json').write_text(json.dumps(dict(shape=pair.fixed.shape, spacing=pair.spacing, modalities=pair.modalities)))
+        figures = METHODS[method](pair, work)
+        field = np.fromfile(work / 'field.f32', '<f4').reshape(pair.u.shape)
+    return {**score(pair, field), **figures}
 
 
 def main():
@@ -155,6 +167,7 @@ def main():
     p.add_argument('--methods', default='ours,elastix,SyN')
     p.add_argument('--kinds')
     p.add_argument('--cases', type=int)
+    p.add_argument('--seeds', help='comma-separated, in place of the first of the set')
     p.add_argument('--log', action='store_true')
     a = p.parse_args()
     real = samples() is not None
@@ -162,13 +175,13 @@ def main():
     called = names()
     methods = [m for m in a.methods.split(',') if m != 'elastix' or called['elastix'].split()[1] != 'B-spline']
     for kind in kinds:
-        count = a.cases or (2 if kind in BRAINS else 4 if kind in PHANTOMS else 3)
+        count = a.cases or (2 if kind in BRAINS else 5 if kind in PHANTOMS else 3)
         first = TUNING if a.tuning else HELD_OUT
         cases = []
-        for seed in range(first, first + count):
-            # SyN takes minutes on the large ones: one case there, two elsewhere.
-            few = 1 if kind in BRAINS else 2
-            cases.append(run(kind, seed, [m for m in methods if m != 'SyN' or seed < first + few]))
+        for seed in [int(one) for one in a.seeds.split(',')] if a.seeds else range(first, first + count):
+            # SyN takes minutes on the large ones: one case there.
+            few = 1 if kind in BRAINS else 5 if kind in PHANTOMS else 2
+            cases.append(run(kind, seed, [m for m in methods if m != 'SyN' or seed < first + few], called))
             if a.log:
                 for method, figures in cases[-1].items():
                     print(f'{kind:36s} {seed:4d} {method:9s}', ' '.join(f'{k} {v:.3f}' for k, v in figures.items() if isinstance(v, float)), file=sys.stderr, flush=True)
