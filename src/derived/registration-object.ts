@@ -33,7 +33,7 @@ export interface RegistrationRequest {
   readonly fixed: readonly Head[];
   /** Heads of the moving series; the object goes into its study. */
   readonly moving: readonly Head[];
-  /** Which volume of a moving series that holds several, from 0; of a fixed series it is always the first. */
+  /** Which volume of a moving series that holds several, from 0; a fixed series holds one. */
   readonly movingVolume?: number;
   /** 4 x 4, row-major: a point of the fixed series to the same anatomy in the moving one, LPS mm. */
   readonly rigid: readonly number[];

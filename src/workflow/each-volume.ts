@@ -19,6 +19,17 @@ export function volumesOf({ volume, others = [] }: LoadedSeries): readonly Serie
   return [volume, ...others];
 }
 
+/** What others are aligned to is one volume: which one of several was meant nobody has said. @throws Refusal PipelineRefused naming them */
+export function refuseSeveral(fixed: LoadedSeries): void {
+  const labels = volumesOf(fixed).map(({ label }) => label);
+  if (labels.length === 1) return;
+  const named = labels.length > 3 ? `${labels.slice(0, 2).join(', ')} ... ${labels.at(-1)}` : labels.join(', ');
+  throw new Refusal(
+    'PipelineRefused',
+    `the fixed series holds ${labels.length} volumes (${named}); a series of one volume is expected`,
+  );
+}
+
 /** Runs one after another; what one is refused for refuses the series. @throws Refusal naming the volume */
 export async function eachVolume<R, O extends Progressing>(
   source: LoadedSeries,

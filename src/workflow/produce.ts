@@ -62,7 +62,7 @@ import {
   type Produced,
   type ProduceOptions,
 } from './model-run.ts';
-import { eachVolume, loadedFrom, meanOf, volumesOf, worstOf } from './each-volume.ts';
+import { eachVolume, loadedFrom, meanOf, refuseSeveral, volumesOf, worstOf } from './each-volume.ts';
 import { produceMasks } from './masks.ts';
 export type { LoadedSeries } from './beside.ts';
 export type { PipelineSettings, Produced, ProduceOptions } from './model-run.ts';
@@ -79,6 +79,7 @@ export async function produceRegistration(
 ): Promise<Produced> {
   const { alpha: _alpha, ...rest } = given;
   const settings = parseRegistrationSettings(rest);
+  refuseSeveral(fixed);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const k = middleOf(fixed.volume.geometry);
   const volumes = volumesOf(moving);

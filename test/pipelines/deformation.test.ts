@@ -243,6 +243,18 @@ for (const other of [false, true])
     assert.deepEqual(await deform(search, pair, DEFORMATION), found);
   });
 
+test('every step of a deformation is told, and others have their turn between two steps', async () => {
+  const pair: GridPair = { grid, fixed: blobs(false, bend), moving: blobs(false, straight) };
+  const shares: number[] = [];
+  let turns = 0;
+  const turning = setInterval(() => turns++, 0);
+  await deform(search, pair, DEFORMATION, (share) => shares.push(share));
+  clearInterval(turning);
+  assert.ok(shares.length >= 6 && (shares[0] ?? 9) > 0 && (shares.at(-1) ?? 9) < 1, shares.join(' '));
+  assert.ok(shares.every((share, n) => n === 0 || share > (shares[n - 1] ?? 9)));
+  assert.ok(turns >= 4, `${turns} turns`);
+});
+
 test('two images that have nothing in common leave a field that does not fold', async () => {
   const pair: GridPair = { grid, fixed: smoothImage(21, size), moving: smoothImage(22, size) };
   const found = await deform(search, pair, DEFORMATION);
