@@ -112,7 +112,8 @@ export async function deidentify(
   const verdict: Verdict = {
     pixelsAtRisk: pixelPlan.kind === 'leave' && pixelPlan.atRisk,
     pixelsCleaned: pixelPlan.kind === 'clean',
-    faceVisible: face === 'visible',
+    // Of what is no image nobody asks.
+    faceVisible: face === 'visible' && head.pixelData !== undefined,
     faceRemoved: face === 'removed',
   };
 

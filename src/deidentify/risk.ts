@@ -67,6 +67,15 @@ const PHOTOGRAPHS = new Set([`${CLASS}.77.1.4`, `${CLASS}.77.1.4.1`]);
 const RENDERED = /^(VOLREN|VRT|SSD|VOLUME[ _]?RENDER\w*|SURFACE\w*|3D[ _]?RENDER\w*)$/;
 
 const HAS_A_FACE_CLASS = new Set(['2', '2.1', '2.2', '4', '4.1', '4.3', '4.4'].map((suffix) => `${CLASS}.${suffix}`));
+/** X-Ray 3D Angiographic: cone beams, which show skin as a CT does. */
+const CONE_BEAM = `${CLASS}.13.1.1`;
+/** X-Ray 3D Craniofacial. */
+const CRANIOFACIAL = `${CLASS}.13.1.2`;
+/** Surface Scan Mesh and Point Cloud: the skin, by a camera. */
+const SURFACE_SCANS = new Set([`${CLASS}.68.1`, `${CLASS}.68.2`]);
+/** Segmentation, Surface, Label Map and Height Map Segmentation. */
+const SEGMENTATIONS = new Set(['66.4', '66.5', '66.7', '66.8'].map((suffix) => `${CLASS}.${suffix}`));
+const RT_STRUCTURE_SET = `${CLASS}.481.3`;
 
 /** CT and MR, whose images are slices; of the enhanced ones it is told apart why their face stays. */
 export function isSliceClass(sopClassUID: string): boolean {
@@ -133,8 +142,15 @@ function looksLikeAScreen(dataSet: DataSet): boolean {
   return samples > 1 || (numberValue(dataSet, tag('BitsStored')) ?? 16) <= 8;
 }
 
-const FACE_WORDS =
-  /\b(HEAD|BRAIN|SKULL|FACE|FACIAL|ORBITS?|EYES?|SINUS(ES)?|MAXILLA|MANDIBLE|JAW|DENTAL|NOSE|EARS?|IAC|PITUITARY|SELLA|TMJ|CRANI\w*|CEREB\w*|NEURO\w*|KOPF|SCHADEL|SCHAEDEL|CERVEAU|TETE|TESTA|CABEZA|NECK|HALS|CSPINE|WHOLE ?BODY|BODY|WHOLEBODY)\b|^(HEADNECK|HEAD_NECK|HN)$/;
+const SHARED_GROUPS = tag('SharedFunctionalGroupsSequence');
+const PER_FRAME_GROUPS = tag('PerFrameFunctionalGroupsSequence');
+const FRAME_ANATOMY = tag('FrameAnatomySequence');
+
+const HEAD =
+  'HEAD|BRAIN|SKULL|FACE|FACIAL|ORBITS?|EYES?|SINUS(ES)?|MAXILLA|MANDIBLE|JAW|DENTAL|NOSE|EARS?|IAC|PITUITARY|SELLA|TMJ|CRANI\\w*|CEREB\\w*|NEURO\\w*|KOPF|SCHADEL|SCHAEDEL|CERVEAU|TETE|TESTA|CABEZA|NECK|HALS';
+const FACE_WORDS = new RegExp(`\\b(${HEAD}|CSPINE|WHOLE ?BODY|BODY|WHOLEBODY)\\b|^(HEADNECK|HEAD_NECK|HN)$`);
+/** Of outlines, every one of which is a body's. */
+const OF_THE_HEAD = new RegExp(`\\b(${HEAD}|HEADNECK|HN)\\b`);
 const OTHER_PARTS =
   /\b(CHEST|THORAX|LUNGS?|HEART|CARDIAC|CORONARY|BREASTS?|ABDOMEN|ABDOMINAL|PELVIS|LIVER|KIDNEYS?|PROSTATE|BLADDER|UTERUS|COLON|PANCREAS|SPLEEN|SPINE|TSPINE|LSPINE|LSSPINE|SSPINE|TLSPINE|LUMBAR|KNEES?|HIPS?|ANKLES?|FOOT|FEET|LEGS?|ARMS?|HANDS?|WRISTS?|ELBOWS?|SHOULDERS?|FEMUR|TIBIA\w*|FIBULA|HUMERUS|RADIUS\w*|EXTREMITY|AORTA|PHANTOM|CHESTABDPELVIS|CHESTABDOMEN|ABDOMENPELVIS|CAP)\b/;
 /** SNOMED CT and its older form: head, face, skull, brain, orbit, paranasal sinus, neck. */
@@ -158,6 +174,10 @@ const PART_WORDS = [
  */
 export function faceRisk(head: Head, sopClassUID: string): string | undefined {
   const { dataSet, pixelData } = head;
+  if (SURFACE_SCANS.has(sopClassUID)) return 'a scan of the surface of the body may be one of a face';
+  const outline = outlineOf(dataSet, sopClassUID);
+  if (outline !== undefined && mayBeHead([...outline.names, ...partWords(dataSet)], dataSet))
+    return `${outline.what} holds the outline of a body, which may be that of a face`;
   if (pixelData === undefined) return undefined;
   if (asciiValue(dataSet, tag('RecognizableVisualFeatures'))?.toUpperCase() === 'YES') {
     return 'Recognizable Visual Features (0028,0302) is YES';
@@ -166,7 +186,8 @@ export function faceRisk(head: Head, sopClassUID: string): string | undefined {
   if (asciiValues(dataSet, tag('ImageType')).some((value) => RENDERED.test(value.toUpperCase())))
     return 'Image Type (0008,0008) names a rendered surface, which may be a face';
   const isCapture = CAPTURES.has(sopClassUID);
-  if (!HAS_A_FACE_CLASS.has(sopClassUID) && !isCapture) return undefined;
+  if (sopClassUID === CRANIOFACIAL) return 'the SOP Class is one of volumes of the face';
+  if (!HAS_A_FACE_CLASS.has(sopClassUID) && sopClassUID !== CONE_BEAM && !isCapture) return undefined;
   if (isCapture) return namesHead(dataSet) && !isSheet(dataSet) ? 'a capture of the head may show a face' : undefined;
   if (regionCodes(dataSet).some((code) => FACE_CODES.has(code))) return 'the anatomic region is the head';
   const words = partWords(dataSet);
@@ -174,6 +195,61 @@ export function faceRisk(head: Head, sopClassUID: string): string | undefined {
   if (words.some((text) => OTHER_PARTS.test(text))) return undefined;
   return 'nothing says which part of the body it shows, so that it may be the head';
 }
+
+/** What somebody drew or computed in the images, of which one is the skin; undefined when none is. */
+function outlineOf(
+  dataSet: DataSet,
+  sopClassUID: string,
+): { readonly what: string; readonly names: readonly string[] } | undefined {
+  if (sopClassUID === RT_STRUCTURE_SET) {
+    const names = [
+      ...itemsOf(dataSet, tag('StructureSetROISequence')).flatMap((roi) => wordsAt(roi, ROI_WORDS)),
+      ...itemsOf(dataSet, tag('RTROIObservationsSequence')).flatMap((roi) => wordsAt(roi, OBSERVATION_WORDS)),
+    ];
+    const isOutline = names.some((name) => OUTLINE_WORDS.test(name));
+    return isOutline
+      ? { what: 'the structure set', names: [...names, ...wordsAt(dataSet, STRUCTURE_SET_WORDS)] }
+      : undefined;
+  }
+  if (!SEGMENTATIONS.has(sopClassUID)) return undefined;
+  const segments = itemsOf(dataSet, tag('SegmentSequence'));
+  const types = segments.flatMap((segment) => itemsOf(segment, tag('SegmentedPropertyTypeCodeSequence')));
+  const names = [
+    ...segments.flatMap((segment) => wordsAt(segment, SEGMENT_WORDS)),
+    ...types.flatMap((type) => wordsAt(type, [tag('CodeMeaning')])),
+  ];
+  const isOutline =
+    names.some((name) => OUTLINE_WORDS.test(name)) ||
+    types.some((type) => asciiValues(type, tag('CodeValue')).some((code) => OUTLINE_CODES.has(code)));
+  return isOutline ? { what: 'the segmentation', names } : undefined;
+}
+
+/**
+ * EXTERNAL is the RT ROI Interpreted Type (3006,00A4) of the patient's outline; a capsule, a carotid or an iliac artery is external too, and
+ * head and body are parts of a caudate nucleus, a femur, a vertebra.
+ */
+const OUTLINE_WORDS =
+  /\bEXTERNAL\b(?! (CAPSULE|CAROTID|ILIAC|JUGULAR|AUDITORY|ACOUSTIC|OBLIQUE|URETH\w*|SPHINCTER|GLOBUS|PALLID\w*))|\b(SKIN|SCALP|OUTLINE|NOSE|LIPS?|PINNA|EYELIDS?|HAUT|PEAU|PIEL)\b|^(WHOLE ?)?(BODY|HEAD|FACE|PATIENT|KOPF|EARS?)( (AND )?NECK| (SURFACE|CONTOUR|REGION|STRUCTURE|LEFT|RIGHT|[LR]|\d+))*$/;
+/** SNOMED CT and its older form: skin, face, head, body, external ear, nose. */
+const OUTLINE_CODES = new Set(
+  '39937001 T-01000 89545001 69536005 38266002 123037004 28347008 45206002 181469002 T-D1100 T-D1200 T-D0010'.split(
+    ' ',
+  ),
+);
+const ROI_WORDS = ['ROIName', 'ROIDescription'].map(tag);
+const OBSERVATION_WORDS = ['RTROIInterpretedType', 'ROIObservationLabel'].map(tag);
+const STRUCTURE_SET_WORDS = ['StructureSetLabel', 'StructureSetName', 'StructureSetDescription'].map(tag);
+const SEGMENT_WORDS = ['SegmentLabel', 'SegmentDescription'].map(tag);
+
+/** By name or code; or nothing names another part of the body. */
+function mayBeHead(words: readonly string[], dataSet: DataSet): boolean {
+  if (regionCodes(dataSet).some((code) => FACE_CODES.has(code))) return true;
+  const parts = words.map((text) => text.replaceAll(OTHER_HEADS, 'FEMUR'));
+  return parts.some((text) => OF_THE_HEAD.test(text)) || !parts.some((text) => OTHER_PARTS.test(text));
+}
+
+const OTHER_HEADS =
+  /\b(FEMOR\w*|FEMUR|HUMER\w*|RADI\w*|FIBUL\w*|PANCREA\w*)( LEFT| RIGHT| [LR])? HEADS?\b|\bHEADS?( OF)?( THE)? (FEMOR\w*|FEMUR|HUMER\w*|RADI\w*|FIBUL\w*|PANCREA\w*)/g;
 
 /** Multi-frame ones too: PS3.4 B.5. */
 const CAPTURES = new Set(['7', '7.1', '7.2', '7.3', '7.4'].map((suffix) => `${CLASS}.${suffix}`));
@@ -196,7 +272,11 @@ function isSheet(dataSet: DataSet): boolean {
 
 /** Body part and series description first. */
 function partWords(dataSet: DataSet): string[] {
-  return PART_WORDS.map(
+  return wordsAt(dataSet, PART_WORDS);
+}
+
+function wordsAt(dataSet: DataSet, attributes: readonly number[]): string[] {
+  return attributes.map(
     (attribute) =>
       textValue(dataSet, attribute)
         ?.toUpperCase()
@@ -205,5 +285,13 @@ function partWords(dataSet: DataSet): string[] {
 }
 
 function regionCodes(dataSet: DataSet): string[] {
-  return itemsOf(dataSet, tag('AnatomicRegionSequence')).flatMap((item) => asciiValues(item, tag('CodeValue')));
+  return [dataSet, ...framesAnatomy(dataSet)].flatMap((place) =>
+    itemsOf(place, tag('AnatomicRegionSequence')).flatMap((item) => asciiValues(item, tag('CodeValue'))),
+  );
+}
+
+/** Of enhanced images: said of all frames, or of each (PS3.3 C.7.6.16.2.8). */
+function framesAnatomy(dataSet: DataSet): DataSet[] {
+  const groups = [SHARED_GROUPS, PER_FRAME_GROUPS].flatMap((group) => itemsOf(dataSet, group));
+  return groups.flatMap((group) => itemsOf(group, FRAME_ANATOMY));
 }

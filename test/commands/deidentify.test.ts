@@ -7,7 +7,10 @@ import { join, relative } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openDatabase } from '../../src/database.ts';
+import { asciiValue } from '../../src/dicom/data-set.ts';
+import { readHead } from '../../src/dicom/part10.ts';
 import { makeFile } from '../deidentify/support.ts';
+import { headObjects, scanHead } from '../phantom/head.ts';
 import { ctStudy } from '../phantom/studies.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -226,4 +229,41 @@ test('a profile that contradicts itself is refused with its line', (t) => {
     said('options: [retain-patient-characteristics]'),
     /basic.yaml line \d+: ages: remove contradicts .*expected cap-89 or keep/,
   );
+});
+
+test('DEID-FACE: heads of a folder leave as whole series without their faces; one with a gap does not leave', (t) => {
+  const { folder, from, isthmus } = bench(t, 2);
+  const head = scanHead({ contrast: 'CT', pixelMm: 4, sliceMm: 4 });
+  const whole = headObjects(head);
+  const torn = headObjects(head).filter((_, slice) => slice !== 30);
+  // Mixed, and one image twice under other names.
+  for (const [n, { bytes }] of whole.entries()) writeFileSync(join(from, `${String(n).padStart(3, '0')}-a.dcm`), bytes);
+  for (const [n, { bytes }] of torn.entries()) writeFileSync(join(from, `${String(n).padStart(3, '0')}-b.dcm`), bytes);
+  writeFileSync(join(from, '000-again.dcm'), whole[0]?.bytes ?? '');
+  const to = join(folder, 'out');
+  const run = isthmus('deidentify', from, to, '--profile', 'research-longitudinal', '--threads', '2');
+  assert.equal(run.status, 1, run.error);
+  const report = JSON.parse(readFileSync(join(to, 'report.json'), 'utf8')) as {
+    refused: number;
+    files: { file: number; written?: string; found?: string; waitsFor?: string }[];
+    studies: { verdict: string; pixels: { facesCleaned: number } }[];
+  };
+  assert.equal(report.refused, torn.length);
+  const reasons = new Set(report.files.flatMap(({ found }) => found ?? []));
+  assert.equal(reasons.size, 1);
+  assert.match([...reasons][0] ?? '', /images are missing: a gap of 8\.0 mm/);
+  assert.ok(report.files.every(({ waitsFor }) => waitsFor === undefined));
+  assert.deepEqual(
+    report.studies.map(({ verdict, pixels }) => [verdict, pixels.facesCleaned]).sort((a, b) => (a < b ? -1 : 1)),
+    [
+      ['RELEASE', 0],
+      ['RELEASE', whole.length],
+    ],
+  );
+  const written = [...filesBelow(to)].filter(([path]) => path.endsWith('.dcm')).map(([, bytes]) => bytes);
+  const heads = written.filter((bytes) => asciiValue(readHead(bytes).head.dataSet, 0x00280302) === 'NO');
+  assert.deepEqual([written.length, heads.length], [whole.length + 2, whole.length]);
+  // None of them holds the pixels of an image that shows a nose.
+  const nose = head.slices.filter(({ pixels }) => written.some((bytes) => bytes.includes(pixels)));
+  assert.ok(nose.length < head.slices.length / 2, `${nose.length} of ${head.slices.length} images are as they were`);
 });
