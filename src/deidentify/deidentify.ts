@@ -159,7 +159,10 @@ export async function deidentify(
   const clean = document && cleanClinicalDocument(document, documentTools(run));
   const facts = { native: pixels.native?.layout, defaced: face === 'removed' ? settings.defaced : undefined };
   rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)]);
-  writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), { ...plan, framesChanged: pixels.changed });
+  writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), {
+    ...plan,
+    framesChanged: pixels.changed || facts.defaced !== undefined,
+  });
   const left = findResidue(sinkBytes(sink), known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
 

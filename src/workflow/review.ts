@@ -1,9 +1,9 @@
 /** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
 import { recordAudit } from '../audit.ts';
-import { awaitsDefacing } from '../deidentify/deidentify.ts';
+import { awaitsDefacing, studyPseudonym } from '../deidentify/deidentify.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { discard, heldById, listHeld, type HeldGroup } from '../quarantine.ts';
+import { deleteSealed, discard, heldById, listHeld, takeOut, type HeldGroup } from '../quarantine.ts';
 import { retryWork, type WorkItem } from '../workitems.ts';
 import { releaseForDefacing } from './deface.ts';
 import { letIn } from './let-in.ts';
@@ -31,18 +31,23 @@ export async function releaseHeld(
     });
     return { studyInstanceUID };
   }
-  const { studyInstanceUID } = await letIn(gateway, object, { project: treatment.project, profile });
-  // Also when the archive had it already: what is written down is that the seal was broken, by whom and for what.
-  await discard(gateway.quarantine, id, {
-    alongside: () =>
-      recordAudit(gateway.audit, 'Application Activity', actor, {
-        action: 'release',
-        held: id,
-        study: studyInstanceUID,
-        profile: treatment.profile,
-        rules: profile.hash,
-      }),
-  });
+  const way = { project: treatment.project, profile };
+  const study = studyPseudonym(gateway.wall, object, way);
+  // Stored, no longer held and written down in one transaction: of two people one decides.
+  const alongside = (): void => {
+    if (!takeOut(gateway.quarantine, id)) throw new Refusal('Gone', 'it was discarded meanwhile');
+    recordAudit(gateway.audit, 'Application Activity', actor, {
+      action: 'release',
+      held: id,
+      study,
+      profile: treatment.profile,
+      rules: profile.hash,
+    });
+  };
+  const { studyInstanceUID } = await letIn(gateway, object, { ...way, alongside });
+  // The archive had it already: what is written down is that the seal was broken, by whom and for what.
+  if (heldById(gateway.quarantine, id) !== undefined) gateway.database.transaction(alongside);
+  await deleteSealed(gateway.quarantine, held);
   return { studyInstanceUID };
 }
 

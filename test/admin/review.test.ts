@@ -5,8 +5,8 @@ import { instancesOf, readInstanceHead } from '../../src/archive/instances.ts';
 import type { Verification } from '../../src/deidentify/verify.ts';
 import { textValue } from '../../src/dicom/data-set.ts';
 import { readHead } from '../../src/dicom/part10.ts';
-import { listHeld, type Held } from '../../src/quarantine.ts';
-import type { Bulk } from '../../src/workflow/review.ts';
+import { countHeld, listHeld, type Held } from '../../src/quarantine.ts';
+import { discardHeld, releaseHeld, type Bulk } from '../../src/workflow/review.ts';
 import type { SealedView } from '../../src/workflow/sealed.ts';
 import { claimWork, failWork, listWork } from '../../src/workitems.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';
@@ -54,7 +54,7 @@ test('DEID-REVIEW: under the seal looks only the privacy officer, who says why, 
     `${String(trail[0]?.['actor'])} ${String(trail[0]?.['facts'])}`,
     /the privacy-officer .*view sealed.*review.*PR 12/,
   );
-  assert.doesNotMatch(JSON.stringify(trail), /Muster|4711/);
+  assert.doesNotMatch(JSON.stringify(trail), /Muster|KH-4711/);
   // A look makes nobody known and lets nothing in.
   for (const table of ['crosswalk_patient', 'crosswalk_uid', 'crosswalk_study', 'study'])
     assert.equal(door.gateway.database.get(`SELECT 1 FROM ${table}`), undefined, table);
@@ -208,4 +208,36 @@ test('failed work says whether trying again can help', async (t) => {
     ['DeliveryFailed', true],
     ['PipelineRefused', false],
   ]);
+});
+
+test('DEID-REVIEW: of two people who decide at once one does, and the trail tells which', async (t) => {
+  const door = await openAdminDoor(t);
+  const { gateway } = door;
+  const objects = await hold(door, ctStudy({ ...CT, slices: 30 }).objects);
+  for (const [n, { id }] of objects.entries()) {
+    const release = releaseHeld(gateway, id, TREATMENT, 'officer').then(
+      () => true,
+      () => false,
+    );
+    // At a moment of the release that differs from turn to turn.
+    for (let turn = 0; turn < n; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const discard = discardHeld(gateway, id, 'another').then(
+      () => true,
+      () => false,
+    );
+    const [wasReleased, wasDiscarded] = await Promise.all([release, discard]);
+    assert.equal(wasReleased, !wasDiscarded);
+    const decisions = gateway.database
+      .all('SELECT facts FROM audit')
+      .map(({ facts }) => JSON.parse(String(facts)) as { action?: string; held?: string })
+      .filter(({ held }) => held === id)
+      .map(({ action }) => action);
+    assert.deepEqual(decisions, [wasReleased ? 'release' : 'discard']);
+  }
+  const stored = gateway.database.get('SELECT count(*) AS stored FROM instance')?.['stored'];
+  const releases = gateway.database
+    .all('SELECT facts FROM audit')
+    .filter(({ facts }) => String(facts).includes('"release"')).length;
+  assert.equal(stored, releases);
+  assert.equal(countHeld(gateway.quarantine), 0);
 });
