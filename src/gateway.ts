@@ -278,12 +278,15 @@ export function lockDataFolder(dataFolder: string): FolderLock {
   return lock;
 }
 
-function databaseFile(config: Config): string {
+/** What the wall needs by itself: plain data, which another thread can be given. */
+export type WallConfig = Pick<Config, 'dataFolder' | 'crosswalkKey' | 'pipelines' | 'modelsFolder' | 'deviceRules'>;
+
+function databaseFile(config: Pick<Config, 'dataFolder'>): string {
   return join(config.dataFolder, 'isthmus.sqlite');
 }
 
 /** Database and wall alone: what de-identifying needs, beside a running gateway too. @throws Refusal BadConfiguration */
-export function openCrosswalk(config: Config): { database: Database; wall: Wall } {
+export function openCrosswalk(config: WallConfig): { database: Database; wall: Wall } {
   mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
   const database = openDatabase(databaseFile(config));
   try {
@@ -297,7 +300,7 @@ export function openCrosswalk(config: Config): { database: Database; wall: Wall 
 /** onnxruntime gives back no memory of pictures of ever other sizes; a thread costs half a second. */
 const PICTURES_PER_WORKER = 500;
 
-export function openDetector(config: Config): Promise<Pool> {
+export function openDetector(config: WallConfig): Promise<Pool> {
   return openPool({
     threads: config.pipelines.threads,
     maxMemoryMb: config.pipelines.maxMemoryMb,
@@ -312,7 +315,7 @@ export function openDetector(config: Config): Promise<Pool> {
  * The rooms that cleaning pixels needs, put together; undefined without the model that finds text: then what a profile would have
  * cleaned waits in quarantine. @throws Refusal BadConfiguration when device rules cannot be used
  */
-export function openPixelTools(config: Config, codecs: CodecPool, detector: Pool): PixelTools | undefined {
+export function openPixelTools(config: WallConfig, codecs: CodecPool, detector: Pool): PixelTools | undefined {
   const deviceRules = new Map(
     [...config.deviceRules].map(([name, file]) => [name, compileDevices(file as DeviceFile)] as const),
   );
@@ -338,7 +341,7 @@ export function openFaceTools(codecs: CodecPool): FaceTools {
 }
 
 /** Where what is too long for memory waits, encrypted and without a name. */
-export function spoolFolder(config: Config): string {
+export function spoolFolder(config: Pick<Config, 'dataFolder'>): string {
   return join(config.dataFolder, 'spool');
 }
 

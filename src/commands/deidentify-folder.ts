@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { readConfig } from '../config.ts';
+import { readConfig, type Config } from '../config.ts';
 import { assertInForce } from '../deidentify/deidentify.ts';
 import { changeLine } from '../deidentify/dry-run.ts';
 import { oneTimeRoot } from '../deidentify/one-time.ts';
@@ -11,7 +11,7 @@ import type { CompiledProfile } from '../deidentify/profile.ts';
 import { formatVerification } from '../deidentify/verification-text.ts';
 import type { Verification } from '../deidentify/verify.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { compileSource } from '../gateway.ts';
+import { compileSource, type WallConfig } from '../gateway.ts';
 import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
 import type { Ask } from './deidentify-worker.ts';
 import { sumCounts, verifyFiles, withholdFiles } from './verify-folder.ts';
@@ -43,8 +43,18 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
   const { profile, project, to } = request;
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(project))
     throw new Refusal('BadRequest', 'a project is named by a letter, then letters, digits and hyphens, all lower case');
-  refuseProfile(request);
-  const settings: JobSettings = { profile, project, recipient: request.recipient, to, oneTimeRoot: oneTimeRoot() };
+  const config = readConfig();
+  const compiled = compiledProfile(config, profile);
+  // Before a single file is read.
+  assertInForce(compiled, request.recipient ?? project, Date.now());
+  const settings: JobSettings = {
+    config: wallConfig(config),
+    profile: compiled.file,
+    project,
+    recipient: request.recipient,
+    to,
+    oneTimeRoot: oneTimeRoot(),
+  };
   const threads =
     request.threads ?? Math.min(availableParallelism(), Math.ceil(request.files.length / FILES_PER_THREAD));
   const reports: FileReport[] = [];
@@ -64,21 +74,21 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
   else await runThreads(settings, request.files, threads, take);
   if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
   reports.sort((a, b) => a.file - b.file);
-  return to === undefined ? endDryRun(reports) : await writeReport(to, { profile, project }, reports);
-}
-
-/** Before a single file is read: the profile exists, makes sense, and may be used for this recipient today. */
-function refuseProfile({ profile, project, recipient }: FolderRequest): void {
-  assertInForce(compiledProfile(profile), recipient ?? project, Date.now());
+  return to === undefined
+    ? endDryRun(reports)
+    : await writeReport(to, { name: profile, profile: compiled, project, config: settings.config }, reports);
 }
 
 /** @throws Refusal BadRequest when there is no such profile, BadConfiguration when it makes no sense */
-function compiledProfile(name: string): CompiledProfile {
-  const { profiles } = readConfig();
+function compiledProfile({ profiles }: Config, name: string): CompiledProfile {
   const source = profiles.get(name);
   if (source === undefined)
     throw new Refusal('BadRequest', `there is no such profile; there are: ${[...profiles.keys()].join(', ')}`);
   return compileSource(name, source);
+}
+
+function wallConfig({ dataFolder, crosswalkKey, pipelines, modelsFolder, deviceRules }: Config): WallConfig {
+  return { dataFolder, crosswalkKey, pipelines, modelsFolder, deviceRules };
 }
 
 type Take = (index: number, outcome: FileOutcome) => void;
@@ -158,17 +168,23 @@ function endDryRun(reports: readonly FileReport[]): number {
 
 async function writeReport(
   to: string,
-  asked: { readonly profile: string; readonly project: string },
+  asked: {
+    readonly name: string;
+    readonly profile: CompiledProfile;
+    readonly project: string;
+    readonly config: WallConfig;
+  },
   files: readonly FileReport[],
 ): Promise<number> {
   const written = files.flatMap(({ written: path, counts, lost = [], pixels }) =>
     path === undefined || counts === undefined ? [] : [{ written: path, counts, lost, pixels }],
   );
-  const studies = await verifyFiles(to, written, { project: asked.project, profile: compiledProfile(asked.profile) });
+  const studies = await verifyFiles(to, written, asked);
   const withheld = studies.filter(({ verdict }) => verdict === 'QUARANTINE');
   for (const study of withheld) withholdFiles(to, study);
   const report = {
-    ...asked,
+    profile: asked.name,
+    project: asked.project,
     objects: files.length,
     written: written.length,
     refused: files.length - written.length,

@@ -15,13 +15,13 @@ import {
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
-import { readConfig, type Config } from '../config.ts';
 import type { Wall } from '../deidentify/crosswalk.ts';
 import { awaitsDefacing, deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { followPlan, planSeries, type Defaced, type FaceSource, type Follower } from '../deidentify/faces/defacer.ts';
 import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
+import { compileProfile, type ProfileFile } from '../deidentify/profile.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
 import { openShadow } from '../deidentify/shadow.ts';
@@ -29,12 +29,14 @@ import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { compileSource, openCrosswalk, openDetector, openFaceTools, openPixelTools } from '../gateway.ts';
+import { openCrosswalk, openDetector, openFaceTools, openPixelTools, type WallConfig } from '../gateway.ts';
 import { closePool } from '../pipelines/pool.ts';
 
 /** What every thread of a batch is told. */
 export interface JobSettings {
-  readonly profile: string;
+  /** Read once, by the command: schemas and files cost a thread more than a hundred objects do. */
+  readonly config: WallConfig;
+  readonly profile: ProfileFile;
   readonly project: string;
   readonly recipient: string | undefined;
   /** undefined: dry run. */
@@ -69,11 +71,8 @@ export interface Job {
 
 /** @throws Refusal BadConfiguration */
 export async function openJob(job: JobSettings): Promise<Job> {
-  const config = readConfig();
-  const source = config.profiles.get(job.profile);
-  if (source === undefined)
-    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...config.profiles.keys()].join(', ')}`);
-  const profile = compileSource(job.profile, source);
+  const { config } = job;
+  const profile = compileProfile(job.profile);
   const { database, wall } = openCrosswalk(config);
   const { pixels, faceTools, close } = await openPixels(config);
   const settings: DeidentifySettings = {
@@ -105,7 +104,7 @@ export async function openJob(job: JobSettings): Promise<Job> {
 
 /** Threads start with the first image that is looked at. */
 async function openPixels(
-  config: Config,
+  config: WallConfig,
 ): Promise<Pick<DeidentifySettings, 'pixels'> & { faceTools: FaceTools; close: () => Promise<void> }> {
   const codecs = openCodecs();
   const detector = await openDetector(config);

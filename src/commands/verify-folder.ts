@@ -1,7 +1,6 @@
 /** The verification of what `isthmus deidentify` wrote: each study read again from its files, beside what the vault knows of its patient. */
 import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { readConfig } from '../config.ts';
 import { openSecondCleaning, type SecondCleaning } from '../deidentify/again.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Lost } from '../deidentify/required.ts';
@@ -10,7 +9,7 @@ import { openVerification, type DoorFacts, type Verification } from '../deidenti
 import { asciiValue } from '../dicom/data-set.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { openCrosswalk } from '../gateway.ts';
+import { openCrosswalk, type WallConfig } from '../gateway.ts';
 
 /** Of one file that was written. */
 export interface Written {
@@ -25,9 +24,9 @@ export interface Written {
 export async function verifyFiles(
   to: string,
   files: readonly Written[],
-  asked: { readonly project: string; readonly profile: CompiledProfile },
+  asked: { readonly project: string; readonly profile: CompiledProfile; readonly config: WallConfig },
 ): Promise<Verification[]> {
-  const { database, wall } = openCrosswalk(readConfig());
+  const { database, wall } = openCrosswalk(asked.config);
   try {
     const stored = new Set(files.flatMap(({ written }) => uidsOf(written)));
     const reports: Verification[] = [];
