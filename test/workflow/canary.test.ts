@@ -268,7 +268,8 @@ for (const profile of PROFILES) {
   });
 }
 
-/** Objects for each profile; ISTHMUS_CANARIES=180 makes 1,080 of them. */
+/** Objects for each profile; ISTHMUS_CANARIES=180 makes 1,080 of them, ISTHMUS_CANARY_SEED others. */
+const SEED = Number(process.env['ISTHMUS_CANARY_SEED'] ?? 4711);
 const COUNT = Number(process.env['ISTHMUS_CANARIES'] ?? 12);
 /** They keep text that nothing says is anybody's. */
 const SCRUBBING: ReadonlySet<ProfileName> = new Set(['gdpr-pseudonymise', 'research-longitudinal', 'expert-in-force']);
@@ -280,7 +281,7 @@ for (const [number, profile] of ALL_PROFILES.entries()) {
     async (t) => {
       const { folder, gateway } = await open(t, profile);
       // Other classes and syntaxes for every profile.
-      const files = Array.from({ length: COUNT + 1 }, (_, n) => canaryFile(4711, number * COUNT + n));
+      const files = Array.from({ length: COUNT + 1 }, (_, n) => canaryFile(SEED, number * COUNT + n));
       const { stored, held } = await send(
         gateway,
         files.map(({ bytes }) => bytes),
@@ -338,7 +339,10 @@ for (const profile of PROFILES) {
     // Never the same objects; the seed is told, so that what was found can be made again.
     const seed = Number(process.env['ISTHMUS_CANARY_SEED'] ?? randomInt(1, 2 ** 31));
     t.diagnostic(`${FOREIGN_COUNT} objects of seed ${seed}`);
-    await assertNoLeak(() => leaksThroughGateway(t, profile, seed));
+    await assertNoLeak(
+      () => leaksThroughGateway(t, profile, seed),
+      (line) => t.diagnostic(line),
+    );
   });
 }
 
