@@ -371,7 +371,7 @@ function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, s
     Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES, known), seriesCounts(row));
   }
   if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
-  const timezone = knownTimezone(row);
+  const timezone = knownTimezone(row['study_json']);
   if (timezone !== undefined) shown[KEY.timezone] = { vr: 'SH', Value: [timezone] };
   const from = available(archive, row, level, shape.included);
   include(shown, level, from, shape.included);
@@ -398,6 +398,7 @@ const KEY = {
   instancesInStudy: key('NumberOfStudyRelatedInstances'),
   instancesInSeries: key('NumberOfSeriesRelatedInstances'),
   specificCharacterSet: key('SpecificCharacterSet'),
+  studyInstanceUid: key('StudyInstanceUID'),
   timezone: key('TimezoneOffsetFromUTC'),
 } as const;
 
@@ -418,14 +419,18 @@ function returned(row: Row, column: string, level: LevelAttributes, known: Known
 }
 
 /** Present where known, at every level (PS3.18 tables 10.6.3-3 to 10.6.3-5); a study has one. */
-function knownTimezone(row: Row): string | undefined {
-  return /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(String(row['study_json']))?.[1];
+function knownTimezone(studyText: unknown): string | undefined {
+  return /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(String(studyText))?.[1];
+}
+
+function modalitiesOf(row: Row): DicomJsonElement {
+  const modalities = String(row['modalities']);
+  return modalities === '' ? { vr: 'CS' } : { vr: 'CS', Value: modalities.split('\\') };
 }
 
 function studyCounts(row: Row): DicomJson {
-  const modalities = String(row['modalities']);
   return {
-    [KEY.modalities]: modalities === '' ? { vr: 'CS' } : { vr: 'CS', Value: modalities.split('\\') },
+    [KEY.modalities]: modalitiesOf(row),
     [KEY.seriesInStudy]: { vr: 'IS', Value: [Number(row['series_count'])] },
     [KEY.instancesInStudy]: { vr: 'IS', Value: [Number(row['study_instances'])] },
   };
@@ -557,7 +562,7 @@ const COMPUTED: ReadonlySet<string> = new Set([
   KEY.seriesInStudy,
   KEY.instancesInStudy,
   KEY.timezone,
-  '0020000D',
+  KEY.studyInstanceUid,
 ]);
 const ALWAYS_OF_STUDY: readonly string[] = [
   ...new Set([...Object.keys(STUDY_ATTRIBUTES.returned), ...COMPUTED]),
@@ -576,22 +581,39 @@ function keysOfPlainStudy({ included, private: secret }: Shape): readonly string
 
 /** A study as worklists ask for it: what stands in its text goes out as it stands there. */
 function plainStudy(row: Row, keys: readonly string[], { included }: Shape): string {
+  // UIDs are digits and dots: nothing in them needs escaping.
   const uid = String(row['study_uid']);
   const elements = elementsIn(String(row['study_json']));
-  const put = (at: string, element: DicomJsonElement): unknown =>
-    elements.set(at, `"${at}":${JSON.stringify(element)}`);
-  for (const [at, element] of Object.entries(studyCounts(row))) put(at, element);
-  put('0020000D', { vr: 'UI', Value: [uid] });
-  put(KEY.retrieveUrl, { vr: 'UR', Value: [`${BASE}/studies/${uid}`] });
-  put(KEY.availability, { vr: 'CS', Value: ['ONLINE'] });
-  const timezone = knownTimezone(row);
-  if (timezone !== undefined) put(KEY.timezone, { vr: 'SH', Value: [timezone] });
+  const timezone = knownTimezone(elements.get(KEY.timezone));
   const zoned = timezone !== undefined || (included !== 'all' && included.has(KEY.timezone));
   const members: string[] = [];
   for (const at of keys) {
-    if (at === KEY.timezone && !zoned) continue;
-    const vr = vrOf(Number.parseInt(at, 16));
-    members.push(elements.get(at) ?? `"${at}":{"vr":"${STUDY_ATTRIBUTES.returned[at] ?? String(vr)}"}`);
+    switch (at) {
+      case KEY.availability:
+        members.push(`"${at}":{"vr":"CS","Value":["ONLINE"]}`);
+        break;
+      case KEY.modalities:
+        members.push(`"${at}":${JSON.stringify(modalitiesOf(row))}`);
+        break;
+      case KEY.retrieveUrl:
+        members.push(`"${at}":{"vr":"UR","Value":["\\u0001/studies/${uid}"]}`);
+        break;
+      case KEY.seriesInStudy:
+        members.push(`"${at}":{"vr":"IS","Value":[${Number(row['series_count'])}]}`);
+        break;
+      case KEY.instancesInStudy:
+        members.push(`"${at}":{"vr":"IS","Value":[${Number(row['study_instances'])}]}`);
+        break;
+      case KEY.studyInstanceUid:
+        members.push(`"${at}":{"vr":"UI","Value":["${uid}"]}`);
+        break;
+      case KEY.timezone:
+        if (timezone !== undefined) members.push(`"${at}":{"vr":"SH","Value":["${timezone}"]}`);
+        else if (zoned) members.push(elements.get(at) ?? `"${at}":{"vr":"SH"}`);
+        break;
+      default:
+        members.push(elements.get(at) ?? `"${at}":{"vr":"${String(vrOf(Number.parseInt(at, 16)))}"}`);
+    }
   }
   const text = members.join(',');
   return /[^\0-\x7f]/.test(text)
@@ -601,7 +623,7 @@ function plainStudy(row: Row, keys: readonly string[], { included }: Shape): str
 
 /** An instance in its series, by far the most frequent result: straight from columns, keys ascending. */
 function plainInstance(row: Row): string {
-  const timezone = knownTimezone(row);
+  const timezone = knownTimezone(row['study_json']);
   const study = String(row['study_uid']);
   const series = String(row['series_uid']);
   const sop = String(row['sop_uid']);

@@ -13,13 +13,16 @@ export interface Sink {
 }
 
 /** So much is under way at a time. */
-const MOST_UNDER_WAY_BYTES = 2 ** 20;
-/** Small enough that what was read is still in the processor's cache when it is sent. */
-const LENT_BYTES = 2 ** 18;
-const MOST_LENT = 4;
+const MOST_UNDER_WAY_BYTES = 2 ** 21;
+/**
+ * A CT image with its header in one read and one write, and still in the processor's cache when it is sent. One is read, one waits and one
+ * leaves.
+ */
+const LENT_BYTES = 576 * 1024;
+const MOST_LENT = 3;
 /** Kept from one answer to the next: memory that V8 has to collect costs more than sending what was in it. */
 const SPARE: Buffer[] = [];
-const MOST_SPARE = 16;
+const MOST_SPARE = 8;
 
 export function openSink(response: ServerResponse): Sink {
   let underWay = 0;

@@ -26,7 +26,7 @@ const ARRIVALS = 400;
 const { values } = parseArgs({
   options: {
     instances: { type: 'string', default: '1000000' },
-    requests: { type: 'string', default: '100' },
+    requests: { type: 'string', default: '150' },
     rounds: { type: 'string', default: '3' },
     folder: { type: 'string', default: join(tmpdir(), 'isthmus-scale') },
     only: { type: 'string', default: '' },
@@ -151,9 +151,11 @@ async function compareQueries(sides: readonly Side[]): Promise<void> {
         24,
       ),
     );
+    const [p99 = 0, p99Large = 0] = found.map(({ ms }) => percentile(ms, 0.99));
     const flat = large <= Math.max(small * MOST_GROWTH, small + TICK_MS);
+    const tail = p99Large <= Math.max(p99 * MOST_GROWTH, p99 + TICK_MS);
     process.stdout.write(
-      `${kind.name.padEnd(44)}${cells.join('')}${(large / small).toFixed(2)}x${flat ? '' : ' GROWS'}\n`,
+      `${kind.name.padEnd(44)}${cells.join('')}CPU ${(large / small).toFixed(2)}x${flat ? '' : ' GROWS'}, p99 ${(p99Large / p99).toFixed(2)}x${tail ? '' : ' GROWS'}\n`,
     );
   }
   client.close();

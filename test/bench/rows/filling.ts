@@ -89,8 +89,12 @@ async function onDisk(server: Server, objects: readonly CtObject[], send: () => 
   const before = used();
   await send();
   await untilIdle(server.pid, 60_000);
+  // What a server writes ahead it gives back when it has been quiet for a while.
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   return (used() - before) / objects.reduce((sum, { head, pixels }) => sum + head.length + pixels.length, 0);
 }
+
+const SETTLE_MS = 5000;
 
 type DicomJson = Record<string, { Value?: unknown[] } | undefined>;
 

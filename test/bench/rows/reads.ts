@@ -1,5 +1,5 @@
 /** The reading rows: what is asked, how often, and what has to come back. */
-import { openClient, type Answer } from '../requests.ts';
+import { drain, openClient, type Answer } from '../requests.ts';
 import type { Server } from '../servers.ts';
 import type { Sent } from '../senders.ts';
 import type { Holdings } from './filling.ts';
@@ -13,6 +13,8 @@ export interface ReadKind {
   /** `n` counts within the cell; what may be asked only once counts on through the rounds by `round`. */
   path(held: Holdings, n: number, round: number): string;
   readonly accept: string;
+  /** So long that what a client does with it would be measured too. */
+  readonly long?: boolean;
 }
 
 const JSON_TYPE = 'application/dicom+json';
@@ -99,6 +101,7 @@ export const READ_KINDS: readonly ReadKind[] = [
     group: 'wado',
     cellMs: CELL_MS,
     accept: OBJECTS,
+    long: true,
     path: ({ ct }) => `/studies/${ct.studyInstanceUID}`,
   },
   {
@@ -126,8 +129,10 @@ export async function readCell(
   round: number,
 ): Promise<{ items: number; sent: Sent; lengthBytes: number }> {
   const client = openClient();
-  const ask = (n: number): Promise<Answer> =>
-    client.get(server.base + kind.path(held, n, round), { Accept: kind.accept });
+  const ask = (n: number): Promise<Answer> => {
+    const url = server.base + kind.path(held, n, round);
+    return kind.long === true ? drain(url, { Accept: kind.accept }) : client.get(url, { Accept: kind.accept });
+  };
   const answers: Answer[] = [];
   const begin = performance.now();
   for (let n = 0; kind.cellMs === 0 ? n < (kind.requests ?? 1) : performance.now() - begin < kind.cellMs || n < 3; n++)
