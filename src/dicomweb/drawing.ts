@@ -7,14 +7,14 @@ import type { PictureForm, PictureType, Viewport } from '../codecs/picture.ts';
 import { drawFrames } from '../codecs/pool.ts';
 import { presentationOf, type Presentation } from '../codecs/presentation.ts';
 import type { FrameToDraw } from '../codecs/requests.ts';
-import { presentationUnder, readState, refuseUndrawn } from '../codecs/softcopy-state.ts';
+import { presentationUnder, readState, refuseUndrawn, type SoftcopyState } from '../codecs/softcopy-state.ts';
 import { findElement, itemsOf, numberValue, numberValues, valueBytes, type DataSet } from '../dicom/data-set.ts';
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { cornersOf } from './annotation.ts';
 import { versionOfInstance } from './conditional.ts';
 import type { Exchange } from './exchange.ts';
-import type { RenderingRequest, ViewportRequest } from './rendering-request.ts';
+import type { Region, RenderingRequest, ViewportRequest } from './rendering-request.ts';
 
 export interface Wanted {
   readonly instance: InstanceRow;
@@ -91,9 +91,24 @@ async function looks(
     const subject = { dataSet, layout, sopInstanceUID: instance.sopInstanceUID, frame };
     return {
       presentation: presentationUnder(stateSet, subject, pixelData?.tag),
-      state: readState(stateSet, subject),
+      state: within(readState(stateSet, subject), request.region),
     };
   };
+}
+
+/** What is drawn in parts of the displayed area is drawn in parts of the region. @throws Refusal BadRequest for one that is not displayed */
+function within(state: SoftcopyState, region: Region | undefined): SoftcopyState {
+  if (region === undefined) return state;
+  const area = {
+    ...state.area,
+    left: Math.max(state.area.left, region.left + 1),
+    top: Math.max(state.area.top, region.top + 1),
+    right: Math.min(state.area.right, region.left + region.width),
+    bottom: Math.min(state.area.bottom, region.top + region.height),
+  };
+  if (area.left > area.right || area.top > area.bottom)
+    throw new Refusal('BadRequest', 'the presentation state displays nothing of the region');
+  return { ...state, area };
 }
 
 export async function headOf({ gateway }: Exchange, instance: InstanceRow): Promise<HeadAndBody> {

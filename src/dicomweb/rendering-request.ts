@@ -16,8 +16,18 @@ export interface ViewportRequest {
   readonly flipVertical: boolean;
 }
 
+/** Whole pixels of the image, counted from 0. */
+export interface Region {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
 export interface RenderingRequest {
   readonly viewport: ViewportRequest | undefined;
+  /** The part of what a presentation state displays (PS3.18 9.5.2); without a state it is the viewport's. */
+  readonly region?: Region;
   readonly window: Window | undefined;
   readonly quality: number;
   readonly iccProfile: IccProfile;

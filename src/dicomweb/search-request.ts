@@ -3,7 +3,7 @@
  * understood is 400 and named by its key, never by its value: a filter passed over would return every patient.
  */
 import { formatTag } from '../dicom/data-set.ts';
-import { isPrivate, isPrivateCreator, privateCreatorTag, tagOf } from '../dicom/dictionary.ts';
+import { isPrivate, isPrivateCreator, privateCreatorTag, tagOf, vrOf } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { QueryPair } from './exchange.ts';
 
@@ -63,7 +63,8 @@ export function readSearchRequest(query: readonly QueryPair[]): SearchRequest {
       if (booleanValue(name, value)) options.add(name);
     } else {
       const path = pathOf(name);
-      if (path === undefined) throw new Refusal('BadRequest', `${printable(name)} is no attribute to search by`);
+      if (path === undefined || vrOf(path.at(-1) ?? 0) === 'SQ')
+        throw new Refusal('BadRequest', `${printable(name)} is no attribute to search by (PS3.18 8.3.1)`);
       once(path.join('.'), printable(name));
       if (value.includes('\0')) throw new Refusal('BadRequest', `${printable(name)} holds a NULL (PS3.18 8.3.1)`);
       matches.push({ path, value });
@@ -102,7 +103,7 @@ function isBooleanParameter(name: string): name is BooleanParameter {
   return (BOOLEAN_PARAMETERS as readonly string[]).includes(name);
 }
 
-/** A keyword or eight hex digits, or several joined by dots; undefined when one of them is neither. */
+/** A keyword or eight hex digits, or several joined by dots, all but the last being sequences; else undefined. */
 function pathOf(name: string): number[] | undefined {
   const path: number[] = [];
   for (const step of name.split('.')) {
@@ -110,7 +111,12 @@ function pathOf(name: string): number[] | undefined {
     if (tag === undefined) return undefined;
     path.push(tag);
   }
-  return path;
+  return path.slice(0, -1).every(isSequence) ? path : undefined;
+}
+
+/** Of a private attribute nobody can tell. */
+function isSequence(tag = 0): boolean {
+  return vrOf(tag) === 'SQ' || isPrivate(tag);
 }
 
 /** A key as a message may show it. Anything else than a name's letters could be a value in the wrong place. */

@@ -21,6 +21,7 @@ import {
   whole,
   type RenderingRequest,
   type ViewportRequest,
+  type Region,
 } from './rendering-request.ts';
 import { kindOf, PICTURES, renderFrame, renderOne, renderUnder, tellUnsupported } from './rendered.ts';
 import { objectSyntaxes } from './transcode.ts';
@@ -191,14 +192,21 @@ async function sendRendered(
     if (frame === undefined) return renderOne(exchange, choice, instance, request);
     return renderFrame(exchange, choice, { instance, frame }, request);
   }
-  refuse(exchange, ['windowCenter', 'windowWidth', 'region'], 'does not go with presentationUID');
+  refuse(exchange, ['windowCenter', 'windowWidth'], 'does not go with presentationUID');
   const seriesInstanceUID = uid(exchange, 'presentationSeriesUID');
   const sopInstanceUID = uid(exchange, 'presentationUID');
   const { studyInstanceUID } = instance;
   const state = instanceOf(gateway.archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
   if (state === undefined) throw missing(exchange, { studyInstanceUID, seriesInstanceUID, sopInstanceUID });
   if (!isPresentationState(state.sopClassUID)) throw bad('presentationUID', 'names a presentation state');
-  await renderUnder(exchange, choice, { instance, state, frame }, request);
+  // Of what the state displays the region, and that in the size asked for (9.5.2).
+  const { viewport, region } = underState(exchange, instance);
+  await renderUnder(
+    exchange,
+    choice,
+    { instance, state, frame },
+    { ...request, viewport, ...(region === undefined ? {} : { region }) },
+  );
 }
 
 function frameNumber({ query }: Exchange, { frameCount }: InstanceRow): number | undefined {
@@ -261,11 +269,17 @@ function viewportOf({ query }: Exchange, instance: InstanceRow): ViewportRequest
   };
 }
 
-interface Region {
-  readonly left: number;
-  readonly top: number;
-  readonly width: number;
-  readonly height: number;
+function underState(
+  exchange: Exchange,
+  instance: InstanceRow,
+): { viewport: ViewportRequest | undefined; region: Region | undefined } {
+  const viewport = viewportOf(exchange, instance);
+  const text = single(exchange.query, 'region');
+  const whole = { left: 0, top: 0, sourceWidth: undefined, sourceHeight: undefined };
+  return {
+    viewport: viewport && single(exchange.query, 'rows') !== undefined ? { ...viewport, ...whole } : undefined,
+    region: text === undefined ? undefined : regionOf(text, instance.rows ?? 1, instance.columns ?? 1),
+  };
 }
 
 /** In whole pixels, at least one. */

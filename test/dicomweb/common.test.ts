@@ -213,6 +213,12 @@ test('PS3.18-8.5-405: another method is 405 and Allow lists those there are', as
   }
 });
 
+test('RFC9112-9.3-rest: a connection that rests is kept for a minute, for clients that come back', async () => {
+  const { headers } = await ask('/studies');
+  const [, seconds] = /timeout=(\d+)/.exec(headers.get('keep-alive') ?? '') ?? [];
+  assert.ok(Number(seconds) >= 60, String(headers.get('keep-alive')));
+});
+
 test('PS3.18-8.5-410: what is known to be deleted is 410, at every resource below it', async () => {
   for (const path of ['', '/metadata', '/series/2.25.9.1', '/series/2.25.9.1/instances/2.25.9.1.1', '/rendered'])
     assert.equal(await statusOf(`/studies/2.25.9${path}`), 410, path);

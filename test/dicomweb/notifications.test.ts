@@ -1,6 +1,8 @@
 /** Event reports over real WebSockets (PS3.18 8.10, PS3.4 CC.2.4): what is told to whom, in order, also after a break and a restart. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket } from 'undici';
 import { announceClosing } from '../../src/server.ts';
@@ -102,6 +104,27 @@ test('PS3.18-8.10: a whole life of a work item is told in order, one text frame 
   await watch.close();
 });
 
+test('PS3.18-8.10.4.3-upgrade: the connection is opened by 101 with Upgrade, Connection and the accept key of RFC 6455', async (t) => {
+  const door = await open(t);
+  await subscribe(door, WORKLIST, 'RAW');
+  const socket = connect(door.port, '127.0.0.1').setEncoding('latin1');
+  t.after(() => socket.destroy());
+  // The example of RFC 6455 1.3.
+  socket.write(
+    `GET /dicom-web/ws/subscribers/RAW HTTP/1.1\r\nHost: 127.0.0.1:${door.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+  );
+  let head = '';
+  while (!head.includes('\r\n\r\n')) head += String((await once(socket, 'data'))[0]);
+  assert.match(head, /^HTTP\/1\.1 101 /);
+  for (const line of [
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+  ])
+    assert.ok(head.toLowerCase().includes(`\r\n${line.toLowerCase()}\r\n`), line);
+});
+
 test('UPS-queue: what happens while nobody is connected waits, bounded, and is told once on the next connection', async (t) => {
   const door = await open(t, 'worklist: { eventsPerSubscriber: 4 }\n');
   await subscribe(door, WORKLIST, 'LATE');
@@ -121,43 +144,82 @@ test('UPS-queue: what happens while nobody is connected waits, bounded, and is t
   await again.close();
 });
 
-test('PS3.4-CC.2.3-2: specific, global, filtered, with and without lock; unsubscribe and suspend', async (t) => {
+/** Kinds of events that wait for a subscriber, in their order. */
+const waiting = (door: Door, aet: string): string[] =>
+  door.gateway.database
+    .all('SELECT json FROM step_event WHERE aet = ? ORDER BY id', aet)
+    .map((row) => told(JSON.parse(String(row['json'])) as JsonDataSet));
+const unassigned = { '00404025': el('SQ') };
+const OTHER_LIST = { ...unassigned, '00741202': el('LO', 'OTHER') };
+
+test('PS3.18-11.10.2-workitem: who subscribes to a work item is told its state at once and every change, of no other', async (t) => {
   const door = await open(t);
-  await postWorkitem(door, '2.25.1', { '00404025': el('SQ') });
-  await postWorkitem(door, '2.25.2', { '00404025': el('SQ'), '00741202': el('LO', 'OTHER') });
-  const queued = (aet: string): string[] =>
-    door.gateway.database
-      .all('SELECT json FROM step_event WHERE aet = ? ORDER BY id', aet)
-      .map((row) => told(JSON.parse(String(row['json'])) as JsonDataSet));
+  await postWorkitem(door, '2.25.1', unassigned);
+  await postWorkitem(door, '2.25.2', unassigned);
   await subscribe(door, '2.25.1', 'ONE');
-  assert.deepEqual(queued('ONE'), ['1 2.25.1 SCHEDULED'], 'the current state at once');
+  assert.deepEqual(waiting(door, 'ONE'), ['1 2.25.1 SCHEDULED'], 'the current state at once');
+  await changeState(door, '2.25.2', 'IN PROGRESS', '2.25.9');
+  await changeState(door, '2.25.1', 'IN PROGRESS', '2.25.9');
+  assert.deepEqual(waiting(door, 'ONE').slice(1), ['1 2.25.1 IN PROGRESS']);
+});
+
+test('PS3.4-CC.2.3-2: with a deletion lock who subscribes to the worklist is told what is in it, without one what happens from now on', async (t) => {
+  const door = await open(t);
+  await postWorkitem(door, '2.25.1', unassigned);
+  await postWorkitem(door, '2.25.2', OTHER_LIST);
   await subscribe(door, WORKLIST, 'LOCK', '?deletionlock=true');
-  assert.deepEqual(queued('LOCK'), ['1 2.25.1 SCHEDULED', '1 2.25.2 SCHEDULED']);
+  assert.deepEqual(waiting(door, 'LOCK'), ['1 2.25.1 SCHEDULED', '1 2.25.2 SCHEDULED']);
   await subscribe(door, WORKLIST, 'NOLOCK', '?deletionlock=false');
-  assert.deepEqual(queued('NOLOCK'), [], 'without a lock only what happens from now on');
+  assert.deepEqual(waiting(door, 'NOLOCK'), []);
+  await postWorkitem(door, '2.25.3', unassigned);
+  assert.deepEqual(waiting(door, 'NOLOCK'), ['1 2.25.3 SCHEDULED']);
+  assert.deepEqual(waiting(door, 'LOCK').slice(2), ['1 2.25.3 SCHEDULED']);
+});
+
+test('PS3.18-11.10.1.2-filter: who subscribes to the filtered worklist is told what matches, now and later', async (t) => {
+  const door = await open(t);
+  await postWorkitem(door, '2.25.1', unassigned);
+  await postWorkitem(door, '2.25.2', OTHER_LIST);
   const filtered = await subscribe(door, FILTERED, 'SOME', '?deletionlock=true&filter=WorklistLabel%3DOTHER');
   assert.equal(filtered.status, 201);
-  assert.deepEqual(queued('SOME'), ['1 2.25.2 SCHEDULED']);
-  await postWorkitem(door, '2.25.3', { '00404025': el('SQ') });
-  await postWorkitem(door, '2.25.4', { '00404025': el('SQ'), '00741202': el('LO', 'OTHER') });
-  assert.deepEqual(queued('NOLOCK'), ['1 2.25.3 SCHEDULED', '1 2.25.4 SCHEDULED']);
-  assert.deepEqual(queued('SOME').slice(1), ['1 2.25.4 SCHEDULED']);
-  // Suspended: no new ones, the followed ones stay.
-  assert.equal((await send(door, 'POST', `/workitems/${WORKLIST}/subscribers/NOLOCK/suspend`)).status, 200);
-  assert.equal((await send(door, 'POST', `/workitems/${WORKLIST}/subscribers/NOLOCK/suspend`)).status, 404);
-  await postWorkitem(door, '2.25.5', { '00404025': el('SQ') });
+  assert.deepEqual(waiting(door, 'SOME'), ['1 2.25.2 SCHEDULED']);
+  await postWorkitem(door, '2.25.3', unassigned);
+  await postWorkitem(door, '2.25.4', OTHER_LIST);
+  assert.deepEqual(waiting(door, 'SOME').slice(1), ['1 2.25.4 SCHEDULED']);
+});
+
+test('PS3.18-11.12.2-suspended: a subscription to the worklist that is suspended takes in no new work items, and keeps those it has', async (t) => {
+  const door = await open(t);
+  await subscribe(door, WORKLIST, 'REST');
+  await postWorkitem(door, '2.25.3', unassigned);
+  assert.equal((await send(door, 'POST', `/workitems/${WORKLIST}/subscribers/REST/suspend`)).status, 200);
+  assert.equal((await send(door, 'POST', `/workitems/${WORKLIST}/subscribers/REST/suspend`)).status, 404);
+  await postWorkitem(door, '2.25.5', unassigned);
   await changeState(door, '2.25.3', 'IN PROGRESS', '2.25.9');
-  assert.deepEqual(queued('NOLOCK').slice(2), ['1 2.25.3 IN PROGRESS']);
-  assert.equal((await send(door, 'DELETE', `/workitems/${FILTERED}/subscribers/SOME`)).status, 200);
-  await changeState(door, '2.25.4', 'IN PROGRESS', '2.25.9');
-  assert.deepEqual(queued('SOME').length, 2);
-  assert.equal((await send(door, 'DELETE', '/workitems/2.25.1/subscribers/ONE')).status, 200);
-  assert.equal((await send(door, 'DELETE', '/workitems/2.25.1/subscribers/ONE')).status, 404);
+  assert.deepEqual(waiting(door, 'REST'), ['1 2.25.3 SCHEDULED', '1 2.25.3 IN PROGRESS']);
+});
+
+test('PS3.18-11.11.2-unsubscribed: who has unsubscribed is told nothing more; who never subscribed is 404', async (t) => {
+  const door = await open(t);
+  await postWorkitem(door, '2.25.1', OTHER_LIST);
+  await subscribe(door, FILTERED, 'SOME', '?deletionlock=true&filter=WorklistLabel%3DOTHER');
+  await subscribe(door, '2.25.1', 'ONE');
+  for (const path of [`/workitems/${FILTERED}/subscribers/SOME`, '/workitems/2.25.1/subscribers/ONE']) {
+    assert.equal((await send(door, 'DELETE', path)).status, 200, path);
+    assert.equal((await send(door, 'DELETE', path)).status, 404, path);
+  }
+  await changeState(door, '2.25.1', 'IN PROGRESS', '2.25.9');
+  for (const aet of ['SOME', 'ONE']) assert.deepEqual(waiting(door, aet), ['1 2.25.1 SCHEDULED'], aet);
   for (const [method, path] of [
     ['POST', '/workitems/2.25.99/subscribers/ONE'],
     ['DELETE', `/workitems/${WORKLIST}/subscribers/NOBODY`],
   ] as const)
     assert.equal((await send(door, method, path)).status, 404, path);
+});
+
+test('PS3.18-11.10.3.1-syntax: a filter that is none or out of place, a lock that is none and a title that is none are 400', async (t) => {
+  const door = await open(t);
+  await postWorkitem(door, '2.25.1', unassigned);
   for (const path of [
     `/workitems/${FILTERED}/subscribers/SOME`,
     `/workitems/${FILTERED}/subscribers/SOME?filter=Nonsense%3D1`,

@@ -48,6 +48,32 @@ test('PS3.18-8.3.4.1-repeated: a repeated key is 400, also under its other name'
   assert.throws(() => read('limit=1&limit=2'), refused(/limit/));
 });
 
+test('PS3.18-8.3.1-sequence: a path leads through sequences to what is none', () => {
+  assert.deepEqual(read('RequestAttributesSequence.00401001=x').matches[0]?.path, [0x00400275, 0x00401001]);
+  for (const raw of [
+    'RequestAttributesSequence=x',
+    '00400275=x',
+    'OtherPatientIDsSequence.IssuerOfPatientIDQualifiersSequence=x',
+    'PatientID.StudyID=x',
+    'PatientName.RequestAttributesSequence.ScheduledProcedureStepID=x',
+    'RequestAttributesSequence..ScheduledProcedureStepID=x',
+    '.PatientID=x',
+    'PatientID.=x',
+  ])
+    assert.throws(() => read(raw), refused(/./), raw);
+});
+
+test('PS3.18-8.3.4.1-encoded: what is percent-encoded in a value is the value, whatever it means unencoded', () => {
+  const raw = 'StudyDescription=%23%5B%5D%26%3D%2C%2B%25&PatientName=M%C3%BCller%5E*%3D%E5%B1%B1';
+  assert.deepEqual(
+    read(raw).matches.map(({ value }) => value),
+    ['#[]&=,+%', 'M\u00fcller^*=\u5c71'],
+  );
+  assert.equal(read('StudyDescription=a+b').matches[0]?.value, 'a b');
+  for (const broken of ['PatientID=%', 'PatientID=%4', 'PatientID=%zz', 'PatientID=%C3', '%zz=1'])
+    assert.throws(() => read(broken), refused(/./), broken);
+});
+
 test('PS3.18-8.3.4.4-paging: limit and offset are whole numbers', () => {
   assert.deepEqual([read('limit=25&offset=50').limit, read('limit=25&offset=50').offset], [25, 50]);
   assert.deepEqual([read('').limit, read('').offset], [undefined, 0]);

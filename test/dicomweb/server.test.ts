@@ -54,6 +54,20 @@ test('SERVER-4: a request under a foreign host name is not taken for a local cal
   assert.equal(response.headers['www-authenticate'], 'Bearer realm="isthmus"');
 });
 
+test('PS3.18-8.5-401: who is not known is challenged on every resource, and told nothing of whether it is there', async () => {
+  for (const path of [
+    '/studies',
+    '/studies/2.25.1',
+    '/studies/2.25.1/metadata',
+    '/workitems',
+    '/wado',
+    '/changefeed',
+  ]) {
+    const response = await agent(door).get(`/dicom-web${path}`).set('Host', 'evil.example');
+    assert.deepEqual([response.status, response.headers['www-authenticate']], [401, 'Bearer realm="isthmus"'], path);
+  }
+});
+
 test('SERVER-5: with key and certificate the same application speaks TLS', { skip: withoutOpenssl() }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-tls-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));

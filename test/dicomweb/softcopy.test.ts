@@ -183,6 +183,13 @@ test('GSPS-3: rotated clockwise, then flipped', async () => {
     }
 });
 
+test('PS3.18-8.3.5.1.4-state: a presentation state takes no window, and of a viewport its size alone', async () => {
+  const path = await state(BASE);
+  for (const query of ['viewport=8,8,0,0,4,4', 'viewport=8,8,1,0,,', 'viewport=8,8,1', 'window=1,2,linear'])
+    assert.equal((await get(`${path}?${query}`)).status, 400, query);
+  assert.equal((await get(`${path}?viewport=8,8`)).status, 200);
+});
+
 test('GSPS-4: the displayed area cuts, reaches outside, magnifies and fits a viewport; its corners are those of the turned picture', async () => {
   const area = (keywords: Keywords): Keywords => ({ ...WINDOW, ...AREA(keywords) });
   const cut = { DisplayedAreaTopLeftHandCorner: [5, 3], DisplayedAreaBottomRightHandCorner: [14, 8] };
@@ -214,8 +221,6 @@ test('GSPS-4: the displayed area cuts, reaches outside, magnifies and fits a vie
   const path = await state(BASE);
   const fitted = await png(`${path}?viewport=64,1000`);
   assert.deepEqual([fitted.width, fitted.height], [64, 48]);
-  for (const query of ['viewport=8,8,0,0,4,4', 'viewport=8,8,1,0,,', 'window=1,2,linear'])
-    assert.equal((await get(`${path}?${query}`)).status, 400, query);
   const huge = {
     DisplayedAreaTopLeftHandCorner: [-2_000_000_000, 1],
     DisplayedAreaBottomRightHandCorner: [2_000_000_000, 9],

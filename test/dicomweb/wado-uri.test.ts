@@ -101,57 +101,129 @@ test('WADO-URI-1: a picture by default, the type asked for by contentType or Acc
   assert.equal((await get(`${NATIVE}&contentType=text/plain`, 'text/plain')).status, 406);
 });
 
-test('WADO-URI-2: what is missing, repeated, no UID or does not go together is 400 and not repeated in the answer', async () => {
-  const dicom = `${NATIVE}&contentType=application/dicom`;
-  for (const query of [
+/** Each is 400, and its answer repeats nothing of it. */
+async function assertRefused(queries: readonly string[]): Promise<void> {
+  for (const query of queries) {
+    const response = await get(query);
+    assert.equal(response.status, 400, query);
+    assert.doesNotMatch(await response.text(), /xss/);
+  }
+}
+const OBJECT = `${NATIVE}&contentType=application/dicom`;
+
+test('PS3.18-9.4.2.1-request: without requestType, with another or with two it is 400', async () => {
+  for (const query of ['', `?${NATIVE}`, `?requestType=WFDO&${NATIVE}`, `?requestType=wado&${NATIVE}`])
+    assert.equal((await fetch(`${door.url}/wado${query}`)).status, 400, query);
+  await assertRefused([`${NATIVE}&requestType=WADO`]);
+});
+
+test('PS3.18-9.4.2.2-uids: study, series and object stand once and are UIDs', async () => {
+  await assertRefused([
     'studyUID=2.25.1&seriesUID=2.25.1.1',
     'studyUID=2.25.1&objectUID=2.25.1.1.1',
     'seriesUID=2.25.1.1&objectUID=2.25.1.1.1',
     'studyUID=2.25.1&seriesUID=2.25.1.1&objectUID=xss',
     `${NATIVE}&objectUID=2.25.1.1.1`,
-    `${NATIVE}&requestType=WADO`,
+  ]);
+});
+
+test('PS3.18-9.1.2.2.1-type: contentType is application/dicom or rendered types, without parameters but weights', async () => {
+  await assertRefused([
     `${NATIVE}&contentType=application/dicom,image/jpeg`,
     `${NATIVE}&contentType=image/jpeg;quality=xss`,
+    `${NATIVE}&contentType=application/dicom;transfer-syntax=${EXPLICIT_LE}`,
+    `${NATIVE}&contentType=application/dicom;charset=utf-8`,
     `${NATIVE}&contentType=*/*`,
     `${NATIVE}&contentType=xss`,
+  ]);
+});
+
+test('PS3.18-9.4.2.3-anonymize: anonymize is yes, once', async () => {
+  await assertRefused([
     `${NATIVE}&anonymize=no`,
+    `${OBJECT}&anonymize=no`,
+    `${OBJECT}&anonymize=`,
+    `${OBJECT}&anonymize=yes&anonymize=yes`,
+  ]);
+});
+
+test('PS3.18-9.4.2.4-syntax: transferSyntax is one UID, and goes with objects', async () => {
+  await assertRefused([
+    `${NATIVE}&transferSyntax=${EXPLICIT_LE}`,
+    `${OBJECT}&transferSyntax=xss`,
+    `${OBJECT}&transferSyntax=${EXPLICIT_LE}&transferSyntax=${EXPLICIT_LE}`,
+    `${OBJECT}&transferSyntax=${EXPLICIT_LE},${JPEG_LS}`,
+  ]);
+});
+
+test('PS3.18-9.5.1.2.4-size: rows and columns go together and are numbers from 1', async () => {
+  await assertRefused([
     `${NATIVE}&rows=10`,
     `${NATIVE}&columns=10`,
     `${NATIVE}&rows=0&columns=10`,
     `${NATIVE}&rows=xss&columns=10`,
+  ]);
+});
+
+test('PS3.18-9.5.1.2.5-region: a region is four numbers from 0 to 1 and has a size', async () => {
+  await assertRefused([
     `${NATIVE}&region=0,0,1`,
     `${NATIVE}&region=0,0,2,1`,
+    `${NATIVE}&region=-0.1,0,1,1`,
     `${NATIVE}&region=0.5,0,0.5,1`,
+    `${NATIVE}&region=0,0.6,1,0.5`,
+    `${NATIVE}&region=0,0,xss,1`,
+  ]);
+});
+
+test('PS3.18-9.5.2.2-window: center and width go together, are numbers, and go neither with a presentation state nor with objects', async () => {
+  await assertRefused([
     `${NATIVE}&windowCenter=5`,
     `${NATIVE}&windowWidth=5`,
     `${NATIVE}&windowCenter=5&windowWidth=xss`,
+    `${NATIVE}&windowCenter=5&windowWidth=0`,
+    `${NATIVE}&${STATE}&windowCenter=5&windowWidth=5`,
+    `${OBJECT}&windowCenter=5&windowWidth=5`,
+  ]);
+});
+
+test('PS3.18-9.5.2.3-state: a presentation state is named by series and UID, is one, and is for the image', async () => {
+  await assertRefused([
+    `${NATIVE}&presentationUID=2.25.1.9.1`,
+    `${NATIVE}&presentationSeriesUID=2.25.1.9`,
+    `${NATIVE}&presentationSeriesUID=2.25.1.3&presentationUID=2.25.1.3.1`,
+    `${CINE}&${STATE}`,
+  ]);
+});
+
+test('PS3.18-9.5.2-order: of what a presentation state displays the region, and that in the size asked for', async () => {
+  const picture = async (query: string): Promise<ReturnType<typeof readPng>> =>
+    readPng(await bytesOf(await get(`${NATIVE}&${STATE}&contentType=image/png${query}`)));
+  const whole = await picture('');
+  const right = await picture('&region=0.5,0.25,1,1');
+  assert.deepEqual([whole.width, whole.height, right.width, right.height], [16, 8, 8, 6]);
+  for (let row = 0; row < 6; row++)
+    assert.deepEqual(
+      right.samples.subarray(8 * row, 8 * row + 8),
+      whole.samples.subarray(16 * (row + 2) + 8, 16 * (row + 2) + 16),
+    );
+  const sized = await picture('&region=0.5,0.25,1,1&rows=12&columns=99');
+  assert.deepEqual([sized.width, sized.height], [16, 12]);
+  assert.ok(!sized.samples.equals((await picture('&rows=12&columns=99')).samples));
+});
+
+test('WADO-URI-2: parameters that are malformed or do not go with what is asked for are 400 and not repeated', async () => {
+  await assertRefused([
     `${NATIVE}&frameNumber=0`,
     `${NATIVE}&frameNumber=xss`,
     `${NATIVE}&frameNumber=2`,
     `${NATIVE}&imageQuality=101`,
     `${NATIVE}&imageAnnotation=%3Cxss%3E`,
-    `${NATIVE}&presentationUID=2.25.1.9.1`,
-    `${NATIVE}&presentationSeriesUID=2.25.1.9`,
-    `${NATIVE}&${STATE}&windowCenter=5&windowWidth=5`,
-    `${NATIVE}&${STATE}&region=0,0,1,1`,
-    `${NATIVE}&presentationSeriesUID=2.25.1.3&presentationUID=2.25.1.3.1`,
-    `${CINE}&${STATE}`,
-    `${NATIVE}&transferSyntax=${EXPLICIT_LE}`,
-    `${dicom}&transferSyntax=xss`,
-    `${dicom}&transferSyntax=${EXPLICIT_LE}&transferSyntax=${EXPLICIT_LE}`,
-    `${dicom}&transferSyntax=${EXPLICIT_LE},${JPEG_LS}`,
-    `${dicom}&rows=10&columns=10`,
-    `${dicom}&windowCenter=5&windowWidth=5`,
-    `${dicom}&frameNumber=1`,
-    `${dicom}&${STATE}`,
+    `${OBJECT}&rows=10&columns=10`,
+    `${OBJECT}&frameNumber=1`,
+    `${OBJECT}&${STATE}`,
     `${REPORT}&frameNumber=1`,
-  ]) {
-    const response = await get(query);
-    assert.equal(response.status, 400, query);
-    assert.doesNotMatch(await response.text(), /xss/);
-  }
-  for (const query of ['', `?${NATIVE}`, `?requestType=WFDO&${NATIVE}`])
-    assert.equal((await fetch(`${door.url}/wado${query}`)).status, 400, query);
+  ]);
 });
 
 test('WADO-URI-3: what is not here is 404, what was deleted 410, a syntax there is not 406, HEAD without a body', async () => {
