@@ -570,7 +570,9 @@ const ALWAYS_OF_STUDY: readonly string[] = [
 
 /** Keys of a result of a study, ascending; undefined where it shows private attributes, parts of sequences or all there is. */
 function keysOfPlainStudy({ included, private: secret }: Shape): readonly string[] | undefined {
-  if (secret.size > 0 || included === 'all' || included.has(KEY.specificCharacterSet)) return undefined;
+  if (secret.size > 0 || included === 'all') return undefined;
+  // Neither stands in the text.
+  if (included.has(KEY.specificCharacterSet) || included.has(KEY.classes)) return undefined;
   const more: string[] = [];
   for (const [at, below] of included) {
     if (below !== 'all') return undefined;
