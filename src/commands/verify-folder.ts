@@ -61,8 +61,7 @@ export async function verifyFiles(
 /** A text may hold a name that only a later file told, or one that another thread read at the same time. */
 function cleanedAgain(path: string, cleaning: SecondCleaning | undefined): { head: Buffer; image: boolean } {
   const written = readWrittenHead(path);
-  const sopClassUID = asciiValue(readHead(written.head).head.dataSet, 0x00080016) ?? '';
-  const head = cleaning?.clean(written.head, sopClassUID);
+  const head = cleaning?.clean(written.head, written.sopClassUID);
   if (head === undefined) return written;
   const part = `${path}.part`;
   copyBehind(path, written.head.length, part, head);
@@ -121,7 +120,7 @@ export function sumCounts(all: readonly Counts[]): Counts {
 const FIRST_PREFIX_BYTES = 32_768;
 
 /** From a prefix: of most files the head is a hundredth. */
-function readWrittenHead(path: string): { head: Buffer; image: boolean } {
+function readWrittenHead(path: string): { head: Buffer; image: boolean; sopClassUID: string } {
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);
@@ -134,7 +133,11 @@ function readWrittenHead(path: string): { head: Buffer; image: boolean } {
         const { head, bodyStart } = readHead(bytes.subarray(0, length));
         // Without pixel data in sight the head may go on.
         if (head.pixelData !== undefined || wanted === size)
-          return { head: bytes.subarray(0, bodyStart), image: head.pixelData !== undefined };
+          return {
+            head: bytes.subarray(0, bodyStart),
+            image: head.pixelData !== undefined,
+            sopClassUID: asciiValue(head.dataSet, 0x00080016) ?? '',
+          };
       } catch (error) {
         if (!(error instanceof Refusal) || wanted === size) throw error;
       }

@@ -39,7 +39,6 @@ interface Tokens {
 export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleaner {
   const tokens = tokensOf(identity);
   const people = tokensOf({ ...identity, numbers: new Set(), places: new Set() });
-  const remembered = new Map<string, string>();
   const scrub = (text: string): string => (text.length > MAX_TEXT ? '' : cut(text, identitySpans(text, people)));
   const clean = (text: string): string => {
     if (text.length > MAX_TEXT) return '';
@@ -47,14 +46,18 @@ export function openCleaner(identity: Identity, mode: 'words' | 'scrub'): Cleane
     const kept = mode === 'scrub' ? left : cut(left, foreignSpans(left));
     return /[\p{L}\p{N}]/u.test(kept) ? kept : '';
   };
-  return {
-    scrub,
-    clean(text) {
-      if (text.length > MAX_REMEMBERED_TEXT) return clean(text);
-      let cleaned = remembered.get(text);
-      if (cleaned === undefined && remembered.size < MAX_REMEMBERED) remembered.set(text, (cleaned = clean(text)));
-      return cleaned ?? clean(text);
-    },
+  return { scrub: remembering(scrub), clean: remembering(clean) };
+}
+
+function remembering(work: (text: string) => string): (text: string) => string {
+  const remembered = new Map<string, string>();
+  return (text) => {
+    if (text.length > MAX_REMEMBERED_TEXT) return work(text);
+    const known = remembered.get(text);
+    if (known !== undefined) return known;
+    const left = work(text);
+    if (remembered.size < MAX_REMEMBERED) remembered.set(text, left);
+    return left;
   };
 }
 
