@@ -76,6 +76,9 @@ const KNOWN: Readonly<Record<string, readonly [code: string, meaning: string]>> 
   balance: ['SEG-BALANCE', 'Smallest segment over largest'],
   certainty: ['SEG-CERTAINTY', 'Mean probability within the segments'],
   borderPercent: ['SEG-BORDER', "Share of the segments' edge at the edge of the picture"],
+  shadingRatio: ['SHADING-RATIO', 'Strongest over weakest shading that was taken out'],
+  entropyChange: ['ENTROPY-CHANGE', 'Entropy of the intensities, after less before'],
+  unsettledPercent: ['UNSETTLED', 'Last step of the field, relative'],
   clippedAdded: ['CLIPPED-ADDED', 'Clipped voxels added by correction'],
 };
 

@@ -15,6 +15,9 @@ interface Settings {
   readonly iterations: number;
   /** Of the Gaussian that the field blurs the histogram with, natural logarithm. */
   readonly fwhm: number;
+  /** A wider one for a first pass over the coarsest lattices, which brings strong shading within the narrow one's reach; 0: none. */
+  readonly wideFwhm: number;
+  readonly wideLevels: number;
   /** Largest side of the grid that is worked on. */
   readonly side: number;
   /** Smallest coefficient of variation of a step's change that is worth another step. */
@@ -28,12 +31,27 @@ const PADDED = 512;
 const WIENER = 0.01;
 const LEAST_MASK = 0.1;
 
+/** What the field itself says of whether it is a coil's, beside the figures that every correction has. */
+export const BIAS_FIGURES = {
+  /** The field's 99th over its 1st percentile within the body. */
+  shadingRatio: 'lower',
+  /** Entropy of the logarithms within the body, after less before: a coil's shading blurs the tissues' peaks, its removal sharpens them. */
+  entropyChange: 'lower',
+  /** Coefficient of variation of the last step at the lattice that was left least settled: a field that was still growing is not all of it. */
+  unsettledPercent: 'lower',
+} as const;
+
+export interface BiasResult {
+  readonly values: Float32Array;
+  readonly figures: Readonly<Record<keyof typeof BIAS_FIGURES, number>>;
+}
+
 export async function biasField(
   session: Session | undefined,
   grid: Grid,
   given: Readonly<Record<string, number | string | boolean>>,
   progress: (share: number) => void,
-): Promise<Float32Array> {
+): Promise<BiasResult> {
   if (session === undefined) throw new Error('the bias field has no graph');
   const settings = settingsOf(given);
   const small = shrunk(grid, settings.side);
@@ -44,23 +62,75 @@ export async function biasField(
       'PipelineRefused',
       `the body fills ${(100 * share).toFixed(1)} % of the volume; at least 10 % are needed`,
     );
-  const field = await estimate(session, small, mask, settings, progress);
+  const { field, unsettledPercent } = await estimate(session, small, mask, settings, progress);
   centre(field, mask);
-  return multiplied(grid, { ...small, values: field.map((value) => Math.exp(-value)) });
+  const figures = { ...fieldFigures(small.values, field, mask), unsettledPercent };
+  return { values: multiplied(grid, { ...small, values: field.map((value) => Math.exp(-value)) }), figures };
+}
+
+function fieldFigures(
+  values: Float32Array,
+  field: Float32Array,
+  mask: Float32Array,
+): { shadingRatio: number; entropyChange: number } {
+  const within = field.filter((_, i) => mask[i] === 1).sort();
+  const percentile = (share: number): number => within[Math.round(share * (within.length - 1))]!;
+  const logs = values.map((value) => (value > 0 ? Math.log(value) : 0));
+  const after = logs.map((value, i) => value - field[i]!);
+  return {
+    shadingRatio: Math.exp(percentile(0.99) - percentile(0.01)),
+    entropyChange: entropy(after, mask) - entropy(logs, mask),
+  };
+}
+
+const ENTROPY_BIN = 0.02;
+
+/** Of the values where the mask is 1, in nats; bins of 2 per cent of intensity. */
+function entropy(logs: Float32Array, mask: Float32Array): number {
+  const counts = new Map<number, number>();
+  let total = 0;
+  for (let i = 0; i < logs.length; i++) {
+    if (mask[i] !== 1) continue;
+    const bin = Math.floor(logs[i]! / ENTROPY_BIN);
+    counts.set(bin, (counts.get(bin) ?? 0) + 1);
+    total++;
+  }
+  let sum = 0;
+  for (const count of counts.values()) sum -= (count / total) * Math.log(count / total);
+  return sum;
 }
 
 /** Every voxel times the gain at its place, linear between the centres of the coarse grid: the one pass over all voxels. */
 function multiplied({ values, size: [nx, ny, nz], spacingMm }: Grid, gain: Grid): Float32Array {
   const out = new Float32Array(values.length);
   const [gx, gy] = gain.size;
-  // In the plane the gain is made fine slice by slice, so that no second volume is held.
-  const along = toGrid(gain, [gx, gy, nz], [gain.spacingMm[0], gain.spacingMm[1], spacingMm[2]]);
-  for (let k = 0; k < nz; k++) {
-    const plane: Grid = { ...along, values: along.values.subarray(k * gx * gy, (k + 1) * gx * gy), size: [gx, gy, 1] };
-    const fine = toGrid(plane, [nx, ny, 1], [spacingMm[0], spacingMm[1], spacingMm[2]]).values;
-    for (let i = 0, at = k * nx * ny; i < fine.length; i++, at++) out[at] = values[at]! * fine[i]!;
-  }
+  const along = toGrid(gain, [gx, gy, nz], [gain.spacingMm[0], gain.spacingMm[1], spacingMm[2]]).values;
+  const [across, down] = [between(gx, nx), between(gy, ny)];
+  const line = new Float64Array(gx);
+  for (let k = 0, at = 0; k < nz; k++)
+    for (let j = 0; j < ny; j++) {
+      const [above, below] = [(k * gy + down.first[j]!) * gx, (k * gy + down.second[j]!) * gx];
+      const share = down.share[j]!;
+      for (let i = 0; i < gx; i++) line[i] = (1 - share) * along[above + i]! + share * along[below + i]!;
+      for (let i = 0; i < nx; i++, at++) {
+        const from = line[across.first[i]!]!;
+        out[at] = values[at]! * (from + across.share[i]! * (line[across.second[i]!]! - from));
+      }
+    }
   return out;
+}
+
+/** For each of `many` places over an axis the two of `few` centres it lies between, and how near to the second. */
+function between(few: number, many: number): { first: Int32Array; second: Int32Array; share: Float64Array } {
+  const centre = Float64Array.from({ length: many }, (_, n) =>
+    Math.min(few - 1, Math.max(0, ((n + 0.5) * few) / many - 0.5)),
+  );
+  const first = Int32Array.from(centre);
+  return {
+    first,
+    second: first.map((at) => Math.min(few - 1, at + 1)),
+    share: centre.map((place, n) => place - first[n]!),
+  };
 }
 
 function settingsOf(given: Readonly<Record<string, number | string | boolean>>): Settings {
@@ -73,6 +143,8 @@ function settingsOf(given: Readonly<Record<string, number | string | boolean>>):
     levels: number('levels', 4),
     iterations: number('iterations', 20),
     fwhm: number('fwhm', 0.15),
+    wideFwhm: number('wideFwhm', 0),
+    wideLevels: number('wideLevels', 2),
     side: number('side', 64),
     enough: number('enough', 0.001),
     stride: number('stride', 1),
@@ -120,17 +192,23 @@ async function estimate(
   mask: Float32Array,
   settings: Settings,
   progress: (share: number) => void,
-): Promise<Float32Array> {
+): Promise<{ field: Float32Array; unsettledPercent: number }> {
   const log = values.map((value, i) => (mask[i] === 1 ? Math.log(value) : 0));
   const field = new Float32Array(values.length);
   const corrected = log.slice();
   const residual = new Float32Array(values.length);
   const dims = [size[2], size[1], size[0]];
-  for (let level = 0; level < settings.levels; level++) {
+  const passes = [
+    ...(settings.wideFwhm > 0 ? levelsOf(settings.wideLevels, settings.wideFwhm) : []),
+    ...levelsOf(settings.levels, settings.fwhm),
+  ];
+  let unsettledPercent = 0;
+  for (const [n, { level, fwhm }] of passes.entries()) {
     const spans = settings.spans * 2 ** level;
     const bases = { bz: basis(size[2], spans), by: basis(size[1], spans), bx: basis(size[0], spans) };
+    let last = 0;
     for (let turn = 0; turn < settings.iterations; turn++) {
-      const expected = sharpened(corrected, mask, settings.fwhm);
+      const expected = sharpened(corrected, mask, fwhm);
       for (let i = 0; i < residual.length; i++)
         residual[i] = mask[i] === 1 ? corrected[i]! - expected(corrected[i]!) : 0;
       const { field: step } = await session.run({
@@ -151,11 +229,18 @@ async function estimate(
         count++;
       }
       const mean = sum / count;
-      progress((level + (turn + 1) / settings.iterations) / settings.levels);
-      if (Math.sqrt(Math.max(0, squares / count - mean * mean)) / mean < settings.enough) break;
+      progress((n + (turn + 1) / settings.iterations) / passes.length);
+      last = Math.sqrt(Math.max(0, squares / count - mean * mean)) / mean;
+      if (last < settings.enough) break;
     }
+    unsettledPercent = Math.max(unsettledPercent, 100 * last);
   }
-  return field;
+  return { field, unsettledPercent };
+}
+
+/** From the coarsest lattice on. */
+function levelsOf(count: number, fwhm: number): { level: number; fwhm: number }[] {
+  return Array.from({ length: count }, (_, level) => ({ level, fwhm }));
 }
 
 /** Cubic B-splines over `spans` equal spans of an axis: [spans + 3, length]. */
@@ -240,7 +325,10 @@ function transformed(values: Float64Array): { re: Float64Array; im: Float64Array
   return { re, im };
 }
 
-/** In place, length a power of two. */
+/** Of the angles 2 pi n / PADDED; sin(-a) = cos(a + pi / 2). */
+const COSINES = Float64Array.from({ length: PADDED }, (_, n) => Math.cos((2 * Math.PI * n) / PADDED));
+
+/** In place, length PADDED. */
 function fft(re: Float64Array, im: Float64Array): void {
   const n = re.length;
   for (let i = 1, j = 0; i < n; i++) {
@@ -255,8 +343,8 @@ function fft(re: Float64Array, im: Float64Array): void {
   for (let length = 2; length <= n; length <<= 1) {
     const half = length >> 1;
     for (let k = 0; k < half; k++) {
-      const angle = (-2 * Math.PI * k) / length;
-      const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+      const cosine = COSINES[(k * PADDED) / length]!;
+      const sine = COSINES[(k * PADDED) / length + PADDED / 4]!;
       for (let a = k; a < n; a += length) {
         const b = a + half;
         const [x, y] = [re[b]! * cosine - im[b]! * sine, re[b]! * sine + im[b]! * cosine];

@@ -10,6 +10,7 @@ import { isKeyword } from '../dicom/dictionary.ts';
 import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
 import { readInside, refuseModel } from './manifest.ts';
+import { BIAS_FIGURES } from './bias-field.ts';
 import { FIGURES } from './zoo-figures.ts';
 import { MASK_FIGURES, SEGMENT_FIGURES } from './mask-figures.ts';
 
@@ -226,8 +227,9 @@ function checkEmit(
 }
 
 /** The figures that a gate of this card may name. */
-export function figureNames({ emit }: ManifestCard): string[] {
-  if (emit.kind === 'derived-image') return Object.keys(FIGURES);
+export function figureNames({ emit, program }: ManifestCard): string[] {
+  if (emit.kind === 'derived-image')
+    return [...Object.keys(FIGURES), ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : [])];
   return [
     ...Object.keys(MASK_FIGURES),
     ...emit.segments.flatMap(({ name }) => Object.keys(SEGMENT_FIGURES).map((figure) => name + figure)),

@@ -249,9 +249,9 @@ export async function runModel(
   const { familiarity } = opened;
   const foreign = familiarity === undefined ? {} : { ...familiarityOf(familiarity, volume) };
   if (familiarity !== undefined) judgeFamiliar(familiarity, foreign);
-  const { prepared, made } = await propagate(opened, input, progress);
+  const { prepared, made, own } = await propagate(opened, input, progress);
   const voxels = finish(card, input, prepared, made);
-  const figures = { ...foreign, ...imageFigures({ source: volume, result: voxels, stored: input.stored }) };
+  const figures = { ...foreign, ...own, ...imageFigures({ source: volume, result: voxels, stored: input.stored }) };
   const alpha = input.settings.alpha ?? blendOf(card);
   const limits = familiarity === undefined ? {} : limitsOf(familiarity);
   const gates: Readonly<Record<string, Gate>> = { ...limits, ...card.gates };
@@ -264,7 +264,7 @@ export async function propagate(
   opened: OpenedModel,
   { volume, rescaleType, attributes = {} }: ZooInput,
   progress: (step: string, share: number) => void,
-): Promise<{ prepared: Prepared; made: Float32Array }> {
+): Promise<{ prepared: Prepared; made: Float32Array; own: Readonly<Record<string, number>> }> {
   const { card } = opened.model;
   const { columns, rows, slices, spacingMm } = volume.geometry;
   const around = { geometry: volume.geometry, modality: volume.modality, rescaleType, attributes };
@@ -274,28 +274,38 @@ export async function propagate(
     gridBack: [],
   };
   for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
-  const made = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
-  refuseNoNumbers(card, made);
-  return { prepared, made };
+  const { values, figures } = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
+  refuseNoNumbers(card, values);
+  return { prepared, made: values, own: figures };
 }
 
 function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
-  // Counted through by index: twice as fast over the tens of millions of voxels of a volume.
-  for (let i = 0; i < values.length; i++)
-    if (!Number.isFinite(values[i]!))
-      throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
+  if (!allFinite(values)) throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
 }
 
-function runProgram(opened: OpenedModel, grid: Grid, progress: (share: number) => void): Promise<Float32Array> {
+/** 0 times what is no finite number is no number: one sum over the tens of millions of voxels of a volume, no branch per voxel. */
+function allFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
+  return sum === 0;
+}
+
+/** What a program made, and the figures that it alone knows. */
+interface Made {
+  readonly values: Float32Array;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+async function runProgram(opened: OpenedModel, grid: Grid, progress: (share: number) => void): Promise<Made> {
   const { card } = opened.model;
   const program = card.program ?? 'graph';
   switch (program) {
     case 'graph':
-      return runGraph(opened, grid, progress);
+      return { values: await runGraph(opened, grid, progress), figures: {} };
     case 'bias-field':
       return biasField(opened.session, grid, card.settings ?? {}, progress);
     case 'exposure':
-      return Promise.resolve(enhanceExposure(grid, card.settings ?? {}));
+      return { values: enhanceExposure(grid, card.settings ?? {}), figures: {} };
     default:
       return program satisfies never;
   }
@@ -442,10 +452,10 @@ export function checkApplies(
     refuse(`slices are ${spacingMm[2]} mm apart`, `${applies.spacing?.z?.join(' to ')} mm`);
   if (!within(columns, applies.size) || !within(rows, applies.size))
     refuse(`${columns} x ${rows} pixels`, `${applies.size?.join(' to ')} a side`);
+  if (!allFinite(voxels)) refuse('a voxel is not a finite number', 'numbers');
   let [low, high] = [Infinity, -Infinity];
   for (let i = 0; i < voxels.length; i++) {
     const value = voxels[i]!;
-    if (!Number.isFinite(value)) refuse('a voxel is not a finite number', 'numbers');
     if (value < low) low = value;
     if (value > high) high = value;
   }

@@ -61,9 +61,9 @@ def graph(net):
     noise = add('DepthToSpace', [last], 'noise', blocksize=2, mode='CRD')
     # net.without_low
     means = add('AveragePool', [noise], 'means', kernel_shape=[4, 4], strides=[4, 4])
-    around = constant('around', np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64))
+    around = constant('around', np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
     taps = np.outer(BINOMIAL, BINOMIAL).astype(np.float32)[None, None]
-    low = add('Conv', [add('Pad', [means, around], 'wider', mode='edge'), constant('binomial', taps)], 'low', kernel_shape=[5, 5])
+    low = add('Conv', [add('Pad', [means, around], 'wider', mode='edge'), constant('binomial', taps)], 'low', kernel_shape=[3, 3])
     scales = constant('scales', np.array([1, 1, 4, 4], np.float32))
     wide = add('Resize', [low, '', scales], 'wide', mode='linear', coordinate_transformation_mode='half_pixel')
     fine = add('Sub', [noise, wide], 'fine')

@@ -4,8 +4,8 @@ Working in units of the noise makes it equivariant to scale, and a head whose ke
 taps and whose border repeats the edge makes it equivariant to offset: net(a x + b, a sigma) = a net(x, sigma) + b. So HU
 far outside what training showed (metal) are no special case, and no mean value is preferred over another.
 
-What is taken away holds nothing as wide as about five pixels and more: its low frequencies are given back (`without_low`). So a mean
-over an organ, a lesion of low contrast or the whole slice is the source's, whatever the weights are.
+What is taken away holds nothing wider than about seven pixels: its low frequencies are given back (`without_low`). So a mean over an
+organ, a lesion of low contrast or the whole slice is the source's, whatever the weights are.
 H and W must be multiples of 8: pixel-unshuffle by 2, then two halvings.
 """
 import torch
@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 WIDTHS = (32, 64, 128)
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+BINOMIAL = (1 / 4, 2 / 4, 1 / 4)
 
 
 class Block(nn.Module):
@@ -70,8 +70,8 @@ class Denoiser(nn.Module):
 
 
 def without_low(noise):
-    """noise minus itself blurred by about 4.5 pixels (mean of 4x4, binomial of 5, linear back)."""
-    small = F.pad(F.avg_pool2d(noise, 4), (2, 2, 2, 2), mode='replicate')
+    """noise minus itself blurred by about 3.5 pixels (mean of 4x4, binomial of 3, linear back)."""
+    small = F.pad(F.avg_pool2d(noise, 4), (1, 1, 1, 1), mode='replicate')
     taps = torch.tensor(BINOMIAL)
     small = F.conv2d(small, (taps[:, None] * taps)[None, None])
     return noise - F.interpolate(small, scale_factor=4, mode='bilinear', align_corners=False)

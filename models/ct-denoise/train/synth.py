@@ -39,7 +39,8 @@ def inside(rng, yy, xx, centre, radius):
 def dead_leaves(rng, size, leaves=260):
     image = np.full((size, size), rng.uniform())
     grains = [texture(rng, size) for _ in range(4)]
-    radii = 1 / np.sqrt(rng.uniform(1 / (0.5 * size) ** 2, 1 / 1.2 ** 2, leaves))
+    least = np.exp(rng.uniform(np.log(1.2), np.log(10)))  # from small leaves on bare ground to a ground wholly covered
+    radii = 1 / np.sqrt(rng.uniform(1 / (0.5 * size) ** 2, 1 / least ** 2, leaves))
     if rng.random() < 0.6:
         radii = np.sort(radii)[::-1]  # large ones first: fine detail survives
     for radius in radii:
@@ -52,7 +53,7 @@ def dead_leaves(rng, size, leaves=260):
         yy, xx = np.mgrid[y0:y1, x0:x1]
         value = rng.uniform()
         if rng.random() < 0.6:
-            value = value + rng.uniform(0, 0.06) * grains[rng.integers(4)][y0:y1, x0:x1]
+            value = value + 0.15 * rng.random() ** 2 * grains[rng.integers(4)][y0:y1, x0:x1]
         if rng.random() < 0.2:
             slope = rng.uniform(-0.15, 0.15, 2)
             value = value + ((xx - centre[1]) * slope[0] + (yy - centre[0]) * slope[1]) / (radius + 1)
@@ -98,9 +99,21 @@ def folds(rng, size):
     return made + texture(rng, size) * rng.uniform(0, 0.01)
 
 
+def sampled(made, size, kept):
+    """As MR samples it: of the spectrum the middle size x size frequencies, and of these what lies within `kept` of the border."""
+    spectrum, first = np.fft.fftshift(np.fft.fft2(made)), (len(made) - size) // 2
+    spectrum = spectrum[first:first + size, first:first + size].copy()
+    out = abs(np.arange(size) - size // 2) > kept * size / 2
+    spectrum[out], spectrum[:, out] = 0, 0
+    return np.real(np.fft.ifft2(np.fft.ifftshift(spectrum))) * (size / len(made)) ** 2
+
+
 def image(rng, size=192):
-    kind = rng.random()
-    made = dead_leaves(rng, size) if kind < 0.4 else phantom(rng, size) if kind < 0.75 else folds(rng, size)
+    kind, rings = rng.random(), rng.random() < 0.3
+    wide = 3 * size // 2 if rings else size
+    made = dead_leaves(rng, wide) if kind < 0.4 else phantom(rng, wide) if kind < 0.7 else folds(rng, wide)
+    if rings:
+        return sampled(made, size, rng.uniform(0.75, 1)).astype(np.float32)
     return gaussian_filter(made, rng.uniform(0.3, 1.1)).astype(np.float32)
 
 

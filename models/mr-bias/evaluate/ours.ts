@@ -5,7 +5,7 @@ import { fieldErrorPercent, makeHead, SEEDS, SIZE, SPACING, variationPercent } f
 const set = `${SEEDS.length} simulated heads, ${SIZE.join(' x ')}`;
 const seeds = process.argv[2] === undefined ? SEEDS : process.argv[2].split(',').map(Number);
 const opened = await openOurs('mr-bias');
-const [before, errors, variations, seconds]: number[][] = [[], [], [], []];
+const [before, errors, variations, seconds, processor]: number[][] = [[], [], [], [], []];
 const [beforeVariation]: number[][] = [[]];
 let peakMb = 0;
 for (const seed of seeds) {
@@ -16,6 +16,7 @@ for (const seed of seeds) {
   errors!.push(fieldErrorPercent(head, result.voxels));
   variations!.push(variationPercent(head, result.voxels));
   seconds!.push(result.seconds);
+  processor!.push(result.processorSeconds);
   peakMb = Math.max(peakMb, result.peakMb);
 }
 const [field, cv] = ['error of the field, %', 'CV of white matter, %'];
@@ -23,3 +24,4 @@ print({ set, method: 'not corrected', metric: field, better: 'lower', values: be
 print({ set, method: 'ours', metric: field, better: 'lower', values: errors!, secondsPerCase: mean(seconds!), peakMb });
 print({ set, method: 'not corrected', metric: cv, better: 'lower', values: beforeVariation! });
 print({ set, method: 'ours', metric: cv, better: 'lower', values: variations! });
+print({ set, method: 'ours', metric: 'processor time, s', better: 'lower', values: processor! });
