@@ -4,7 +4,6 @@
  * graph makes the fit (Lee 1997, multilevel B-spline approximation); everything happens on a grid of about a quarter.
  */
 import { Refusal } from '../dicom/refusal.ts';
-import type { Vector3 } from '../dicom/volume.ts';
 import type { Session, Tensor } from './session.ts';
 import { toGrid, type Grid } from './zoo-steps.ts';
 
@@ -151,15 +150,36 @@ function settingsOf(given: Readonly<Record<string, number | string | boolean>>):
   };
 }
 
-function shrunk(grid: Grid, side: number): Grid {
-  // About cubic voxels, as small as the longest side allows.
-  const extent = grid.size.map((n, a) => n * grid.spacingMm[a as 0]);
+/** About cubic voxels, as small as the longest side allows: each the mean of the voxels whose centres lie in it, every voxel read once. */
+function shrunk({ values, size, spacingMm }: Grid, side: number): Grid {
+  const extent = size.map((n, a) => n * spacingMm[a as 0]);
   const spacing = Math.max(...extent) / side;
-  const size = grid.size.map((n, a) =>
-    Math.max(1, Math.min(n, Math.round(extent[a]! / spacing))),
-  ) as unknown as Vector3;
-  const spacingMm = size.map((n, a) => extent[a]! / n) as unknown as Vector3;
-  return toGrid(grid, size, spacingMm);
+  const [gx, gy, gz] = size.map((n, a) => Math.max(1, Math.min(n, Math.round(extent[a]! / spacing)))) as [
+    number,
+    number,
+    number,
+  ];
+  const [nx, ny, nz] = size;
+  const binsOf = (many: number, few: number): Int32Array =>
+    Int32Array.from({ length: many }, (_, n) => Math.floor((n * few) / many));
+  const [bx, by, bz] = [binsOf(nx, gx), binsOf(ny, gy), binsOf(nz, gz)];
+  const sums = new Float64Array(gx * gy * gz);
+  for (let k = 0, at = 0; k < nz; k++)
+    for (let j = 0; j < ny; j++) {
+      const line = (bz[k]! * gy + by[j]!) * gx;
+      for (let i = 0; i < nx; i++, at++) sums[line + bx[i]!]! += values[at]!;
+    }
+  const counts = [bx, by, bz].map((bins) => {
+    const count = new Float64Array(bins[bins.length - 1]! + 1);
+    for (const bin of bins) count[bin]!++;
+    return count;
+  });
+  const means = Float32Array.from(
+    sums,
+    (sum, at) =>
+      sum / (counts[0]![at % gx]! * counts[1]![Math.floor(at / gx) % gy]! * counts[2]![Math.floor(at / gx / gy)]!),
+  );
+  return { values: means, size: [gx, gy, gz], spacingMm: [extent[0]! / gx, extent[1]! / gy, extent[2]! / gz] };
 }
 
 /** Otsu's threshold over the values that are not the darkest. */
@@ -223,7 +243,8 @@ async function estimate(
         field[i]! += change;
         if (mask[i] !== 1) continue;
         corrected[i] = log[i]! - field[i]!;
-        const factor = Math.exp(change);
+        // exp(change) for the small changes that a step is.
+        const factor = 1 + change * (1 + change * (1 / 2 + change / 6));
         sum += factor;
         squares += factor * factor;
         count++;

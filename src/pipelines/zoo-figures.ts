@@ -33,11 +33,12 @@ export function imageFigures({ source, result, stored }: Compared): Record<strin
   const [low, high] = percentiles(source.voxels, [1, 99]);
   const range = Math.max(high! - low!, 1e-6);
   const { lowest, highest } = stored;
+  const { voxels } = source;
   let sum = 0;
   let squares = 0;
   let clipped = 0;
   for (let i = 0; i < result.length; i++) {
-    const before = source.voxels[i]!;
+    const before = voxels[i]!;
     const after = result[i]!;
     const difference = after - before;
     sum += difference;
@@ -173,6 +174,26 @@ export function percentiles(values: Float32Array, wanted: readonly number[]): nu
   const step = Math.max(1, Math.floor(values.length / 100_000));
   const taken = new Float32Array(Math.ceil(values.length / step));
   for (let i = 0; i < taken.length; i++) taken[i] = values[i * step]!;
-  taken.sort();
-  return wanted.map((percent) => taken[Math.min(taken.length - 1, Math.floor((percent / 100) * taken.length))] ?? 0);
+  return wanted.map((percent) => nth(taken, Math.min(taken.length - 1, Math.floor((percent / 100) * taken.length))));
+}
+
+/** The value that would stand there if they were sorted (Hoare's selection, in place); 0 of none. */
+function nth(values: Float32Array, wanted: number): number {
+  let [low, high] = [0, values.length - 1];
+  while (low < high) {
+    const pivot = values[(low + high) >> 1]!;
+    let [i, j] = [low, high];
+    while (i <= j) {
+      while (values[i]! < pivot) i++;
+      while (values[j]! > pivot) j--;
+      if (i > j) break;
+      const swapped = values[i]!;
+      values[i++] = values[j]!;
+      values[j--] = swapped;
+    }
+    if (wanted <= j) high = j;
+    else if (wanted >= i) low = i;
+    else break;
+  }
+  return values[wanted] ?? 0;
 }

@@ -34,6 +34,7 @@ export type Step =
   | { readonly op: 'linear'; readonly from: Pair; readonly to: Pair }
   | { readonly op: 'normalise'; readonly low: number; readonly high: number }
   | { readonly op: 'log'; readonly offset: number }
+  | { readonly op: 'asMeasured'; readonly dropDb: number }
   | { readonly op: 'tile'; readonly size: number; readonly overlap: number }
   | { readonly op: 'blend'; readonly alpha: number };
 
@@ -141,6 +142,7 @@ const STEPS: Readonly<
   linear: { needs: ['from', 'to'], in: 'pre' },
   normalise: { needs: ['low', 'high'], in: 'pre' },
   log: { needs: ['offset'], in: 'pre' },
+  asMeasured: { needs: ['dropDb'], in: 'pre' },
   rician: { needs: [], in: 'pre' },
   tile: { needs: ['size', 'overlap'], in: 'pre' },
   invert: { needs: [], in: 'post', of: 'image' },

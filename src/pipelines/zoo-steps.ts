@@ -1,6 +1,7 @@
 /** The steps a manifest may name before its graph, each with the way back: values come back by `invert`, the grid always. */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Vector3, VolumeGeometry } from '../dicom/volume.ts';
+import { spectrumDropDb } from './interpolation.ts';
 import { stabilise } from './rician.ts';
 import { percentiles } from './zoo-figures.ts';
 import type { Step } from './zoo-manifest.ts';
@@ -77,6 +78,9 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
         (value) => Math.log(Math.max(0, value) + step.offset),
         (value) => Math.exp(value) - step.offset,
       );
+    case 'asMeasured':
+      refuseInterpolated(before.grid, step.dropDb, around.attributes['AcquisitionMatrix'] ?? []);
+      return before;
     case 'rician': {
       const { values, back } = stabilise(before.grid);
       return { ...before, grid: { ...before.grid, values }, valuesBack: [back, ...before.valuesBack] };
@@ -88,6 +92,23 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
 
 function unfit(sentence: string): Refusal {
   return new Refusal('PipelineRefused', sentence);
+}
+
+/** PS3.3 C.8.3.1: the matrix is frequency rows, frequency columns, phase rows, phase columns, 0 where it does not apply. */
+function refuseInterpolated(grid: Grid, mostDb: number, matrix: readonly string[]): void {
+  const [frequencyRows = 0, frequencyColumns = 0, phaseRows = 0, phaseColumns = 0] = matrix.map(Number);
+  const [columns, rows] = grid.size;
+  const measured = [frequencyColumns || phaseColumns || columns, frequencyRows || phaseRows || rows] as const;
+  // Up to a fiftieth is a border that was cut or added.
+  if (measured[0] < 0.98 * columns || measured[1] < 0.98 * rows)
+    throw unfit(
+      `Acquisition Matrix (0018,1310) is ${measured.join(' x ')} of ${columns} x ${rows} pixels; an image that was not interpolated is expected`,
+    );
+  const drop = spectrumDropDb(grid);
+  if (drop > mostDb)
+    throw unfit(
+      `the spectrum falls by ${drop.toFixed(1)} dB before its edge, expected at most ${mostDb}: the image was interpolated or zero-filled`,
+    );
 }
 
 function same(value: number): Vector3 {

@@ -1,7 +1,7 @@
 /** What runs of all models share: what they are asked, what they leave, and who says it was them. */
 import type { Transform } from '../pipelines/registration-settings.ts';
 import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
-import { asciiValue, asciiValues, itemsOf, numberValue, type DataSet } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues, itemsOf, numberValue, numberValues, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import type { Head } from '../dicom/object.ts';
@@ -46,7 +46,10 @@ export function zooInput(card: ManifestCard, source: LoadedSeries, settings: Zoo
     imageType: asciiValues(first.dataSet, 0x00080008),
     rescaleType: asciiValue(first.dataSet, 0x00281054),
     settings,
-    attributes: Object.fromEntries(keywords.map((keyword) => [keyword, asciiValues(first.dataSet, tag(keyword))])),
+    attributes: {
+      ...Object.fromEntries(keywords.map((keyword) => [keyword, asciiValues(first.dataSet, tag(keyword))])),
+      AcquisitionMatrix: numberValues(first.dataSet, tag('AcquisitionMatrix')).map(String),
+    },
     tissue: tissueOf(first),
   };
 }

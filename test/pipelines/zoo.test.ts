@@ -133,3 +133,28 @@ function momentsOf(of: readonly number[]): { mean: number; spread: number } {
   const mean = of.reduce((sum, value) => sum + value, 0) / of.length;
   return { mean, spread: Math.sqrt(of.reduce((sum, value) => sum + (value - mean) ** 2, 0) / of.length) };
 }
+
+test('what was interpolated or zero-filled is refused by its spectrum and by its header; what was measured is not', () => {
+  const [side, wide] = [128, 256];
+  const next = seeded(11);
+  const measured = Float32Array.from({ length: side * side }, (_, i) => {
+    const [x, y] = [i % side, Math.floor(i / side)];
+    return Math.abs((Math.hypot(x - 60, y - 64) < 40 ? 500 : 20) + 7 * next.gaussian());
+  });
+  const stretched = Float32Array.from({ length: wide * side }, (_, i) => {
+    const at = Math.min(side - 1, (i % wide) / 2);
+    const from = Math.floor(i / wide) * side + Math.floor(at);
+    return measured[from]! + (at % 1) * ((measured[from + 1] ?? 0) - measured[from]!);
+  });
+  const geometry = { spacingMm: [1, 1, 1], originMm: [0, 0, 0], frameOfReferenceUID: undefined } as never;
+  const asked = (values: Float32Array, columns: number, matrix: readonly string[] = []): Prepared =>
+    prepare(
+      { grid: { values, size: [columns, side, 1], spacingMm: [1, 1, 1] }, valuesBack: [], gridBack: [] },
+      { op: 'asMeasured', dropDb: 8 },
+      { geometry, modality: 'MR', rescaleType: undefined, attributes: { AcquisitionMatrix: matrix } },
+    );
+  assert.equal(asked(measured, side, ['128', '0', '0', '128']).grid.values, measured);
+  assert.equal(asked(measured, side).grid.values, measured);
+  assert.throws(() => asked(stretched, wide), /the spectrum falls by .* the image was interpolated/);
+  assert.throws(() => asked(measured, side, ['0', '128', '96', '0']), /Acquisition Matrix .* is 128 x 96 of 128 x 128/);
+});

@@ -1,6 +1,7 @@
 /**
- * Slices that ring: ellipses and bars on a grid four times finer, cut to the low frequencies of a 160 x 160 acquisition, with Rician
- * noise. The truth is the mean over each pixel. Fixed seeds; 0 to 9 were used to choose settings, 100 to 123 are measured.
+ * Slices that ring: ellipses and bars on a finer grid of 640 x 640, cut to the low frequencies of an acquisition of 160 rows and 160 or
+ * 128 columns, with Rician noise. The truth is the mean over each pixel. Fixed seeds; 0 to 9 were used to choose settings, 100 to 123 are
+ * measured.
  *
  *   node rings.ts FOLDER        # writes each case as raw float32 for other programs
  */
@@ -9,7 +10,9 @@ import { join } from 'node:path';
 import { random } from '../../cases.ts';
 
 export const SIDE = 160;
-const FINE = 4;
+/** Of the acquisition whose pixels are wider than high. */
+export const NARROW = 128;
+const FINE_SIDE = 640;
 export const SEEDS = Array.from({ length: 24 }, (_, i) => 100 + i);
 
 export interface Ringing {
@@ -17,19 +20,37 @@ export interface Ringing {
   readonly truth: Float32Array;
 }
 
-export function makeRinging(seed: number): Ringing {
+export function makeRinging(seed: number, columns = SIDE): Ringing {
   const next = random(seed);
   const fine = finePicture(seed);
-  const truth = bothAxes(fine, (m, n) => boxTap(n - FINE * m));
-  const clean = bothAxes(fine, (m, n) => dirichlet(m - n / FINE) / FINE);
+  const truth = bothAxes(fine, columns, (side) => (m, n) => boxTap(n - (FINE_SIDE / side) * m, FINE_SIDE / side));
+  const clean = bothAxes(
+    fine,
+    columns,
+    (side) => (m, n) => (dirichlet(m - (n * side) / FINE_SIDE, side) * side) / FINE_SIDE,
+  );
   const noise = next.uniform(2, 15);
   const ringing = clean.map((value) => Math.hypot(value + noise * next.normal(), noise * next.normal()));
   return { ringing, truth };
 }
 
+/** Enlarged along its columns after it was measured: with zeros beyond the measured frequencies, or linearly. */
+export function enlarged(values: Float32Array, to: number, how: 'zero-filled' | 'linear'): Float32Array {
+  const rows = values.length / SIDE;
+  const tap = (distance: number): number =>
+    how === 'linear' ? Math.max(0, 1 - Math.abs(distance)) : dirichlet(distance, SIDE);
+  const out = new Float32Array(rows * to);
+  for (let m = 0; m < to; m++)
+    for (let n = 0; n < SIDE; n++) {
+      const weight = tap((m * SIDE) / to - n);
+      if (weight !== 0) for (let j = 0; j < rows; j++) out[j * to + m]! += weight * values[j * SIDE + n]!;
+    }
+  return out.map((value) => Math.round(Math.max(0, value)));
+}
+
 function finePicture(seed: number): Float32Array {
   const next = random(seed + 5000);
-  const side = SIDE * FINE;
+  const side = FINE_SIDE;
   const out = new Float32Array(side * side);
   const shapes = Array.from({ length: 9 }, (_, n) => ({
     x: n === 0 ? 0.5 : next.uniform(0.3, 0.7),
@@ -54,33 +75,41 @@ function finePicture(seed: number): Float32Array {
   return out;
 }
 
-function boxTap(distance: number): number {
+function boxTap(distance: number, wide: number): number {
   const away = Math.abs(distance);
-  return away < FINE / 2 ? 1 / FINE : away === FINE / 2 ? 0.5 / FINE : 0;
+  const share = Math.min(1, Math.max(0, wide / 2 + 0.5 - away));
+  return share / wide;
 }
 
-/** Sampling at x of what holds the frequencies of SIDE points alone. */
-function dirichlet(x: number): number {
-  const turn = (Math.PI * x) / SIDE;
-  if (Math.abs(Math.sin(turn)) < 1e-9) return (SIDE - 1) / SIDE;
-  return Math.sin((SIDE - 1) * turn) / (SIDE * Math.sin(turn));
+/** Sampling at x of what holds the frequencies of `side` points alone. */
+function dirichlet(x: number, side: number): number {
+  const turn = (Math.PI * x) / side;
+  if (Math.abs(Math.sin(turn)) < 1e-9) return (side - 1) / side;
+  return Math.sin((side - 1) * turn) / (side * Math.sin(turn));
 }
 
-function bothAxes(fine: Float32Array, tap: (m: number, n: number) => number): Float32Array {
-  const side = SIDE * FINE;
-  const taps = Float64Array.from({ length: SIDE * side }, (_, at) => tap(Math.floor(at / side), at % side));
-  const rows = new Float64Array(side * SIDE);
+type Tap = (m: number, n: number) => number;
+
+/** From the fine grid to SIDE rows of so many columns, by the taps that each axis' number of points asks for. */
+function bothAxes(fine: Float32Array, columns: number, tapOf: (side: number) => Tap): Float32Array {
+  const side = FINE_SIDE;
+  const tapsOf = (count: number): Float64Array => {
+    const tap = tapOf(count);
+    return Float64Array.from({ length: count * side }, (_, at) => tap(Math.floor(at / side), at % side));
+  };
+  const [across, down] = [tapsOf(columns), tapsOf(SIDE)];
+  const rows = new Float64Array(side * columns);
   for (let j = 0; j < side; j++)
-    for (let m = 0; m < SIDE; m++) {
+    for (let m = 0; m < columns; m++) {
       let sum = 0;
-      for (let n = 0; n < side; n++) sum += taps[m * side + n]! * fine[j * side + n]!;
-      rows[j * SIDE + m] = sum;
+      for (let n = 0; n < side; n++) sum += across[m * side + n]! * fine[j * side + n]!;
+      rows[j * columns + m] = sum;
     }
-  const out = new Float32Array(SIDE * SIDE);
+  const out = new Float32Array(SIDE * columns);
   for (let k = 0; k < SIDE; k++)
     for (let j = 0; j < side; j++) {
-      const weight = taps[k * side + j]!;
-      if (weight !== 0) for (let m = 0; m < SIDE; m++) out[k * SIDE + m]! += weight * rows[j * SIDE + m]!;
+      const weight = down[k * side + j]!;
+      if (weight !== 0) for (let m = 0; m < columns; m++) out[k * columns + m]! += weight * rows[j * columns + m]!;
     }
   return out;
 }
@@ -93,8 +122,10 @@ if (import.meta.main) {
   const folder = process.argv[2] ?? '.';
   mkdirSync(folder, { recursive: true });
   for (const seed of SEEDS) {
-    const { ringing, truth } = makeRinging(seed);
-    writeFileSync(join(folder, `${seed}.ringing`), Buffer.from(ringing.buffer));
-    writeFileSync(join(folder, `${seed}.truth`), Buffer.from(truth.buffer));
+    for (const columns of [SIDE, NARROW]) {
+      const { ringing, truth } = makeRinging(seed, columns);
+      writeFileSync(join(folder, `${seed}.${columns}.ringing`), Buffer.from(ringing.buffer));
+      writeFileSync(join(folder, `${seed}.${columns}.truth`), Buffer.from(truth.buffer));
+    }
   }
 }
