@@ -50,7 +50,7 @@ export interface DenoiseResult {
   readonly verdict: Verdict;
 }
 
-export const DEFAULT_ALPHA = 0.7;
+export const DEFAULT_ALPHA = 0.85;
 const ALPHA: readonly [number, number] = [0.1, 0.9];
 /** Noise, in HU, below which there is nothing to correct and above which the network was not measured. */
 const SIGMA_HU: readonly [number, number] = [2, 200];

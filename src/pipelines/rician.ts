@@ -11,8 +11,9 @@ const GAUSSIAN_FROM = 12;
 const COUNT = Math.round(GAUSSIAN_FROM / STEP) + 1;
 
 interface Table {
-  /** By signal nu = n * STEP: mean of the magnitude, stabilising function of that mean, mean of the stabilised magnitude. */
+  /** By signal nu = n * STEP: mean and deviation of the magnitude, stabilising function of that mean, mean of the stabilised magnitude. */
   readonly mean: Float64Array;
+  readonly deviation: Float64Array;
   readonly stable: Float64Array;
   readonly expected: Float64Array;
 }
@@ -36,10 +37,12 @@ export function stabilise(grid: Grid): Stabilised {
   const sigma = ricianSigma(grid);
   if (!(sigma > 0)) throw new Refusal('PipelineRefused', 'no noise was found; nothing to correct');
   table ??= makeTable();
-  const { mean, stable, expected } = table;
+  const { mean, deviation, stable, expected } = table;
   const [nx, ny] = grid.size;
   const plane = sigmaPlane(grid, sigma);
-  const values = grid.values.map((value, i) => forwardUnit(Math.max(0, value) / plane[i % (nx * ny)]!, mean, stable));
+  const values = grid.values.map((value, i) =>
+    forwardUnit(Math.max(0, value) / plane[i % (nx * ny)]!, mean, stable, deviation[0]!),
+  );
   const back = (all: Float32Array): void => {
     for (let i = 0; i < all.length; i++) all[i] = plane[i % (nx * ny)]! * signalOf(expected, all[i]!);
   };
@@ -111,9 +114,10 @@ function quadraticThrough(
   return Float64Array.from({ length: TERMS }, (_, i) => rows[i]![TERMS]! / rows[i]![i]!);
 }
 
-function forwardUnit(z: number, mean: Float64Array, stable: Float64Array): number {
+/** `inAir`: the deviation where there is no signal. */
+function forwardUnit(z: number, mean: Float64Array, stable: Float64Array, inAir: number): number {
   const first = mean[0]!;
-  if (z <= first) return (z - first) / deviationAt(0);
+  if (z <= first) return (z - first) / inAir;
   const last = mean.length - 1;
   if (z >= mean[last]!) return stable[last]! + z - mean[last]!;
   let [low, high] = [0, last];
@@ -141,27 +145,21 @@ function signalOf(expected: Float64Array, value: number): number {
   return STEP * (low + (gap > 0 ? (value - expected[low]!) / gap : 0));
 }
 
-function deviationAt(nu: number): number {
-  const { mean, square } = momentsOf(nu);
-  return Math.sqrt(square - mean * mean);
-}
-
 function makeTable(): Table {
   const mean = new Float64Array(COUNT);
   const stable = new Float64Array(COUNT);
   const expected = new Float64Array(COUNT);
-  let before = 0;
+  const deviation = new Float64Array(COUNT);
   for (let n = 0; n < COUNT; n++) {
     const { mean: m, square } = momentsOf(n * STEP);
     mean[n] = m;
-    const deviation = Math.sqrt(square - m * m);
-    if (n > 0) stable[n] = stable[n - 1]! + ((m - mean[n - 1]!) * (1 / deviation + 1 / before)) / 2;
-    before = deviation;
+    deviation[n] = Math.sqrt(square - m * m);
+    if (n > 0) stable[n] = stable[n - 1]! + ((m - mean[n - 1]!) * (1 / deviation[n]! + 1 / deviation[n - 1]!)) / 2;
   }
-  for (let n = 0; n < COUNT; n++) expected[n] = integrate(n * STEP, (z) => forwardUnit(z, mean, stable));
+  for (let n = 0; n < COUNT; n++) expected[n] = integrate(n * STEP, (z) => forwardUnit(z, mean, stable, deviation[0]!));
   // Means of a function that never falls cannot fall; rounding may not make them.
   for (let n = 1; n < COUNT; n++) expected[n] = Math.max(expected[n]!, expected[n - 1]!);
-  return { mean, stable, expected };
+  return { mean, deviation, stable, expected };
 }
 
 function momentsOf(nu: number): { mean: number; square: number } {
@@ -274,8 +272,7 @@ function correctedSigma(deviation: number, mean: number): number {
     const z = mean / sigma;
     const [low, high] = [table.mean[0]!, table.mean[COUNT - 1]!];
     if (z >= high) return deviation;
-    const nu = z <= low ? 0 : STEP * lowerIndex(table.mean, z);
-    sigma = deviation / deviationAt(nu);
+    sigma = deviation / table.deviation[z <= low ? 0 : lowerIndex(table.mean, z)]!;
   }
   return sigma;
 }

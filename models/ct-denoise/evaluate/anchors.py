@@ -1,5 +1,5 @@
-# Evaluation of NLM (scikit-image) and BM3D on the slices of slices.ts: blind (told what our estimator finds, as ours is), told the true
-# deviation, and blind with the share of the correction that ours ships with.
+# Evaluation of NLM (scikit-image) and BM3D on the slices of slices.ts: blind (told what our estimator finds, as ours is) and told the true
+# deviation.
 # requires: bm3d==4.0.3 scikit-image==0.26.0 numpy==2.4.6
 import json
 import subprocess
@@ -11,7 +11,7 @@ import numpy as np
 from bm3d import bm3d
 from skimage.restoration import denoise_nl_means
 
-SIDE, SHARE = 256, 0.7
+SIDE = 256
 
 
 def nlm(image, sigma):
@@ -31,9 +31,7 @@ with tempfile.TemporaryDirectory() as folder:
                 begun = time.perf_counter()
                 result = run(noisy, case["found"] if told == "blind" else case["sigma"])
                 seconds[case["name"]] = time.perf_counter() - begun
-                for name, values in {told: result, told + "-share": noisy + SHARE * (result - noisy)}.items():
-                    values.astype(np.float32).tofile(Path(folder) / f"{case['name']}.{key}-{name}")
-            for name in (told, told + "-share") if told == "blind" else (told,):
-                (Path(folder) / f"{key}-{name}.json").write_text(json.dumps(seconds))
-                say = {"blind": "blind", "true": "true sigma", "blind-share": f"blind, alpha {SHARE}"}[name]
-                subprocess.run(["node", "slices.ts", "score", folder, f"{key}-{name}", f"{label}, {say}"], check=True)
+                result.astype(np.float32).tofile(Path(folder) / f"{case['name']}.{key}-{told}")
+            (Path(folder) / f"{key}-{told}.json").write_text(json.dumps(seconds))
+            say = "blind" if told == "blind" else "true sigma"
+            subprocess.run(["node", "slices.ts", "score", folder, f"{key}-{told}", f"{label}, {say}"], check=True)
