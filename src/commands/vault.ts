@@ -10,7 +10,7 @@ import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { closeGateway, openGateway, type Gateway } from '../gateway.ts';
 import { openLog } from '../log.ts';
-import { beginErasure, continueErasures, readErasure } from '../workflow/erase.ts';
+import { beginErasure, continueErasures, listErasures, readErasure, type ErasureSubject } from '../workflow/erase.ts';
 
 export const VAULT_USAGE = `  isthmus vault status                                           how many patients and rows, under which secret
   isthmus vault rotate --to-file FILE | --to-env NAME | --to-command 'PROGRAM ARGUMENT ...'
@@ -103,12 +103,24 @@ export async function eraseCommand(args: string[]): Promise<number | undefined> 
   // From a file: an identifier on the command line would stand in the list of processes and in the shell's history.
   const subject = subjectOf({ ...pseudonym, ...(record === undefined ? {} : { record: await readRecord(record) }) });
   return withGateway(async (gateway) => {
-    const id = beginErasure(gateway, subject, { actor: operator(), reason, reference });
+    const id = begun(gateway, subject, { actor: operator(), reason, reference });
     await continueErasures(gateway);
     const erasure = readErasure(gateway, id);
     print(erasure);
     return erasure.state === 'DONE' ? 0 : 1;
   });
+}
+
+/** One that was asked for alike and cut off goes on: of whom it was may be forgotten already. */
+function begun(gateway: Gateway, subject: ErasureSubject, request: Parameters<typeof beginErasure>[2]): string {
+  const asked = `${request.reason} ${request.reference}`.trim();
+  const cutOff = listErasures(gateway).find(({ state, reason }) => state === 'RUNNING' && reason === asked);
+  try {
+    return beginErasure(gateway, subject, request);
+  } catch (error) {
+    if (cutOff === undefined || !(error instanceof Refusal) || error.reason !== 'NotFound') throw error;
+    return cutOff.id;
+  }
 }
 
 async function readRecord(file: string): Promise<unknown> {

@@ -206,15 +206,18 @@ async function continueErasure(gateway: Gateway, id: string): Promise<boolean> {
   const studies = [...new Set(subjects.flatMap((subject) => studiesOf(gateway, subject)))];
   if (!studies.map((study) => isAtRest(gateway, study)).every(Boolean)) return false;
   for (const study of studies) await eraseStudy(gateway, id, study);
-  for (const { mark } of marksOfErasure(gateway, id)) {
+  const marks = marksOfErasure(gateway, id);
+  for (const { mark } of marks) {
     for (const held of heldOfSubject(gateway.quarantine, mark)) {
       await discard(gateway.quarantine, held, { alongside: () => count(gateway, id, { held: 1 }) });
     }
   }
   forgetEmptySeries(gateway);
-  forgetPerson(gateway, id, subjects);
+  // Neither: the person was forgotten before this was cut off, and only what the files remember of them is left.
+  if (subjects.length + marks.length > 0) forgetPerson(gateway, id, subjects);
   await forgetPieces(gateway.archive);
   gateway.database.truncateLog();
+  endErasure(gateway, id);
   gateway.log.info('erased', { erasure: id });
   return true;
 }
@@ -268,7 +271,7 @@ function marksOfErasure(gateway: Gateway, id: string): { readonly mark: Buffer }
     .map((row) => ({ mark: row['mark'] as Buffer }));
 }
 
-/** The last step, in one transaction: rows and salts, and what named the pseudonym here. */
+/** In one transaction: rows and salts, and what named the pseudonym here. */
 function forgetPerson(gateway: Gateway, id: string, subjects: readonly Pseudonym[]): void {
   const { database, wall } = gateway;
   database.transaction(() => {
@@ -286,7 +289,13 @@ function forgetPerson(gateway: Gateway, id: string, subjects: readonly Pseudonym
     count(gateway, id, { heldWithoutName: countUnattributed(gateway.quarantine) });
     database.run('DELETE FROM erasure_subject WHERE erasure = ?', id);
     database.run('DELETE FROM erasure_mark WHERE erasure = ?', id);
-    database.run("UPDATE erasure SET state = 'DONE', ended_at = ? WHERE id = ?", gateway.now(), id);
+  });
+}
+
+/** Said only when no file remembers the person any more. */
+function endErasure(gateway: Gateway, id: string): void {
+  gateway.database.transaction(() => {
+    gateway.database.run("UPDATE erasure SET state = 'DONE', ended_at = ? WHERE id = ?", gateway.now(), id);
     recordAudit(gateway.audit, 'Application Activity', 'isthmus', { action: 'erased', erasure: id });
   });
 }
