@@ -32,6 +32,11 @@ export interface TextModel {
   readonly certain: number;
 }
 
+/** In a smaller copy every texture is finer and looks more like writing: of what is found there only large letters count, and surer ones. */
+const LARGE = { belongs: 0.1, certain: 0.9 } as const;
+/** Pixels of the copy. */
+const LARGE_FROM = 20;
+
 const CELL = 4;
 /** A line grows at its ends by this part of its height, which counts up to so many pixels. */
 const GROWTH = 0.45;
@@ -41,8 +46,8 @@ const STEP = 16;
 /** Pictures are looked at in tiles of at most this side, which overlap by more than the network sees around a cell. */
 const TILE = 1536;
 const OVERLAP = 128;
-/** Text of up to about 60 pixels is known to the network. In large pictures text may be larger: there a smaller copy is looked at too. */
-const HALF_FROM = 1280;
+/** Text of up to about 60 pixels is known to the network. A picture of this side may have larger text: a smaller copy is looked at too. */
+const HALF_FROM = 640;
 
 /** A picture in which no cell reaches this is not looked at upside down. */
 const SUSPICIOUS = 0.02;
@@ -62,7 +67,7 @@ export async function findText(model: TextModel, request: TextRequest): Promise<
       if (Math.max(picture.rows, picture.columns) < HALF_FROM) break;
       picture = halved(picture);
     }
-    for (const box of await boxesOf(model, picture)) {
+    for (const box of await boxesOf(model, picture, scale > 1)) {
       const grown = grow({
         left: box.left * scale,
         top: box.top * scale,
@@ -106,9 +111,12 @@ function withoutContained(boxes: readonly TextBox[]): TextBox[] {
   return kept;
 }
 
-async function boxesOf(model: TextModel, picture: Picture): Promise<TextBox[]> {
+async function boxesOf(model: TextModel, picture: Picture, isSmaller: boolean): Promise<TextBox[]> {
   const map = await probabilities(model.session, picture);
-  return textBoxes(map, model);
+  if (!isSmaller) return textBoxes(map, model);
+  return textBoxes(map, LARGE).filter(
+    ({ left, top, right, bottom }) => Math.min(right - left, bottom - top) >= LARGE_FROM,
+  );
 }
 
 interface CellMap {
