@@ -45,6 +45,7 @@ for (const [name, rows, columns, left, top, size] of [
   ['in the middle of a picture of odd sides', 331, 517, 200, 150, 2],
   ['where two tiles meet', 1700, 1700, 1400, 1450, 3],
   ['as high as 90 pixels', 1400, 1600, 60, 700, 13],
+  ['as high as 100 pixels in a picture of usual size', 768, 1024, 40, 300, 14],
 ] as const) {
   test(`letters ${name} are found, and little else`, async () => {
     const grey = picture(rows, columns);
