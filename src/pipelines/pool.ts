@@ -192,7 +192,9 @@ export async function closePool(pool: Pool): Promise<void> {
 
 /** Registers moving to fixed. The voxels of both volumes move to the worker: the caller's arrays are empty afterwards. */
 export function runRegistration(pool: Pool, request: Requests['register'], options: RunOptions = {}) {
-  return run(pool, 'register', request, options);
+  return request.settings.transform === 'deformable'
+    ? run(pool, 'register', request, options)
+    : run(pool, 'align', request, options);
 }
 
 /** Takes noise out of a CT volume. Its voxels move to the worker: the caller's array is empty afterwards. */
@@ -300,7 +302,8 @@ type Asked = { [P in BuiltIn]: { readonly pipeline: P; readonly request: Request
 /** The request as it can run within the memory, and what it needs. @throws Refusal PipelineRefused when nothing fits */
 function admitted(asked: Asked, limitMb: number): { fitted: Requests[BuiltIn]; memoryMb: number } {
   switch (asked.pipeline) {
-    case 'register': {
+    case 'register':
+    case 'align': {
       const fitted = { ...asked.request, settings: settingsWithin(asked.request, limitMb) };
       return { fitted, memoryMb: registrationMemoryMb(fitted) };
     }

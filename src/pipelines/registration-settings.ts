@@ -21,6 +21,11 @@ export interface RegistrationPair {
 
 export const DEFAULT_SETTINGS: RegistrationSettings = { transform: 'deformable', maxWorkingVoxels: 1_100_000 };
 
+/** The pipeline that a registration is: deformable where nothing else was asked for. */
+export function registrationOf({ transform }: { readonly transform?: Transform }): 'register' | 'align' {
+  return transform === undefined || transform === 'deformable' ? 'register' : 'align';
+}
+
 /** Below this a grid shows too little of any body; above it hours pass. */
 const WORKING_VOXELS: readonly [number, number] = [100_000, 7_000_000];
 const BYTES_PER_WORKING_VOXEL = 800;

@@ -49,8 +49,8 @@ import {
 import type { Matrix4 } from './space.ts';
 
 export interface RegistrationSessions {
-  /** Discrete matcher that begins the deformable step. */
-  readonly search: Session;
+  /** Discrete matcher that begins the deformable step; rigid and affine registration do without. */
+  readonly search: Session | undefined;
 }
 
 export interface RegistrationModel {
@@ -140,19 +140,22 @@ export async function register(
   }
   progress('deformable', 0.35);
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
+  const { search } = model.sessions;
   const wanted = settings.transform === 'deformable';
+  if (wanted && search === undefined) throw new Error('a deformable registration needs its search');
   // What is only judged needs no more voxels.
   const shown = wanted ? grid : cubicGrid(fixed.geometry, finest, JUDGED_VOXELS);
   const images = pairOn(shown, f, m, move);
-  const deformation = wanted
-    ? await deform(model.sessions.search, images, DEFORMATION, (share) => progress('deformable', 0.35 + 0.45 * share))
-    : noField(shown);
+  const deformation =
+    search !== undefined && wanted
+      ? await deform(search, images, DEFORMATION, (share) => progress('deformable', 0.35 + 0.45 * share))
+      : noField(shown);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
   const half = halved(shown);
   const coarse = pairOn(half, f, m, move);
   const turned = { grid: half, fixed: coarse.moving, moving: coarse.fixed };
-  const back = wanted ? await deform(model.sessions.search, turned) : noField(half);
+  const back = search !== undefined && wanted ? await deform(search, turned) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
   const quality = measure(f, m, { start, move, images, deformation, inverseConsistencyMm, same });
   const verdict = judge(gatesFor(model.gates, quality), gateValues(quality));

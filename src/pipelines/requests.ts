@@ -11,7 +11,9 @@ import type { ZooInput, ZooResult } from './zoo.ts';
 import type { MaskResult } from './zoo-masks.ts';
 
 export interface Requests {
+  /** Deformable; rigid and affine are `align`. */
   readonly register: RegistrationPair;
+  readonly align: RegistrationPair;
   readonly denoise: DenoiseInput;
   readonly text: TextRequest;
   /** Any model with a manifest. */
@@ -32,6 +34,7 @@ export interface Probe {
 
 export interface Results {
   readonly register: RegistrationResult;
+  readonly align: RegistrationResult;
   readonly denoise: DenoiseResult;
   readonly text: TextResult;
   readonly zoo: ZooResult;
@@ -43,7 +46,12 @@ export interface Results {
 export type PipelineName = keyof Requests;
 
 /** The folders of the models that have a program of their own. */
-export const MODEL_OF = { register: 'register', denoise: 'ct-denoise', text: 'text-detect' } as const;
+export const MODEL_OF = {
+  register: 'register',
+  align: 'reg-rigid',
+  denoise: 'ct-denoise',
+  text: 'text-detect',
+} as const;
 
 export type BuiltIn = keyof typeof MODEL_OF;
 

@@ -31,6 +31,11 @@ const OPENERS: {
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
     return (pair, progress) => register(opened, pair, progress);
   },
+  align: (folder) => {
+    const { gates, applies } = loadModel(folder).card;
+    const opened: RegistrationModel = { sessions: { search: undefined }, gates, applies };
+    return Promise.resolve((pair, progress) => register(opened, pair, progress));
+  },
   denoise: async (folder, settings) => {
     const { threads } = settings;
     const model = loadModel(folder);

@@ -19,6 +19,7 @@ import { scheduleDelivery } from './deliver.ts';
 import { inapplicable, intakeNotes, intakeReport, recordSkipped } from './intake.ts';
 import { kindOf } from './intake-check.ts';
 import { loadHeads, loadInstances, loadSeries, type SeriesName } from './load-series.ts';
+import { registrationOf } from '../pipelines/registration-settings.ts';
 import type { PipelineSettings, ProduceOptions, Produced } from './produce.ts';
 
 /** Loaded by the first work item: a gateway that has none is 15 MB smaller without what writes objects. */
@@ -62,15 +63,15 @@ export function contentKey(gateway: Gateway, studyInstanceUID: string, parameter
     hash.update('--\n');
   }
   const { pipeline, settings, outputs, deliver, project } = parameters;
-  hash.update(JSON.stringify([pipeline, settings, outputs, deliver, project, modelKey(gateway, pipeline)]));
+  hash.update(JSON.stringify([pipeline, settings, outputs, deliver, project, modelKey(gateway, parameters)]));
   return `${parameters.pipeline} ${hash.digest('hex')}`;
 }
 
 /** Everything of a model that decides what it makes. */
-function modelKey({ pool }: Gateway, pipeline: PipelineName): unknown {
+function modelKey({ pool }: Gateway, { pipeline, settings }: Pick<DeriveParameters, 'pipeline' | 'settings'>): unknown {
   if (pipeline !== 'register' && pipeline !== 'ct-denoise') return pool.zoo.get(pipeline)?.card;
-  const card = pool.cards.get(pipeline === 'register' ? 'register' : 'denoise');
-  return card === undefined ? undefined : Object.values(card.graphs).map(({ sha256 }) => sha256);
+  const card = pool.cards.get(pipeline === 'register' ? registrationOf(settings) : 'denoise');
+  return card === undefined ? undefined : [card.version, ...Object.values(card.graphs).map(({ sha256 }) => sha256)];
 }
 
 /**
@@ -133,7 +134,7 @@ async function madeOrRefused(
     return { made };
   } catch (refusal) {
     const ofPipeline = refusal instanceof Refusal && refusal.reason === 'PipelineRefused';
-    if (!ofPipeline || modelKey(gateway, pipeline) === undefined) throw refusal;
+    if (!ofPipeline || modelKey(gateway, { pipeline, settings }) === undefined) throw refusal;
     const source = await loadHeads(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
     const [first] = source;
     const why =

@@ -17,7 +17,7 @@ import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
 import type { RegistrationQuality } from '../pipelines/registration.ts';
-import { parseRegistrationSettings } from '../pipelines/registration-settings.ts';
+import { parseRegistrationSettings, registrationOf } from '../pipelines/registration-settings.ts';
 import { fieldOfView } from '../pipelines/space.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { ManifestCard } from '../pipelines/zoo-manifest.ts';
@@ -101,7 +101,7 @@ export async function produceRegistration(
   const verdict = worstOf(results.map((one) => one.verdict));
   const fixedVoxels = keepFixed ? fixed.volume.voxels : undefined;
   const provenance = provenanceOf(
-    cardOf(pool, 'register'),
+    cardOf(pool, registrationOf(settings)),
     `${settings.transform} registration of this series to another one of the same patient`,
     JSON.stringify(settings),
     registrationFigures(measured),
@@ -365,7 +365,7 @@ export function produceRefused(pool: Pool, run: RefusedRun): Produced {
     model !== undefined
       ? zooProvenance(model.card, settings, figures)
       : provenanceOf(
-          cardOf(pool, pipeline === 'register' ? 'register' : 'denoise'),
+          cardOf(pool, pipeline === 'register' ? registrationOf(settings) : 'denoise'),
           pipeline === 'register'
             ? 'Registration of this series to another one was refused'
             : 'Noise reduction was refused',
@@ -543,7 +543,7 @@ async function runManifest(
   return { card, result, geometry, modality, provenance: zooProvenance(card, settings, figuresOf(result.quality)) };
 }
 
-function cardOf(pool: Pool, pipeline: 'register' | 'denoise'): ModelCard {
+function cardOf(pool: Pool, pipeline: 'register' | 'align' | 'denoise'): ModelCard {
   const card = pool.cards.get(pipeline);
   if (card === undefined) throw new Refusal('BadConfiguration', `the model of ${pipeline} is not installed`);
   return card;
@@ -561,9 +561,10 @@ function provenanceOf(
       version: card.version,
       family: { value: card.emit.family.code, scheme: card.emit.family.scheme, meaning: card.emit.family.meaning },
       parameters,
-      sha256: Object.values(card.graphs)
-        .map(({ sha256 }) => sha256)
-        .join(' '),
+      sha256:
+        Object.values(card.graphs)
+          .map(({ sha256 }) => sha256)
+          .join(' ') || 'none (no graph)',
     },
     softwareVersion: SOFTWARE_VERSION,
     description,

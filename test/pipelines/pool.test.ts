@@ -73,7 +73,7 @@ test("a refusal of the pipeline keeps its reason and sentence across the threads
 test('a job that overruns its time is refused, its worker replaced, and the next job runs', () =>
   withPool({}, async (pool) => {
     const first = runRegistration(pool, smallPair(), { timeoutMs: 1 });
-    await assert.rejects(first, refuses('OutOfResources', /register did not end within 1 ms/));
+    await assert.rejects(first, refuses('OutOfResources', /align did not end within 1 ms/));
     await runRegistration(pool, smallPair());
   }));
 
@@ -144,7 +144,7 @@ test('a pipeline without a model, and a closed pool, refuse by name', async (t) 
   const empty = mkdtempSync(join(tmpdir(), 'isthmus-models-'));
   t.after(() => rmSync(empty, { recursive: true }));
   const pool = await openPool({ threads: 1, maxMemoryMb: 2000, modelsFolder: empty });
-  await assert.rejects(runRegistration(pool, smallPair()), refuses('BadConfiguration', /there is no model register/));
+  await assert.rejects(runRegistration(pool, smallPair()), refuses('BadConfiguration', /there is no model reg-rigid/));
   await closePool(pool);
   const closed = await openPool({ threads: 1, maxMemoryMb: 2000, modelsFolder });
   await closePool(closed);
@@ -173,7 +173,7 @@ test('WORKER-budget: a job that takes more memory than its model may is stopped 
     const job = runRegistration(pool, smallPair());
     const refused = assert.rejects(
       job,
-      refuses('OutOfResources', /register took \d+ MB of memory where \d+ MB are allowed/),
+      refuses('OutOfResources', /align took \d+ MB of memory where \d+ MB are allowed/),
     );
     const [worker] = real;
     assert.ok(worker);

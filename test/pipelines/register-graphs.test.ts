@@ -104,3 +104,9 @@ test('a tensor that the card describes otherwise than the graph is refused', asy
     refusesModel(/graph deform-search: words is no such tensor/),
   );
 });
+
+test('rigid and affine registration has a card of its own, and no graph', () => {
+  const { card } = loadModel(join(import.meta.dirname, '..', '..', 'models', 'reg-rigid'));
+  assert.deepEqual([card.task, Object.keys(card.graphs)], ['register', []]);
+  assert.equal('foldingFraction' in card.gates, false);
+});
