@@ -135,7 +135,7 @@ export function deriveSegmentation(request: SegmentationRequest): DerivedObject 
     ...(planar ? { PatientOrientation: asciiValues(first.dataSet, tag('PatientOrientation')) } : {}),
   });
   // PS3.3 C.7.3.1: Laterality is of the images that have no other place in the patient; of a mask it is said where it is known.
-  if (planar && asciiValue(first.dataSet, tag('Laterality')) === undefined) drop(attributes, ['Laterality']);
+  if ((asciiValue(first.dataSet, tag('Laterality')) ?? '') === '') drop(attributes, ['Laterality']);
   const even = body.length % 2 === 0 ? body : Buffer.concat([body, Buffer.alloc(1)]);
   return {
     head: writePart10(attributes, SEGMENTATION, sopInstanceUID, even.length, { tag: 0x7fe00010, vr: 'OB' }),

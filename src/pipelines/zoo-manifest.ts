@@ -11,6 +11,7 @@ import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { BIAS_FIGURES } from './bias-field.ts';
+import { opsetOf } from './opset.ts';
 import { FIGURES } from './zoo-figures.ts';
 import { MASK_FIGURES, SEGMENT_FIGURES } from './mask-figures.ts';
 
@@ -246,10 +247,12 @@ function checkGraph(folder: string, card: ManifestCard): void {
   const { file, sha256, opset, selfTest, io } = card;
   if (file === undefined || sha256 === undefined || opset === undefined || selfTest === undefined)
     return refuseModel(folder, 'a graph needs file, sha256, opset and selfTest');
-  const found = createHash('sha256')
-    .update(readInside(folder, join(folder, file)))
-    .digest('hex');
+  const bytes = readInside(folder, join(folder, file));
+  const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== sha256) refuseModel(folder, `${file} has sha256 ${found}; the card says ${sha256}`);
+  const written = opsetOf(bytes);
+  if (written !== opset)
+    refuseModel(folder, `${file} is written in opset ${written ?? 'unknown'}; the card says ${opset}`);
   const names = (io.inputs ?? []).map(({ name }) => name);
   if (new Set(names).size !== names.length) refuseModel(folder, 'two inputs have one name');
   if (card.program === 'bias-field') return;
