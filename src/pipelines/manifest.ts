@@ -6,6 +6,7 @@ import { readYamlFile } from '../config.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
+import { opsetOf } from './opset.ts';
 
 export interface CardTensor {
   readonly name: string;
@@ -66,15 +67,26 @@ export function loadModel(folder: string): Model {
   if (card.id !== basename(folder)) refuseModel(folder, `id is ${card.id}; the folder's name is expected`);
   for (const [name, graph] of Object.entries(card.graphs)) {
     const file = join(folder, graph.file);
-    const sha256 = createHash('sha256').update(readInside(folder, file)).digest('hex');
-    if (sha256 !== graph.sha256)
-      refuseModel(folder, `graph ${name}: ${graph.file} has sha256 ${sha256}; the card says ${graph.sha256}`);
+    checkFile(folder, readInside(folder, file), { name: `graph ${name}: ${graph.file}`, ...graph });
   }
   for (const [name, gate] of Object.entries(card.gates)) {
     const inOrder = gate.max === undefined ? gate.hard <= (gate.min ?? gate.hard) : gate.hard >= gate.max;
     if (!inOrder) refuseModel(folder, `gate ${name}: hard is stricter than ${gate.max === undefined ? 'min' : 'max'}`);
   }
   return { folder, card };
+}
+
+/** @throws Refusal BadConfiguration when the bytes are not those of the card, or written in other operators */
+export function checkFile(
+  folder: string,
+  bytes: Buffer,
+  { name, sha256, opset }: { readonly name: string; readonly sha256: string; readonly opset: number },
+): void {
+  const found = createHash('sha256').update(bytes).digest('hex');
+  if (found !== sha256) refuseModel(folder, `${name} has sha256 ${found}; the card says ${sha256}`);
+  const written = opsetOf(bytes);
+  if (written !== opset)
+    refuseModel(folder, `${name} is written in opset ${written ?? 'unknown'}; the card says ${opset}`);
 }
 
 /** The bytes of a file of the model, if it lies in the model's folder and not behind a link that leads out of it. */

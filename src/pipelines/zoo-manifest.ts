@@ -2,16 +2,14 @@
  * A model that runs by its manifest alone: card.yaml with `io`, in a folder of the models folder or of the site's own. Everything
  * that can be checked without opening the graph is checked here.
  */
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isManifest, readYamlFile } from '../config.ts';
 import { isKeyword } from '../dicom/dictionary.ts';
 import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';
-import { readInside, refuseModel } from './manifest.ts';
 import { BIAS_FIGURES } from './bias-field.ts';
-import { opsetOf } from './opset.ts';
+import { checkFile, readInside, refuseModel } from './manifest.ts';
 import { FIGURES } from './zoo-figures.ts';
 import { MASK_FIGURES, SEGMENT_FIGURES } from './mask-figures.ts';
 
@@ -247,12 +245,7 @@ function checkGraph(folder: string, card: ManifestCard): void {
   const { file, sha256, opset, selfTest, io } = card;
   if (file === undefined || sha256 === undefined || opset === undefined || selfTest === undefined)
     return refuseModel(folder, 'a graph needs file, sha256, opset and selfTest');
-  const bytes = readInside(folder, join(folder, file));
-  const found = createHash('sha256').update(bytes).digest('hex');
-  if (found !== sha256) refuseModel(folder, `${file} has sha256 ${found}; the card says ${sha256}`);
-  const written = opsetOf(bytes);
-  if (written !== opset)
-    refuseModel(folder, `${file} is written in opset ${written ?? 'unknown'}; the card says ${opset}`);
+  checkFile(folder, readInside(folder, join(folder, file)), { name: file, sha256, opset });
   const names = (io.inputs ?? []).map(({ name }) => name);
   if (new Set(names).size !== names.length) refuseModel(folder, 'two inputs have one name');
   if (card.program === 'bias-field') return;

@@ -1,4 +1,4 @@
-/** The memory probe: what one piece of a site's own model takes is measured when the gateway opens, and counts from then on. */
+/** What a site's own model is asked before the first job: its operators, and the memory probe: what one piece of a site's own model takes is measured when the gateway opens, and counts from then on. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { test, type TestContext } from 'node:test';
 import { volumeOf } from '../../models/cases.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { closePool, openPool, runZoo, type Pool } from '../../src/pipelines/pool.ts';
+import { opsetOf } from '../../src/pipelines/opset.ts';
 import { writeSiteModel, type SiteModel } from './site-model.ts';
 
 const withoutKernel = process.platform === 'linux' ? false : 'only Linux tells the peak of a process';
@@ -66,3 +67,13 @@ test(
     );
   },
 );
+
+test('a graph written in other operators than the card says does not open', async (t) => {
+  await assert.rejects(
+    poolWith(t, { factor: 0.5, opset: 13 }),
+    (error: unknown) =>
+      error instanceof Refusal && /model.onnx is written in opset 17; the card says 13/.test(error.message),
+  );
+  assert.equal(opsetOf(Buffer.from('no graph at all, but long enough to be taken for one')), undefined);
+  assert.equal(opsetOf(Buffer.alloc(0)), undefined);
+});

@@ -29,6 +29,7 @@ export interface SiteModel {
   /** The graph holds its input so many times at once. */
   readonly copies?: number;
   readonly maxMemoryMB?: number;
+  readonly opset?: number;
   /** Lines at the end of the card. */
   readonly more?: string;
 }
@@ -80,7 +81,7 @@ version: 1.0.0
 task: ${model.task ?? 'enhance'}
 file: model.onnx
 sha256: '${model.sha256 ?? createHash('sha256').update(onnx).digest('hex')}'
-opset: 17
+opset: ${model.opset ?? 17}
 applies: ${model.applies ?? '{ Modality: [CT] }'}
 io:
   dims: ${model.dims ?? '2d-slice'}
