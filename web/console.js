@@ -79,12 +79,16 @@ function retryButton(item) {
   });
 }
 
+/** A refused run ends canceled: what it says stands as its error. */
+const VERDICTS = { pass: 'quality gates passed', warn: 'warned, the reasons stand in its report' };
+
 function describeResult(item) {
   if (item.lastError) return item.lastError;
   const figures = Object.entries(item.result?.quality ?? {})
     .filter(([, value]) => typeof value === 'number')
     .slice(0, 4)
     .map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`);
+  if (item.kind === 'derive') return [VERDICTS[item.result?.verdict], figures.join(', ')].filter(Boolean).join(': ');
   if (item.kind === 'fetch') return item.result?.found ?? 'the node is being asked';
   return item.result?.node ? `${item.result.objects} objects, proof: ${item.result.proof}` : figures.join(', ');
 }
