@@ -1,4 +1,6 @@
 /** `isthmus deidentify`: every object of a folder, in threads; or a dry run that shows what would become of each attribute. */
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +56,7 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
     recipient: request.recipient,
     to,
     oneTimeRoot: oneTimeRoot(),
+    startedAtMs: to === undefined ? Date.now() : timeOf(to),
   };
   const threads =
     request.threads ?? Math.min(availableParallelism(), Math.ceil(request.files.length / FILES_PER_THREAD));
@@ -77,6 +80,18 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
   return to === undefined
     ? endDryRun(reports)
     : await writeReport(to, { name: profile, profile: compiled, project, config: settings.config }, reports);
+}
+
+/** Now, as the folder's file system tells it: its files are compared with it. */
+function timeOf(folder: string): number {
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${randomUUID()}.part`);
+  writeFileSync(path, '');
+  try {
+    return statSync(path).mtimeMs;
+  } finally {
+    rmSync(path, { force: true });
+  }
 }
 
 /** @throws Refusal BadRequest when there is no such profile, BadConfiguration when it makes no sense */

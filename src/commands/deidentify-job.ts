@@ -2,6 +2,7 @@
 import {
   closeSync,
   createReadStream,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -43,6 +44,8 @@ export interface JobSettings {
   readonly to: string | undefined;
   /** Of a profile with `keys: once`: one for all threads, forgotten with the process. */
   readonly oneTimeRoot: Uint8Array;
+  /** When the run began, by the clock of the file system it writes to. */
+  readonly startedAtMs: number;
 }
 
 export interface FileOutcome {
@@ -84,7 +87,8 @@ export async function openJob(job: JobSettings): Promise<Job> {
   };
   const { to } = job;
   if (to !== undefined) {
-    const output = { wall, to, settings, folders: new Set<string>(), buffers: [], parts: 0 };
+    const { startedAtMs } = job;
+    const output = { wall, to, settings, startedAtMs, folders: new Set<string>(), buffers: [], parts: 0 };
     return {
       run: (files) => writeAll(output, files, (file, index) => writePart(output, file, index)),
       runSeries: (files) =>
@@ -137,14 +141,47 @@ async function writeAll(
 ): Promise<FileOutcome[]> {
   const parts = await inTurn(files, write);
   const outcomes = output.wall.database.transaction(() => parts.map(remembered));
-  for (const [index, { part }] of parts.entries()) {
-    const written = outcomes[index]?.written;
-    if (part === undefined) continue;
-    if (written === undefined) rmSync(part, { force: true });
-    else renameSync(part, join(output.to, written));
-  }
-  return outcomes;
+  return outcomes.map((outcome, index) => {
+    const part = parts[index]?.part;
+    if (part === undefined) return outcome;
+    try {
+      const { written } = outcome;
+      if (written === undefined || putInPlace(part, join(output.to, written), output.startedAtMs)) return outcome;
+      return {
+        reason: 'Duplicate',
+        found: 'another file of this run has the SOP Instance UID (0008,0018) with other content; the first is kept',
+      };
+    } finally {
+      rmSync(part, { force: true });
+    }
+  });
 }
+
+/**
+ * What an earlier run left under the name is replaced; what this run wrote is not.
+ * @returns whether the part's content is there
+ */
+function putInPlace(part: string, path: string, startedAtMs: number): boolean {
+  for (;;) {
+    try {
+      linkSync(part, path);
+      return true;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EEXIST' && !NO_LINKS.has(code ?? '')) throw error;
+      const there = statSync(path, { throwIfNoEntry: false });
+      if (there !== undefined && there.mtimeMs >= startedAtMs) return readFileSync(path).equals(readFileSync(part));
+      if (code === 'EEXIST') rmSync(path, { force: true });
+      else {
+        renameSync(part, path);
+        return true;
+      }
+    }
+  }
+}
+
+/** Of file systems without hard links. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
 
 /** Somebody whose erasure began meanwhile is not written; the others of the batch are. */
 function remembered({ outcome, remember }: Part): FileOutcome {
@@ -161,6 +198,7 @@ interface Output {
   readonly wall: Wall;
   readonly to: string;
   readonly settings: DeidentifySettings;
+  readonly startedAtMs: number;
   readonly folders: Set<string>;
   /** Memory for small files, one for each place of a batch: what the crosswalk is to remember is read from it at the batch's end. */
   readonly buffers: Buffer[];

@@ -267,3 +267,44 @@ test('DEID-FACE: heads of a folder leave as whole series without their faces; on
   const nose = head.slices.filter(({ pixels }) => written.some((bytes) => bytes.includes(pixels)));
   assert.ok(nose.length < head.slices.length / 2, `${nose.length} of ${head.slices.length} images are as they were`);
 });
+
+test('DEID-FOLDER-SAME: of two objects under one UID the first is kept and the other refused; the next run replaces what the last one left', (t) => {
+  const { folder, from, isthmus } = bench(t, 2);
+  const first = readFileSync(join(from, 'Muster-0.dcm'));
+  const other = Buffer.from(first);
+  other[other.length - 1] = (other.at(-1) ?? 0) ^ 1;
+  writeFileSync(join(from, 'a-copy.dcm'), first);
+  writeFileSync(join(from, 'z-other.dcm'), other);
+  const to = join(folder, 'out');
+  for (const expected of [1, 1]) {
+    const run = isthmus('deidentify', from, to, '--profile', 'basic');
+    assert.equal(run.status, expected, run.error);
+    const report = JSON.parse(readFileSync(join(to, 'report.json'), 'utf8')) as {
+      refused: number;
+      files: { file: number; written?: string; reason?: string; found?: string }[];
+    };
+    assert.deepEqual(
+      report.files.map(({ reason, written }) => reason ?? (written === undefined ? 'nothing' : 'written')),
+      ['written', 'written', 'written', 'Duplicate'],
+    );
+    assert.equal(report.refused, 1);
+    assert.match(report.files[3]?.found ?? '', /\(0008,0018\) with other content; the first is kept/);
+    const files = filesBelow(to);
+    const written = [...files.keys()].filter((path) => path.endsWith('.dcm'));
+    assert.equal(written.length, 2);
+    assert.ok([...files.keys()].every((path) => !path.endsWith('.part')));
+    // What the first run wrote makes way for what the second one writes.
+    const kept = files.get(report.files[0]?.written ?? '');
+    assert.equal(kept?.at(-1), first.at(-1));
+  }
+  rmSync(join(from, 'a-copy.dcm'));
+  rmSync(join(from, 'Muster-0.dcm'));
+  assert.equal(isthmus('deidentify', from, to, '--profile', 'basic').status, 0);
+  const report = JSON.parse(readFileSync(join(to, 'report.json'), 'utf8')) as { files: { written?: string }[] };
+  assert.equal(
+    filesBelow(to)
+      .get(report.files[1]?.written ?? '')
+      ?.at(-1),
+    other.at(-1),
+  );
+});
