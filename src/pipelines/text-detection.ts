@@ -33,7 +33,7 @@ export interface TextModel {
 }
 
 /** In a smaller copy every texture is finer and looks more like writing: of what is found there only large letters count, and surer ones. */
-const LARGE = { belongs: 0.1, certain: 0.9 } as const;
+const LARGE = { belongs: 0.1, certain: 0.97 } as const;
 /** Pixels of the copy. */
 const LARGE_FROM = 20;
 
