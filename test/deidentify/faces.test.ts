@@ -120,7 +120,7 @@ describe('what takes the place of a face', () => {
     const corner = (bytes: Buffer | undefined): string => bytes?.subarray(0, 64).toString('hex') ?? '';
     assert.notEqual(corner(first.images[30]), corner(first.images[31]));
   });
-  it('holds no ghost of it: air in front of the head is as any air is', async () => {
+  it('holds no ghost of it: air in front of the head is like the air beside it', async () => {
     const head = scanHead({ ...COARSE, contrast: 'T1', extras: true });
     const { images } = await defaced(await sourcesOf(head));
     let most = 0;

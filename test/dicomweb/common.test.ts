@@ -145,7 +145,7 @@ test('PS3.18-8.8.1-charset: what is not supported is passed over beside UTF-8, i
   }
 });
 
-test('PS3.18-8.3.4.4-large: any unsigned integer is a limit and an offset', async () => {
+test('PS3.18-8.3.4.4-large: every unsigned integer is a limit and an offset', async () => {
   for (const query of ['limit=99999999999999', 'limit=18446744073709551615', 'offset=0', 'limit=1&offset=0'])
     assert.equal(await statusOf(`/studies?${query}`), 200, query);
   assert.equal(await statusOf('/studies?offset=99999999999999'), 204);
