@@ -36,6 +36,8 @@ export const REFUSALS = {
   InconsistentState: { dimseStatus: 0xc300, failureReason: 0x0110, httpStatus: 409 },
   /** The lock of a work item was not shown. */
   WrongTransaction: { dimseStatus: 0xc301, failureReason: 0x0110, httpStatus: 400 },
+  /** What the request was made conditional on does not hold (RFC 9110 13.1.1, 13.1.4). */
+  PreconditionFailed: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 412 },
   NotAcceptable: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 406 },
   UnsupportedMediaType: { dimseStatus: 0x0110, failureReason: 0x0110, httpStatus: 415 },
   /** A configuration file that cannot be used. */

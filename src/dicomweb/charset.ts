@@ -5,20 +5,20 @@ import type { QueryPair } from './exchange.ts';
 /** What Capabilities and the conformance statement say. */
 export const CHARACTER_SETS: readonly string[] = ['utf-8'];
 
-/** Its names: IANA's, and DICOM's defined term (PS3.18 annex D). */
-const NAMES: ReadonlySet<string> = new Set([...CHARACTER_SETS, 'iso_ir 192']);
+/** A token, or a defined term of PS3.3 C.12.1.1.2, which may hold a blank and be quoted; a wildcard is neither. */
+const CHARACTER_SET = /^(?:[\w.:+-]+|"?[A-Z0-9_]+(?: [A-Z0-9_]+)*"?)$/i;
 
 /**
- * Values that are not supported are passed over, beside one that is (PS3.18 8.8.1).
- * @throws Refusal BadRequest where the parameter names none that is (8.3.3.2)
+ * Character sets that are not supported are passed over, and what is left without one goes out in UTF-8 (PS3.18 8.3.3.2, 8.8.5).
+ * @throws Refusal BadRequest where the parameter is no list of character sets
  */
-export function refuseOtherCharacterSets(query: readonly QueryPair[]): void {
+export function checkCharacterSets(query: readonly QueryPair[]): void {
   for (const [name, value] of query)
-    if (name === 'charset' && !value.split(',').some(isSupported))
-      throw new Refusal('BadRequest', 'the query parameter charset names no character set but utf-8 (PS3.18 8.3.3.2)');
+    if (name === 'charset' && !value.split(',').every((entry) => CHARACTER_SET.test(nameOf(entry))))
+      throw new Refusal('BadRequest', 'the query parameter charset is no list of character sets (PS3.18 8.3.3.2)');
 }
 
-function isSupported(entry: string): boolean {
-  const [name = '', ...parameters] = entry.split(';').map((piece) => piece.trim().toLowerCase());
-  return NAMES.has(name.replace(/^"(.*)"$/, '$1')) && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
+/** Without its weight. */
+function nameOf(entry: string): string {
+  return entry.replace(/;.*$/s, '').trim();
 }

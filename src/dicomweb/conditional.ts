@@ -2,11 +2,13 @@
 import { createHash } from 'node:crypto';
 import { lastChangeOf } from '../archive/changes.ts';
 import type { InstanceRow } from '../archive/instances.ts';
+import { Refusal } from '../dicom/refusal.ts';
 import type { Exchange } from './exchange.ts';
 
 /**
  * Sets the entity tag and the date of what is about to be sent; answers 304 and says so when the caller has it already. The URLs inside
  * depend on how the caller reached us.
+ * @throws Refusal PreconditionFailed
  */
 export function isUnchanged(exchange: Exchange, content: string): boolean {
   const { request, response, baseUrl } = exchange;
@@ -15,7 +17,10 @@ export function isUnchanged(exchange: Exchange, content: string): boolean {
   response.setHeader('Cache-Control', 'private, no-cache');
   // PS3.18 table 8.4.2-1; the query, which could hold anything, is no part of a resource of this service.
   if (request.path.startsWith('/studies/')) response.setHeader('Content-Location', baseUrl + request.path);
-  const modified = lastModified(exchange);
+  const changed = lastChangeSecond(exchange);
+  refuseOther(exchange, tag, changed);
+  // Not within the second of the change, since another one in it could not be told from it.
+  const modified = changed === undefined || changed + 1000 > Date.now() ? undefined : new Date(changed);
   if (modified !== undefined) response.setHeader('Last-Modified', modified.toUTCString());
   if (!isKnown(exchange, tag, modified)) return false;
   response.statusCode = 304;
@@ -23,7 +28,21 @@ export function isUnchanged(exchange: Exchange, content: string): boolean {
   return true;
 }
 
-/** RFC 9110 13.2.2: a date counts only where no tag is given. */
+/** If-Match, and the date only where no tag is given (RFC 9110 13.2.2); a weak tag matches nothing (8.8.3.2). */
+function refuseOther({ request }: Exchange, tag: string, changed: number | undefined): void {
+  const { headers } = request;
+  const tags = headers['if-match'];
+  if (tags !== undefined) {
+    if (!tags.split(',').some((entry) => ['*', tag].includes(entry.trim())))
+      throw new Refusal('PreconditionFailed', 'the representation is another than If-Match names (RFC 9110 13.1.1)');
+    return;
+  }
+  const since = Date.parse(headers['if-unmodified-since'] ?? '');
+  if (changed !== undefined && changed > since)
+    throw new Refusal('PreconditionFailed', 'the study has changed after If-Unmodified-Since (RFC 9110 13.1.4)');
+}
+
+/** A date counts only where no tag is given (RFC 9110 13.2.2). */
 function isKnown({ request }: Exchange, tag: string, modified: Date | undefined): boolean {
   const tags = request.headers['if-none-match'];
   if (tags !== undefined) return tags.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));
@@ -31,16 +50,11 @@ function isKnown({ request }: Exchange, tag: string, modified: Date | undefined)
   return modified !== undefined && modified.getTime() <= since;
 }
 
-/**
- * When anything of the study was last stored, replaced or deleted, in whole seconds. Undefined within that second, since another change
- * in it could not be told from this one.
- */
-function lastModified({ gateway, request }: Exchange): Date | undefined {
+/** When anything of the study was last stored, replaced or deleted: milliseconds since 1970, in whole seconds. */
+function lastChangeSecond({ gateway, request }: Exchange): number | undefined {
   const { study } = request.params;
   const at = typeof study === 'string' ? lastChangeOf(gateway.archive, study) : undefined;
-  if (at === undefined) return undefined;
-  const second = Math.floor(at / 1000);
-  return second < Math.floor(Date.now() / 1000) ? new Date(second * 1000) : undefined;
+  return at === undefined ? undefined : Math.floor(at / 1000) * 1000;
 }
 
 /** Of every instance's content, so that a change anywhere below changes it. */
@@ -69,7 +83,7 @@ export interface ByteRange {
  * If-Range that means another representation than the one whose tag and date have been set (13.1.5).
  */
 export function rangeOf({ request, response }: Exchange, lengthBytes: number): ByteRange | 'unsatisfiable' | undefined {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(request.headers.range?.trim() ?? '');
+  const match = /^bytes=(\d*)-(\d*)$/.exec(request.headers.range?.trim() ?? '');
   if (match === null) return undefined;
   const condition = request.headers['if-range'];
   if (condition !== undefined && ![response.getHeader('ETag'), response.getHeader('Last-Modified')].includes(condition))

@@ -14,7 +14,7 @@ import { negotiate, warn, type Exchange } from './exchange.ts';
 import type { Choice, Offer } from './media-type.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { readRenderingRequest, type RenderingRequest } from './rendering-request.ts';
-import { frameNumbers, instancesIn, instanceUrl, sendMultipart, sendSingle, theInstance } from './wado.ts';
+import { instancesIn, instanceUrl, sendMultipart, sendSingle, theFrames, theInstance } from './wado.ts';
 
 const TYPES: readonly PictureType[] = ['image/jpeg', 'image/png', 'image/gif'];
 export const PICTURES: readonly Offer[] = TYPES.map((type) => ({ multipart: false, type }));
@@ -178,10 +178,7 @@ export function middleFrame({ frameCount }: InstanceRow): number {
 
 /** Frames, in the order asked for. */
 export async function renderFrames(exchange: Exchange): Promise<void> {
-  const numbers = frameNumbers(String(exchange.request.params['frames']));
-  const instance = theInstance(exchange);
-  if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
-    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  const { instance, numbers } = theFrames(exchange);
   const request = askedFor(exchange);
   // A GIF may hold all of them, so it is one picture whatever the list.
   const gif = PICTURES.filter(({ type }) => type === 'image/gif');

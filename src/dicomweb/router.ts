@@ -13,7 +13,7 @@ import { baseUrlOf } from './base-url.ts';
 import { retrieveAllBulkData, retrievePixelData } from './bulk-resources.ts';
 import { retrieveCapabilities } from './capabilities.ts';
 import { readChangeFeed, readLatestChange } from './changefeed.ts';
-import { refuseOtherCharacterSets } from './charset.ts';
+import { checkCharacterSets } from './charset.ts';
 import { answerPreflight, isPreflight, shareWithOrigin } from './cors.ts';
 import { deleteResource } from './delete.ts';
 import { DOCUMENT_TYPES } from './document.ts';
@@ -291,7 +291,7 @@ async function answerRequest(
       baseUrl: baseUrlOf(request, request.baseUrl, config.http),
       query: parseQuery(at < 0 ? '' : request.originalUrl.slice(at + 1)),
     };
-    refuseOtherCharacterSets(exchange.query);
+    checkCharacterSets(exchange.query);
     if (route?.transaction === 'Search' || route?.transaction === 'Retrieve')
       noteBase(gateway.archive, exchange.baseUrl);
     if (route === undefined) await retrieveCapabilities(exchange, ROUTES, path, allowed);

@@ -15,7 +15,7 @@ import { negotiate, type Exchange } from './exchange.ts';
 import { drawPicture } from './drawing.ts';
 import { middleFrame } from './rendered.ts';
 import { readThumbnailViewport, type RenderingRequest } from './rendering-request.ts';
-import { frameNumbers, instancesIn, sendSingle, theInstance } from './wado.ts';
+import { instancesIn, sendSingle, theFrames, theInstance } from './wado.ts';
 
 const TYPES: readonly PictureType[] = ['image/jpeg', 'image/png', 'image/gif'];
 export const THUMBNAIL_SIDE = 128;
@@ -47,10 +47,7 @@ export async function thumbnailOfInstance(exchange: Exchange): Promise<void> {
 
 /** Of a list of frames the first. */
 export async function thumbnailOfFrames(exchange: Exchange): Promise<void> {
-  const numbers = frameNumbers(String(exchange.request.params['frames']));
-  const instance = theInstance(exchange);
-  if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
-    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  const { instance, numbers } = theFrames(exchange);
   await sendThumbnail(exchange, [instance], instance.frameCount === 0 ? [] : [{ instance, frame: numbers[0] ?? 1 }]);
 }
 

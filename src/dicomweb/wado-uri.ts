@@ -209,11 +209,12 @@ async function sendRendered(
   );
 }
 
+/** 400 where WADO-RS has 404, and of what has a single frame (9.5.2.1; by table 8.7.2-1 that is no multi-frame image). */
 function frameNumber({ query }: Exchange, { frameCount }: InstanceRow): number | undefined {
   const text = single(query, 'frameNumber');
   if (text === undefined) return undefined;
+  if (frameCount < 2) throw bad('frameNumber', 'is for what has more than one frame');
   if (!/^[1-9]\d{0,8}$/.test(text)) throw bad('frameNumber', 'is a number from 1');
-  // 400, unlike the 404 of WADO-RS (9.5.2.1).
   if (Number(text) > frameCount) throw bad('frameNumber', `is at most ${frameCount} here`);
   return Number(text);
 }
@@ -248,15 +249,18 @@ function windowOf({ query }: Exchange): Window | undefined {
   return window;
 }
 
-/** `rows` and `columns` are the size of the picture; `region` is a part of the image in parts of its width and height. */
-function viewportOf({ query }: Exchange, instance: InstanceRow): ViewportRequest | undefined {
+/** `rows` and `columns` bound the size of the picture; `region` is a part of the image in parts of its width and height. */
+function viewportOf(exchange: Exchange, instance: InstanceRow): ViewportRequest | undefined {
+  const { query } = exchange;
   const [rows, columns, region] = ['rows', 'columns', 'region'].map((name) => single(query, name));
   if (rows === undefined && columns === undefined && region === undefined) return undefined;
-  if ((rows === undefined) !== (columns === undefined)) throw bad('rows', 'and columns go together');
   const { rows: imageRows = 1, columns: imageColumns = 1 } = instance;
   const part = region === undefined ? undefined : regionOf(region, imageRows, imageColumns);
+  // Each is a maximum; where one is left out the other decides (9.5.2.5, though 9.5.1.2.4 wants both of the user agent).
   const size = (text: string | undefined, name: string, own: number): number =>
-    text === undefined ? Math.min(own, MOST_PIXELS_A_SIDE) : whole(text, name, MOST_PIXELS_A_SIDE);
+    text === undefined
+      ? Math.min(isSized(exchange) ? MOST_PIXELS_A_SIDE : own, MOST_PIXELS_A_SIDE)
+      : whole(text, name, MOST_PIXELS_A_SIDE);
   return {
     width: size(columns, 'columns', part?.width ?? imageColumns),
     height: size(rows, 'rows', part?.height ?? imageRows),
@@ -269,6 +273,10 @@ function viewportOf({ query }: Exchange, instance: InstanceRow): ViewportRequest
   };
 }
 
+function isSized({ query }: Exchange): boolean {
+  return query.some(([name]) => name === 'rows' || name === 'columns');
+}
+
 function underState(
   exchange: Exchange,
   instance: InstanceRow,
@@ -277,7 +285,7 @@ function underState(
   const text = single(exchange.query, 'region');
   const whole = { left: 0, top: 0, sourceWidth: undefined, sourceHeight: undefined };
   return {
-    viewport: viewport && single(exchange.query, 'rows') !== undefined ? { ...viewport, ...whole } : undefined,
+    viewport: viewport && isSized(exchange) ? { ...viewport, ...whole } : undefined,
     region: text === undefined ? undefined : regionOf(text, instance.rows ?? 1, instance.columns ?? 1),
   };
 }

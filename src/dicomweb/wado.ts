@@ -51,10 +51,7 @@ const MAX_FRAMES = 10_000;
 
 /** Frames in the order asked for (PS3.18 10.4.1.1.6). */
 export async function retrieveFrames(exchange: Exchange): Promise<void> {
-  const numbers = frameNumbers(String(exchange.request.params['frames'] ?? ''));
-  const instance = theInstance(exchange);
-  if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
-    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  const { instance, numbers } = theFrames(exchange);
   const choice = negotiate(exchange, frameOffers(instance, numbers.length === 1));
   const form = `frames ${numbers.join()} ${representation(choice)} ${choice.transferSyntaxes.join()}`;
   await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));
@@ -99,9 +96,18 @@ async function sendFrames(
   await sendMultipart(exchange, choice.offer.type, tag, parts());
 }
 
+/** @throws Refusal BadRequest, NotFound, Gone */
+export function theFrames(exchange: Exchange): { instance: InstanceRow; numbers: readonly number[] } {
+  const numbers = frameNumbers(String(exchange.request.params['frames'] ?? ''));
+  const instance = theInstance(exchange);
+  if (numbers.some((number) => number > Math.max(instance.frameCount, 1)))
+    throw new Refusal('NotFound', `there is no such frame; the instance has ${instance.frameCount}`);
+  return { instance, numbers };
+}
+
 /** @throws Refusal BadRequest for anything that is no list of numbers from 1 */
-export function frameNumbers(list: string): number[] {
-  const numbers = list.split(',').map((number) => (/^[1-9]\d{0,8}$/.test(number) ? Number(number) : NaN));
+function frameNumbers(list: string): number[] {
+  const numbers = list.split(',').map((number) => (/^[1-9]\d*$/.test(number) ? Number(number) : NaN));
   if (numbers.some(Number.isNaN))
     throw new Refusal('BadRequest', 'the frame list has to be numbers from 1, with commas between (PS3.18 10.4.1.1.6)');
   if (numbers.length > MAX_FRAMES)
@@ -111,7 +117,7 @@ export function frameNumbers(list: string): number[] {
 
 /** A value of the metadata by its BulkDataURI; encapsulated pixel data comes frame by frame (PS3.18 8.7.3.3.2). */
 export async function retrieveBulkData(exchange: Exchange): Promise<void> {
-  const { gateway, request, response } = exchange;
+  const { gateway, request } = exchange;
   const instance = theInstance(exchange);
   const steps = request.params['path'];
   const path = Array.isArray(steps) ? steps.join('/') : String(steps);
@@ -138,26 +144,26 @@ export async function retrieveBulkData(exchange: Exchange): Promise<void> {
     await sendMultipart(exchange, choice.offer.type, tag, [part]);
     return;
   }
-  response.setHeader('Accept-Ranges', 'bytes');
-  const range = rangeOf(exchange, data.lengthBytes);
-  if (range === 'unsatisfiable') {
-    response.setHeader('Content-Range', `bytes */${data.lengthBytes}`);
-    response.statusCode = 416;
-    response.end();
-  } else if (range === undefined) {
-    await sendSingle(exchange, part);
-  } else {
+  await sendRange(exchange, part, async (range) => {
     const slice = await readBulkData(gateway.archive, instance, path, range);
     if (slice.kind !== 'value') throw new Refusal('NotFound', 'the instance has no such bulk data');
-    response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${data.lengthBytes}`);
-    await sendSingle(exchange, { ...part, lengthBytes: slice.lengthBytes, body: slice.bytes }, 206);
-  }
+    return slice.bytes;
+  });
 }
 
-/** By itself, or the bytes of it that Range names (RFC 9110 14.2); of what has no length yet everything. */
-async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> {
+type Body = OutgoingPart['body'];
+
+/**
+ * By itself, or the bytes of it that Range names (RFC 9110 14.2); of what has no length yet everything.
+ * @param read the bytes of a range, where they can be had without those before
+ */
+async function sendRange(
+  exchange: Exchange,
+  part: OutgoingPart,
+  read: (range: ByteRange) => Promise<Body> = (range) => Promise.resolve(slices(chunksOf(part.body), range)),
+): Promise<void> {
   const { response } = exchange;
-  const { lengthBytes, body } = part;
+  const { lengthBytes } = part;
   if (lengthBytes === undefined) return sendSingle(exchange, part);
   response.setHeader('Accept-Ranges', 'bytes');
   const range = rangeOf(exchange, lengthBytes);
@@ -169,8 +175,7 @@ async function sendRange(exchange: Exchange, part: OutgoingPart): Promise<void> 
     return;
   }
   response.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${lengthBytes}`);
-  const bytes = slices(chunksOf(body), range);
-  await sendSingle(exchange, { ...part, lengthBytes: range.end - range.start, body: bytes }, 206);
+  await sendSingle(exchange, { ...part, lengthBytes: range.end - range.start, body: await read(range) }, 206);
 }
 
 async function* slices(

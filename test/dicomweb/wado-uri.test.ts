@@ -156,13 +156,40 @@ test('PS3.18-9.4.2.4-syntax: transferSyntax is one UID, and goes with objects', 
   ]);
 });
 
-test('PS3.18-9.5.1.2.4-size: rows and columns go together and are numbers from 1', async () => {
-  await assertRefused([
-    `${NATIVE}&rows=10`,
-    `${NATIVE}&columns=10`,
-    `${NATIVE}&rows=0&columns=10`,
-    `${NATIVE}&rows=xss&columns=10`,
-  ]);
+test('PS3.18-9.5.1.2.4-size: rows and columns are numbers from 1', async () => {
+  for (const name of ['rows', 'columns'])
+    await assertRefused(['0', '-4', 'xss', '1.5', ''].map((value) => `${NATIVE}&${name}=${value}`));
+  await assertRefused([`${NATIVE}&rows=0&columns=10`, `${NATIVE}&rows=xss&columns=10`]);
+});
+
+const sizeOf = async (query: string): Promise<number[]> => {
+  const { width, height } = readPng(await bytesOf(await get(`${query}&contentType=image/png`)));
+  return [width, height];
+};
+
+test('PS3.18-9.5.2.5-both: rows and columns are each a maximum, within which the shape is kept', async () => {
+  for (const [size, expected] of [
+    ['rows=100&columns=20', [20, 10]],
+    ['rows=4&columns=1000', [8, 4]],
+    ['rows=32&columns=32&region=0,0,0.5,1', [32, 32]],
+  ] as const)
+    assert.deepEqual(await sizeOf(`${NATIVE}&${size}`), expected, size);
+});
+
+test('PS3.18-9.5.2.5-rows: where rows are left out, they follow from the columns by the shape of the region', async () => {
+  assert.deepEqual(await sizeOf(`${NATIVE}&columns=64`), [64, 32]);
+  assert.deepEqual(await sizeOf(`${NATIVE}&columns=64&region=0,0,0.5,1`), [64, 64]);
+  assert.deepEqual(await sizeOf(`${NATIVE}&columns=64&${STATE}`), [64, 32]);
+});
+
+test('PS3.18-9.5.2.5-columns: where columns are left out, they follow from the rows by the shape of the region', async () => {
+  assert.deepEqual(await sizeOf(`${NATIVE}&rows=4`), [8, 4]);
+  assert.deepEqual(await sizeOf(`${NATIVE}&rows=32&region=0,0,1,0.5`), [128, 32]);
+});
+
+test('PS3.18-9.5.2.5-neither: without rows and columns a pixel of the picture is a pixel of the image or of its region', async () => {
+  assert.deepEqual(await sizeOf(NATIVE), [16, 8]);
+  assert.deepEqual(await sizeOf(`${NATIVE}&region=0,0,0.5,0.5`), [8, 4]);
 });
 
 test('PS3.18-9.5.1.2.5-region: a region is four numbers from 0 to 1 and has a size', async () => {
@@ -325,7 +352,8 @@ test('WADO-URI-7: a presentation state is put on the image it is for; a report i
   const plain = await get(`${REPORT}&contentType=text/plain&charset=UTF-8,ISO-8859-1`);
   assert.match(await plain.text(), /Nothing to see\.\n/);
   // PS3.18 8.3.3.2: nothing but UTF-8 can be had.
-  assert.equal((await get(`${REPORT}&contentType=text/plain&charset=ISO-8859-1`)).status, 400);
+  const other = await get(`${REPORT}&contentType=text/plain&charset=ISO-8859-1`);
+  assert.deepEqual([other.status, other.headers.get('content-type')], [200, 'text/plain; charset=utf-8']);
 });
 
 test('WADO-URI-8: the URLs that dicomweb-client builds, unescaped and with a syntax for pictures too, are answered', async () => {
@@ -349,9 +377,17 @@ test('PS3.18-9.5.2.1-frame: a frame beyond the last, and anything that is no num
     [CINE, 4, 400],
     [CINE, 0, 400],
     [NATIVE, 2, 400],
+    [CINE, 'xss', 400],
+    [CINE, '1.0', 400],
+    [CINE, '99999999999999999999', 400],
   ] as const)
     assert.equal((await get(`${object}&frameNumber=${number}`)).status, status, `${object} ${number}`);
   assert.equal((await get(`${CINE}&frameNumber=1&frameNumber=2`)).status, 400);
+});
+
+test('PS3.18-9.5.2.1-single: a frame number is 400 for what is no multi-frame image, though it names the one frame there is', async () => {
+  await assertRefused([`${NATIVE}&frameNumber=1`, `${PACKED}&frameNumber=1`, `${REPORT}&frameNumber=1`]);
+  assert.equal((await get(NATIVE)).status, 200);
 });
 
 test('PS3.18-9.4.2.4-default: without transferSyntax the object comes in Explicit VR Little Endian, whatever is stored', async () => {
