@@ -93,3 +93,13 @@ selfTest: { input: in.f32, output: out.f32, inputDims: [[${inputDims.join(', ')}
 `,
   );
 }
+
+/** Background beside air (below -500 HU) and bone (above 250 HU). */
+export const AIR_AND_BONE: SiteMasks = {
+  channels: [
+    [0, 0],
+    [-0.05, -25],
+    [0.05, -12.5],
+  ],
+  segments: segment('air', 1, ', colour: [0, 120, 255]') + segment('bone', 2),
+};

@@ -98,6 +98,9 @@ for (const [name, how] of SHOWN) {
     assert.equal(done.arrived.length, 3);
     const [mask] = ofModality(done, 'SEG');
     assert.ok(mask);
+    const [shared] = itemsOf(dataSetOf(mask), tag('SharedFunctionalGroupsSequence'));
+    const [measures] = itemsOf(shared!, tag('PixelMeasuresSequence'));
+    assert.deepEqual(numberValues(measures!, tag('PixelSpacing')), [1.4, 1.4]);
     const dice = diceOf(mask, how.mirrored === true);
     assert.equal(dice.length, 2);
     for (const one of dice) assert.ok(one > 0.9, `Dice ${dice.join(' ')}`);

@@ -34,7 +34,7 @@ import {
 import { startStandIn } from '../delivery/node.ts';
 import { until } from '../peers/ports.ts';
 import { ctStudy } from '../phantom/studies.ts';
-import { segment, writeSiteMasks, type SiteMasks } from '../pipelines/site-masks.ts';
+import { AIR_AND_BONE, segment, writeSiteMasks, type SiteMasks } from '../pipelines/site-masks.ts';
 import { openInFolder, PROJECT, takeStudy, type Opened } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-9', birthDate: '19631112', sex: 'F' } as const;
@@ -44,16 +44,6 @@ function temporary(t: TestContext): string {
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
-
-/** Background beside air (below -500 HU) and bone (above 250 HU). */
-const AIR_AND_BONE: SiteMasks = {
-  channels: [
-    [0, 0],
-    [-0.05, -25],
-    [0.05, -12.5],
-  ],
-  segments: segment('air', 1, ', colour: [0, 120, 255]') + segment('bone', 2),
-};
 
 interface Done {
   readonly opened: Opened;

@@ -12,6 +12,8 @@ export const PATIENT = { name: 'Mustermann^Erika^^Dr.', id: 'KH-4711', birthDate
 export const STUDY_DATE = '20240917';
 
 export interface HospitalOptions {
+  /** Of its folder, where a suite opens more than one. */
+  readonly name?: string;
   /** YAML added to gateway.yaml. */
   readonly settings?: string;
   readonly nodes?: string;
@@ -23,7 +25,7 @@ export interface HospitalOptions {
 /** A gateway of the suite's own, gone with it. */
 export async function openGatewayFor(scene: Scene, options: HospitalOptions = {}): Promise<GatewayProcess> {
   const gateway = await startGateway({
-    folder: join(scene.folder, 'gateway'),
+    folder: join(scene.folder, options.name ?? 'gateway'),
     log: 'file',
     gateway: `completion: { quietSeconds: 1 }\nlog: warn\n${options.settings ?? ''}`,
     nodes: options.nodes ?? 'nodes: {}\n',

@@ -1,19 +1,20 @@
 /**
  * OHIF, as published, in headless Chromium, cross-origin isolated and on another origin than the gateway: the study list, a study opened from it, the
- * picture itself against what the gateway renders, scrolling, the window, and the derived series beside the original.
+ * picture itself against what the gateway renders, scrolling, the window, the derived series beside the original, and a segmentation.
  * Screenshots go to ISTHMUS_SCREENSHOTS, or to the system's folder for temporary files.
  */
 import assert from 'node:assert/strict';
-import { createReadStream, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { extname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { until } from '../../peers/ports.ts';
 import type { GatewayProcess } from '../../peers/gateway.ts';
-import { browserMissing, openPage, type Box, type Locator, type Page } from './browser.ts';
+import { browserMissing, openPage, type Page } from './browser.ts';
 import { ctStudy } from '../../phantom/studies.ts';
 import { mustRun, openGatewayFor, search, sentStudy, storeByWeb, valueOf } from './hospital.ts';
+import { showMasks } from './ohif-masks.ts';
+import { pane, pause, pointAt, settled, thumbnails, windowShown } from './ohif-page.ts';
+import { serveViewer } from './ohif-server.ts';
 import { correlation, difference, readPicture, type Picture } from './pictures.ts';
 import type { Scene, Suite } from './suite.ts';
 
@@ -22,7 +23,8 @@ const SIZE = 192;
 const screenshots = process.env['ISTHMUS_SCREENSHOTS'] ?? join(tmpdir(), 'isthmus-screenshots');
 export const ohifSuite: Suite = {
   name: 'ohif',
-  proves: 'OHIF lists, opens, paints, scrolls and windows a study, and shows a derived series beside it',
+  proves:
+    'OHIF lists, opens, paints, scrolls and windows a study, shows a derived series beside it and paints masks over it',
   missing(tools) {
     const found = tools.ohif();
     return browserMissing(tools) ?? ('missing' in found ? found.missing : undefined);
@@ -43,6 +45,7 @@ export const ohifSuite: Suite = {
     mkdirSync(screenshots, { recursive: true });
     scene.note(`screenshots: ${screenshots}`);
     await look(scene, page, viewer.origin, gateway);
+    await showMasks(scene, page, viewer, screenshots);
   },
 };
 
@@ -231,134 +234,4 @@ function bestMatch(picture: Picture, { slices }: Shown): { series: string; slice
     correlation: correlation(picture, other),
   }));
   return scored.reduce((best, one) => (one.correlation > best.correlation ? one : best));
-}
-
-function thumbnails(page: Page): Locator {
-  return page.locator('[data-cy="study-browser-thumbnail"]');
-}
-
-async function boxOf(page: Page, n: number): Promise<Box> {
-  const box = await page.locator('canvas.cornerstone-canvas').nth(n).boundingBox();
-  assert.ok(box !== null, `viewport ${n} is not there`);
-  return box;
-}
-
-/** What is seen in a viewport. */
-async function pane(page: Page, n: number): Promise<Picture> {
-  return readPicture(await page.screenshot({ clip: await boxOf(page, n) }));
-}
-
-/** The picture once it does not change any more. */
-async function settled(page: Page, n: number): Promise<Picture> {
-  let last = await pane(page, n);
-  await until(
-    'the picture to settle',
-    async () => {
-      const next = await pane(page, n);
-      const moved = difference(next, last);
-      last = next;
-      return moved < 0.01;
-    },
-    30_000,
-    700,
-  );
-  return last;
-}
-
-async function pointAt(page: Page, n: number): Promise<{ x: number; y: number }> {
-  const box = await boxOf(page, n);
-  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-  await page.mouse.move(x, y);
-  return { x, y };
-}
-
-/** Width and level as the viewer tells them. */
-async function windowShown(page: Page): Promise<number[]> {
-  const text = await page.locator('[data-cy="viewport-grid"]').innerText();
-  const [, width, level] = /W:\s*(-?[\d.]+)\s*L:\s*(-?[\d.]+)/.exec(text) ?? [];
-  return [Number(width), Number(level)];
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.css': 'text/css',
-  '.wasm': 'application/wasm',
-  '.svg': 'image/svg+xml',
-  '.png': 'image/png',
-  '.json': 'application/json',
-  '.woff2': 'font/woff2',
-};
-
-/** OHIF's files as published, cross-origin isolated, with a configuration that names our archive. */
-async function serveViewer(scene: Scene, folder: string): Promise<{ origin: string; showArchive(base: string): void }> {
-  let archive = '';
-  const server = createServer((request, response) => {
-    const path = normalize(new URL(request.url ?? '/', 'http://viewer').pathname);
-    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
-    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
-    response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
-    if (path === '/app-config.js') {
-      response.setHeader('Content-Type', 'text/javascript');
-      response.end(`window.config = ${JSON.stringify(viewerConfig(archive))};`);
-      return;
-    }
-    const wanted = join(folder, path);
-    // Paths of the application itself are all its one page.
-    const file = existsSync(wanted) && statSync(wanted).isFile() ? wanted : join(folder, 'index.html');
-    response.setHeader('Content-Type', TYPES[extname(file)] ?? 'application/octet-stream');
-    createReadStream(file).pipe(response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  scene.after(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    showArchive: (base) => (archive = `${base}/dicom-web`),
-  };
-}
-
-function viewerConfig(archive: string): object {
-  return {
-    routerBasename: '/',
-    extensions: [],
-    modes: [],
-    customizationService: {},
-    showStudyList: true,
-    maxNumberOfWebWorkers: 2,
-    showWarningMessageForCrossOrigin: true,
-    showCPUFallbackMessage: true,
-    showLoadingIndicator: true,
-    strictZSpacingForVolumeViewport: true,
-    maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 25 },
-    defaultDataSourceName: 'isthmus',
-    dataSources: [
-      {
-        namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
-        sourceName: 'isthmus',
-        configuration: {
-          friendlyName: 'Isthmus',
-          name: 'isthmus',
-          wadoUriRoot: archive,
-          qidoRoot: archive,
-          wadoRoot: archive,
-          qidoSupportsIncludeField: true,
-          imageRendering: 'wadors',
-          thumbnailRendering: 'wadors',
-          enableStudyLazyLoad: true,
-          supportsFuzzyMatching: true,
-          supportsWildcard: true,
-          singlepart: 'bulkdata,video',
-          bulkDataURI: { enabled: true },
-          omitQuotationForMultipartRequest: true,
-        },
-      },
-    ],
-  };
 }
