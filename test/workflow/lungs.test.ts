@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { asciiValue, itemsOf, numberValue, textValue, type DataSet } from '../../src/dicom/data-set.ts';
+import { asciiValue, itemsOf, numberValue, numberValues, textValue, type DataSet } from '../../src/dicom/data-set.ts';
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';
