@@ -5,6 +5,7 @@
 import { FRAME_TYPES, lossyMethod, recogniseFrame, type Recognised } from '../codecs/recognise.ts';
 import type { CodecPool } from '../codecs/pool.ts';
 import { tagKey } from '../dicom/data-set.ts';
+import { END_OF_ITEMS, itemHeader } from '../dicom/items.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import {
@@ -312,27 +313,19 @@ function encapsulated(
     transferSyntaxUID,
     attributes: { ...attributes, ...extended },
     async *body() {
-      yield item(table.length);
+      yield itemHeader(table.length);
       yield table;
       for (const { kept, from, to } of pieces) {
         for (let at = from; at < to; at += MOST_FRAGMENT_BYTES) {
           const end = Math.min(to, at + MOST_FRAGMENT_BYTES);
-          yield item(end - at + ((end - at) & 1));
+          yield itemHeader(end - at + ((end - at) & 1));
           yield* readKept(spool, kept, at, end);
           if (((end - at) & 1) === 1) yield Buffer.alloc(1);
         }
       }
-      yield SEQUENCE_DELIMITATION;
+      yield END_OF_ITEMS;
     },
   };
-}
-
-const SEQUENCE_DELIMITATION = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
-
-function item(lengthBytes: number): Buffer {
-  const header = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
-  header.writeUInt32LE(lengthBytes, 4);
-  return header;
 }
 
 /** Of several frames; the extended one (PS3.3 C.7.6.3.1.8) where 32 bits do not reach. */

@@ -49,9 +49,6 @@ const OVERLAP = 128;
 /** Text of up to about 60 pixels is known to the network. A picture of this side may have larger text: a smaller copy is looked at too. */
 const HALF_FROM = 640;
 
-/** A picture in which no cell reaches this is not looked at upside down. */
-const SUSPICIOUS = 0.02;
-
 interface Picture {
   readonly values: Uint8Array;
   readonly rows: number;
@@ -112,9 +109,8 @@ function withoutContained(boxes: readonly TextBox[]): TextBox[] {
 }
 
 async function boxesOf(model: TextModel, picture: Picture, isSmaller: boolean): Promise<TextBox[]> {
-  const map = await probabilities(model.session, picture);
-  if (!isSmaller) return textBoxes(map, model);
-  return textBoxes(map, LARGE).filter(
+  if (!isSmaller) return textBoxes(await probabilities(model.session, picture, model.certain), model);
+  return textBoxes(await probabilities(model.session, picture, LARGE.certain), LARGE).filter(
     ({ left, top, right, bottom }) => Math.min(right - left, bottom - top) >= LARGE_FROM,
   );
 }
@@ -126,13 +122,13 @@ interface CellMap {
 }
 
 /** The probability of every cell, tile by tile; where tiles overlap the higher one holds. */
-async function probabilities(session: Session, picture: Picture): Promise<CellMap> {
+async function probabilities(session: Session, picture: Picture, certain: number): Promise<CellMap> {
   const rows = Math.ceil(picture.rows / CELL);
   const columns = Math.ceil(picture.columns / CELL);
   const values = new Float32Array(rows * columns);
   for (const top of tileStarts(picture.rows)) {
     for (const left of tileStarts(picture.columns)) {
-      const tile = await runTile(session, picture, top, left);
+      const tile = await runTile(session, picture, { top, left, certain });
       for (let row = 0; row < tile.rows && top / CELL + row < rows; row++) {
         for (let column = 0; column < tile.columns && left / CELL + column < columns; column++) {
           const to = (top / CELL + row) * columns + left / CELL + column;
@@ -150,7 +146,14 @@ function tileStarts(side: number): number[] {
   return starts;
 }
 
-async function runTile(session: Session, picture: Picture, top: number, left: number): Promise<CellMap> {
+interface Tile {
+  readonly top: number;
+  readonly left: number;
+  /** What the mean of two looks must reach somewhere. */
+  readonly certain: number;
+}
+
+async function runTile(session: Session, picture: Picture, { top, left, certain }: Tile): Promise<CellMap> {
   const height = Math.min(TILE, picture.rows - top);
   const width = Math.min(TILE, picture.columns - left);
   const paddedRows = Math.ceil(height / STEP) * STEP;
@@ -172,7 +175,8 @@ async function runTile(session: Session, picture: Picture, top: number, left: nu
   // Nothing can be read in a picture of one shade.
   if (lowest === highest) return { values: new Float32Array(rows * columns), rows, columns };
   const upright = await cellsOf(session, data, { rows: paddedRows, columns: paddedColumns });
-  if (!upright.some((probability) => probability >= SUSPICIOUS)) return { values: upright, rows, columns };
+  // A second look that is sure of everything could not make any cell certain: it is spared.
+  if (!upright.some((probability) => (probability + 1) / 2 >= certain)) return { values: upright, rows, columns };
   // What is no text looks like it from one side only more often than what is.
   const turned = await cellsOf(session, data.reverse(), { rows: paddedRows, columns: paddedColumns });
   const last = upright.length - 1;

@@ -7,6 +7,7 @@ import { frameBytes, imageLayout, unusable, type ImageLayout } from '../codecs/i
 import { decodedPhotometric, encodedPhotometric } from '../codecs/photometric.ts';
 import { convertFrame } from '../codecs/pool.ts';
 import { codingOf } from '../codecs/syntaxes.ts';
+import { END_OF_ITEMS, evenItem, itemHeader } from '../dicom/items.ts';
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
 import type { Gateway } from '../gateway.ts';
@@ -134,10 +135,6 @@ function refuseUnevenFrames({ numberOfFrames = 1, frameCount }: InstanceRow, lay
     throw unusable('frames that do not end on a byte are sent as they are stored');
 }
 
-const ITEM = Buffer.from([0xfe, 0xff, 0x00, 0xe0]);
-const NO_OFFSETS = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
-const END_OF_ITEMS = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
-
 /** One fragment a frame after an empty offset table (PS3.5 A.4), or one native frame after another; padded to even length. */
 async function* valueOf(
   first: Buffer,
@@ -145,19 +142,14 @@ async function* valueOf(
   frameCount: number,
   frame: (number: number) => Promise<Buffer>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  if (!native) yield NO_OFFSETS;
+  if (!native) yield itemHeader(0);
   let total = 0;
   for (let number = 1; number <= frameCount; number++) {
     const bytes = number === 1 ? first : await frame(number);
     total += bytes.length;
-    yield native ? bytes : fragment(bytes);
+    if (native) yield bytes;
+    else yield* evenItem(bytes);
   }
   if (!native) yield END_OF_ITEMS;
   else if (total % 2 === 1) yield Buffer.alloc(1);
-}
-
-function fragment(bytes: Buffer): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(bytes.length + (bytes.length % 2));
-  return Buffer.concat([ITEM, length, bytes, Buffer.alloc(bytes.length % 2)]);
 }

@@ -347,6 +347,37 @@ test('PIX-5: overlays in bits that are not stored are taken out of the pixels', 
   );
 });
 
+test('a palette may begin above the half of its range, or below zero where pixels have a sign', async () => {
+  const colours = Buffer.from([200, 0, 10, 0, 255, 0, 100, 0]);
+  for (const { first, signed } of [
+    { first: 40_000, signed: 0 },
+    { first: 0x10000 - 2, signed: 1 },
+  ]) {
+    const pixels = Buffer.alloc(8);
+    for (let at = 0; at < 4; at++) pixels.writeUInt16LE((first + at) & 0xffff, 2 * at);
+    const descriptor = Buffer.concat([us(4), us(first), us(16)]);
+    const source = capture(2, 2, pixels, {
+      '00280004': 'PALETTE COLOR',
+      '00280100': us(16),
+      '00280101': us(16),
+      '00280102': us(15),
+      '00280103': us(signed),
+      ...Object.fromEntries(['00281101', '00281102', '00281103'].map((tag) => [tag, descriptor])),
+      ...Object.fromEntries(['00281201', '00281202', '00281203'].map((tag) => [tag, colours])),
+    });
+    const seen: number[][] = [];
+    const corner: Box = { left: 0, top: 0, right: 1, bottom: 1 };
+    const tools = toolsWith([], (grey) => {
+      seen.push([...grey]);
+      return Promise.resolve(seen.length === 1 ? [corner] : []);
+    });
+    const done = await clean(await readObject(source), tools);
+    assert.deepEqual(seen[0], [200, 10, 255, 100]);
+    const written = (await bytesOf(done)).subarray(done.object.head.length);
+    assert.equal(written.readUInt16LE(0), (first + 1) & 0xffff, 'the darkest colour');
+  }
+});
+
 test('bytes behind the last frame are no frame and come out as zeros; too few are quarantine', async () => {
   const long = await clean(await readObject(capture(2, 3, Buffer.from('abcdefSECRET'))), toolsWith([]));
   assert.equal((await bytesOf(long)).subarray(long.object.head.length).toString('latin1'), `abcdef${'\0'.repeat(6)}`);

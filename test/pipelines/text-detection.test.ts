@@ -5,6 +5,7 @@ import { after, test } from 'node:test';
 import { openGraph } from '../../src/pipelines/graph-session.ts';
 import { loadModel } from '../../src/pipelines/manifest.ts';
 import { closePool, openPool, runTextDetection } from '../../src/pipelines/pool.ts';
+import type { Session } from '../../src/pipelines/session.ts';
 import { findText, textBoxes, type TextBox } from '../../src/pipelines/text-detection.ts';
 import { writeLetters } from './letters.ts';
 
@@ -62,6 +63,29 @@ test('a picture without letters, one of one shade and one of a few pixels have n
   assert.deepEqual((await find(picture(400, 600), 400, 600)).boxes, []);
   assert.deepEqual((await find(new Uint8Array(90_000).fill(255), 300, 300)).boxes, []);
   assert.deepEqual((await find(Uint8Array.of(1, 200, 3), 1, 3)).boxes, []);
+});
+
+test('a second look is taken where it could make the first one certain, and nowhere else', async () => {
+  for (const [probability, looks] of [
+    [2 * certain - 1.01, 1],
+    [2 * certain - 0.99, 2],
+  ] as const) {
+    let runs = 0;
+    const first: Session = {
+      ...session,
+      run: ({ grey }) => {
+        const cells = new Float32Array((grey?.data.length ?? 0) / 16).fill(runs === 0 ? probability : 1);
+        runs++;
+        return Promise.resolve({ text: { dims: [cells.length], data: cells } });
+      },
+    };
+    const { boxes } = await findText(
+      { session: first, belongs, certain },
+      { grey: picture(64, 64), rows: 64, columns: 64 },
+    );
+    assert.equal(runs, looks);
+    assert.equal(boxes.length, looks - 1);
+  }
 });
 
 test('cells that touch are one text when one of them is certain, and a slanted one is taken apart', () => {

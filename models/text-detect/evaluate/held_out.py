@@ -1,11 +1,11 @@
 """Writes the held-out set: fonts, backgrounds and contrasts that training never sees. Needs numpy, scipy, Pillow and the fonts, and
 pydicom for the backgrounds of real images.
 
-  python3 held_out.py [--folder DIR] [--images 520] [--empty 120] [--seed 20263] [--samples DIR]
+  python3 held_out.py [--folder DIR] [--images 520] [--empty 120] [--seed 20264] [--samples DIR]
 
 NNNN.pgm is a picture of 1024x768, NNNN.ink.pgm numbers the ink of each line of text (0: none). Pictures `--empty` have no text. With
---samples (or ISTHMUS_SAMPLES) every second picture has one of REAL behind its text. The last line printed names the folder; one that is
-complete already is left as it is.
+--samples (or ISTHMUS_SAMPLES) every second picture has one of REAL behind its text. The last line printed names the folder; what is in it
+already is left as it is, so that a run that was ended is gone on with.
 """
 import argparse
 import os
@@ -66,7 +66,7 @@ def arguments():
     a.add_argument('--folder', type=pathlib.Path)
     a.add_argument('--images', type=int, default=520)
     a.add_argument('--empty', type=int, default=120)
-    a.add_argument('--seed', type=int, default=20263)
+    a.add_argument('--seed', type=int, default=20264)
     samples = os.environ.get('ISTHMUS_SAMPLES')
     a.add_argument('--samples', type=pathlib.Path, default=None if samples is None else pathlib.Path(samples))
     return a.parse_args()
@@ -83,13 +83,16 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         synth.HELD_OUT[:] = list(synth.HELD_OUT) + [real(images)] * (len(synth.HELD_OUT) if images else 0)
         for i in range(a.images + a.empty):
+            if (folder / f'{i:04d}.ink.pgm').exists():
+                continue
             rng = np.random.default_rng([a.seed, i])
             picture, _, boxes = synth.sample(rng, H, W, held_out=True, text=i < a.images)
             ink = np.zeros((H, W), np.uint8)
             for n, (x0, y0, x1, y1, where) in enumerate(boxes[:255]):
                 ink[y0:y1, x0:x1][where] = n + 1
             Image.fromarray(picture).save(folder / f'{i:04d}.pgm')
-            Image.fromarray(ink).save(folder / f'{i:04d}.ink.pgm')
+            Image.fromarray(ink).save(folder / 'part', 'PPM')
+            (folder / 'part').rename(folder / f'{i:04d}.ink.pgm')
         (folder / 'complete').write_text(f'{fonts} fonts, {len(images)} real images\n')
     print(folder)
 

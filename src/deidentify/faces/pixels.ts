@@ -3,6 +3,7 @@ import { deflateRawSync } from 'node:zlib';
 import { numberValue } from '../../dicom/data-set.ts';
 import { tag } from '../../dicom/dictionary.ts';
 import { frameBytes, imageLayout, type ImageLayout } from '../../dicom/image-layout.ts';
+import { END_OF_ITEMS, evenItem, itemHeader } from '../../dicom/items.ts';
 import type { Identified } from '../../dicom/object.ts';
 import { Refusal } from '../../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../../dicom/transfer-syntax.ts';
@@ -101,7 +102,8 @@ export async function withPixels(
     return { ...object, head: { ...head, pixelData: { ...pixelData, lengthBytes: even.length } }, body: once(even) };
   }
   const encoded = await encodedAgain(bytes, layout, transferSyntaxUID, tools);
-  if (encoded !== undefined) return { ...object, body: once(encapsulated(encoded)) };
+  if (encoded !== undefined)
+    return { ...object, body: once(Buffer.concat([itemHeader(0), ...evenItem(encoded), END_OF_ITEMS])) };
   const vr = layout.bitsAllocated === 16 ? 'OW' : 'OB';
   const even = bytes.length % 2 === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(1)]);
   return {
@@ -134,18 +136,6 @@ async function encodedAgain(
     throw error;
   }
 }
-
-/** An empty offset table, one item, the end (PS3.5 A.4). */
-function encapsulated(frame: Buffer): Buffer {
-  const even = frame.length % 2 === 0 ? frame : Buffer.concat([frame, Buffer.alloc(1)]);
-  const item = Buffer.alloc(8);
-  item.writeUInt32LE(0xe000fffe, 0);
-  item.writeUInt32LE(even.length, 4);
-  return Buffer.concat([EMPTY_OFFSET_TABLE, item, even, SEQUENCE_DELIMITATION]);
-}
-
-const EMPTY_OFFSET_TABLE = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
-const SEQUENCE_DELIMITATION = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
 
 async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   await Promise.resolve();

@@ -3,19 +3,20 @@
  * keep their bytes; of the others nothing changes outside of the boxes. When a blanked frame has no form in that syntax, all frames come
  * out native. Frames go by in runs of bounded size; what is written waits in a spool, because the header has to say how it ended.
  */
-import { findElement, numberValues, type DataSet } from '../../dicom/data-set.ts';
+import type { DataSet } from '../../dicom/data-set.ts';
 import { frameBytes, imageLayout, type ImageLayout } from '../../dicom/image-layout.ts';
+import { END_OF_ITEMS, evenItem, itemHeader } from '../../dicom/items.ts';
 import { Refusal } from '../../dicom/refusal.ts';
-import { littleEndianValue } from '../../dicom/writer.ts';
 import { openSpool, type Spool } from '../../spool.ts';
 import type { BodyPlan } from '../body.ts';
 import { blackOf, blankNative, clearUnusedBits, interleavedFrame, type FramePlace } from './blank.ts';
 import { decodeWritten, openEncodedFrame, Unwritable, type Coding, type EncodedWork } from './encoded-frame.ts';
 import { encapsulatedFrames, frameCount, MOST_RUN_FRAMES, nativeRuns, type EncodedFrame } from './frames.ts';
+import { darkestIndex, readPalette, type Palette } from './palette.ts';
 import { boxesOfHeader, hasOverlaysInPixels, type PixelPlan } from './policy.ts';
 import { cleanRun, type Search, type WorkingFrame } from './search.ts';
 import type { DecodedFrame, PixelTools } from './tools.ts';
-import { viewsOf, type Palette } from './views.ts';
+import { viewsOf } from './views.ts';
 
 export interface PixelSource {
   readonly dataSet: DataSet;
@@ -93,7 +94,7 @@ function openWork(
   const layout = imageLayout(dataSet);
   if (layout.bitsAllocated > 32 || layout.samplesPerPixel === 4)
     throw new Refusal('Quarantined', 'pixels of this layout cannot be looked at');
-  const palette = layout.photometricInterpretation === 'PALETTE COLOR' ? paletteOf(dataSet) : undefined;
+  const palette = layout.photometricInterpretation === 'PALETTE COLOR' ? readPalette(dataSet, layout) : undefined;
   const { rows, columns } = layout;
   return {
     source,
@@ -197,7 +198,7 @@ async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
       changed ||= written !== undefined;
       starts.push(spool.lengthBytes);
       for (const fragment of written === undefined ? (run[index]?.fragments ?? []) : [written])
-        await writeItem(spool, fragment);
+        for (const piece of evenItem(fragment)) await spool.write(piece);
     }
     run = [];
   };
@@ -277,23 +278,6 @@ async function* evenly(spool: Spool): AsyncGenerator<Buffer> {
   if (odd) yield Buffer.alloc(1);
 }
 
-const ITEM = 0xe000fffe;
-const SEQUENCE_DELIMITATION = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
-
-function itemHeader(lengthBytes: number): Buffer {
-  const header = Buffer.alloc(8);
-  header.writeUInt32LE(ITEM, 0);
-  header.writeUInt32LE(lengthBytes, 4);
-  return header;
-}
-
-/** Of even length (PS3.5 A.4). */
-async function writeItem(spool: Spool, value: Buffer): Promise<void> {
-  const odd = value.length % 2;
-  await spool.write(itemHeader(value.length + odd));
-  await spool.write(odd === 0 ? value : Buffer.concat([value, Buffer.alloc(1)]));
-}
-
 /** An offset of more than 32 bits has no place in it: then it is empty, which is always allowed. */
 function tableOf(starts: readonly number[]): Buffer {
   if ((starts.at(-1) ?? 0) > 0xffffffff) return Buffer.alloc(0);
@@ -306,7 +290,7 @@ async function* itemsOf(table: Buffer, spool: Spool): AsyncGenerator<Buffer> {
   yield itemHeader(table.length);
   if (table.length > 0) yield table;
   yield* drained(spool);
-  yield SEQUENCE_DELIMITATION;
+  yield END_OF_ITEMS;
 }
 
 /** What has been read once is given back. */
@@ -316,40 +300,4 @@ async function* drained(spool: Spool): AsyncGenerator<Buffer> {
   } finally {
     spool.discard();
   }
-}
-
-/** PS3.3 C.7.6.3.1.5. @throws Refusal Quarantined for a palette in segments or of other lengths, whose colours are not known */
-function paletteOf(dataSet: DataSet): Palette {
-  const [count = 0, firstWord = 0, bits = 16] = numberValues(dataSet, 0x00281101);
-  const [red, green, blue] = [0x00281201, 0x00281202, 0x00281203].map((tag) => {
-    const element = findElement(dataSet, tag);
-    return element === undefined ? undefined : entriesOf(littleEndianValue(dataSet, element), count || 65_536);
-  });
-  if (red === undefined || green?.length !== red.length || blue?.length !== red.length || red.length === 0)
-    throw new Refusal('Quarantined', 'the palette cannot be read, so that nobody can tell what the pixels show');
-  const highest = Math.max(
-    ...[red, green, blue].map((entries) => entries.reduce((most, one) => Math.max(most, one), 0)),
-  );
-  // Some writers say 16 bits and write 8.
-  return {
-    red,
-    green,
-    blue,
-    first: firstWord > 0x7fff ? firstWord - 0x10000 : firstWord,
-    bits: highest < 256 ? 8 : bits,
-  };
-}
-
-function entriesOf(bytes: Buffer, count: number): Uint16Array {
-  if (bytes.length < count * 2) return Uint16Array.from(bytes.subarray(0, count));
-  return Uint16Array.from({ length: count }, (_, index) => bytes.readUInt16LE(2 * index));
-}
-
-function darkestIndex({ red, green, blue, first }: Palette): number {
-  let [darkest, least] = [0, Infinity];
-  for (let index = 0; index < red.length; index++) {
-    const light = (red[index] ?? 0) + (green[index] ?? 0) + (blue[index] ?? 0);
-    if (light < least) [darkest, least] = [index, light];
-  }
-  return darkest + Math.max(0, first);
 }

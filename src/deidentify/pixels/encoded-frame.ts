@@ -7,9 +7,10 @@ import { deflateRawSync } from 'node:zlib';
 import type { ImageLayout } from '../../dicom/image-layout.ts';
 import { Refusal } from '../../dicom/refusal.ts';
 import { blackOf, blankNative, clearUnusedBits, type FramePlace } from './blank.ts';
+import type { Palette } from './palette.ts';
 import type { WorkingFrame } from './search.ts';
 import type { Box, DecodedFrame, PixelTools } from './tools.ts';
-import { viewsOf, type Palette } from './views.ts';
+import { viewsOf } from './views.ts';
 
 export interface EncodedWork extends WorkingFrame {
   /**

@@ -3,14 +3,7 @@
  * uses a small part of, or in a colour as bright as what is behind it: then one picture is not enough.
  */
 import type { ImageLayout } from '../../dicom/image-layout.ts';
-
-export interface Palette {
-  readonly red: Uint16Array;
-  readonly green: Uint16Array;
-  readonly blue: Uint16Array;
-  readonly first: number;
-  readonly bits: number;
-}
+import type { Palette } from './palette.ts';
 
 export interface NativeFrame {
   /** Little endian, pixel after pixel; single bits from `firstBit` on. */
