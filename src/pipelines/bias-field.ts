@@ -5,6 +5,7 @@
  */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Session, Tensor } from './session.ts';
+import { percentiles } from './zoo-figures.ts';
 import { toGrid, type Grid } from './zoo-steps.ts';
 
 interface Settings {
@@ -23,6 +24,8 @@ interface Settings {
   readonly enough: number;
   /** Factor on a step's field: above 1 fewer steps are needed. */
   readonly stride: number;
+  /** Share of the step before that is taken again: on one lattice the steps shrink slowly and point the same way. */
+  readonly momentum: number;
 }
 
 const BINS = 200;
@@ -54,48 +57,42 @@ export async function biasField(
   if (session === undefined) throw new Error('the bias field has no graph');
   const settings = settingsOf(given);
   const small = shrunk(grid, settings.side);
-  const mask = foreground(small.values);
-  const share = mask.reduce((sum, value) => sum + value, 0) / mask.length;
+  const body = foreground(small.values);
+  const share = body.inside.length / body.mask.length;
   if (share < LEAST_MASK)
     throw new Refusal(
       'PipelineRefused',
       `the body fills ${(100 * share).toFixed(1)} % of the volume; at least 10 % are needed`,
     );
-  const { field, unsettledPercent } = await estimate(session, small, mask, settings, progress);
-  centre(field, mask);
-  const figures = { ...fieldFigures(small.values, field, mask), unsettledPercent };
-  return { values: multiplied(grid, { ...small, values: field.map((value) => Math.exp(-value)) }), figures };
+  const { field, before, after, unsettledPercent } = await estimate(session, small, body, settings, progress);
+  const [low, high] = percentiles(picked(field, body.inside), [1, 99]);
+  const figures = {
+    shadingRatio: Math.exp(high! - low!),
+    entropyChange: entropy(after) - entropy(before),
+    unsettledPercent,
+  };
+  return { values: multiplied(grid, { ...small, values: gainOf(field, body) }), figures };
 }
 
-function fieldFigures(
-  values: Float32Array,
-  field: Float32Array,
-  mask: Float32Array,
-): { shadingRatio: number; entropyChange: number } {
-  const within = field.filter((_, i) => mask[i] === 1).sort();
-  const percentile = (share: number): number => within[Math.round(share * (within.length - 1))]!;
-  const logs = values.map((value) => (value > 0 ? Math.log(value) : 0));
-  const after = logs.map((value, i) => value - field[i]!);
-  return {
-    shadingRatio: Math.exp(percentile(0.99) - percentile(0.01)),
-    entropyChange: entropy(after, mask) - entropy(logs, mask),
-  };
+function picked(values: Float32Array, at: Int32Array): Float32Array {
+  const out = new Float32Array(at.length);
+  for (let n = 0; n < at.length; n++) out[n] = values[at[n]!]!;
+  return out;
 }
 
 const ENTROPY_BIN = 0.02;
 
-/** Of the values where the mask is 1, in nats; bins of 2 per cent of intensity. */
-function entropy(logs: Float32Array, mask: Float32Array): number {
-  const counts = new Map<number, number>();
-  let total = 0;
+/** In nats; bins of 2 per cent of intensity. */
+function entropy(logs: Float32Array): number {
+  let [least, most] = [Infinity, -Infinity];
   for (let i = 0; i < logs.length; i++) {
-    if (mask[i] !== 1) continue;
-    const bin = Math.floor(logs[i]! / ENTROPY_BIN);
-    counts.set(bin, (counts.get(bin) ?? 0) + 1);
-    total++;
+    least = Math.min(least, logs[i]!);
+    most = Math.max(most, logs[i]!);
   }
+  const counts = new Float64Array(Math.floor((most - least) / ENTROPY_BIN) + 1);
+  for (let i = 0; i < logs.length; i++) counts[Math.floor((logs[i]! - least) / ENTROPY_BIN)]!++;
   let sum = 0;
-  for (const count of counts.values()) sum -= (count / total) * Math.log(count / total);
+  for (const count of counts) if (count > 0) sum -= (count / logs.length) * Math.log(count / logs.length);
   return sum;
 }
 
@@ -147,6 +144,7 @@ function settingsOf(given: Readonly<Record<string, number | string | boolean>>):
     side: number('side', 64),
     enough: number('enough', 0.001),
     stride: number('stride', 1),
+    momentum: number('momentum', 0),
   };
 }
 
@@ -182,15 +180,22 @@ function shrunk({ values, size, spacingMm }: Grid, side: number): Grid {
   return { values: means, size: [gx, gy, gz], spacingMm: [extent[0]! / gx, extent[1]! / gy, extent[2]! / gz] };
 }
 
+/** Voxels of the coarse grid that show the body: 1 where they do, and their indices. */
+interface Body {
+  readonly mask: Float32Array;
+  readonly inside: Int32Array;
+}
+
 /** Otsu's threshold over the values that are not the darkest. */
-function foreground(values: Float32Array): Float32Array {
-  const sorted = values.slice().sort();
-  const high = sorted[Math.floor(0.995 * (sorted.length - 1))]!;
-  const low = sorted[0]!;
+function foreground(values: Float32Array): Body {
+  const [low, high] = percentiles(values, [0, 99.5]) as [number, number];
   if (!(high > low)) throw new Refusal('PipelineRefused', 'the volume shows nothing');
   const counts = new Float64Array(256);
-  const bin = (value: number): number => Math.min(255, Math.max(0, Math.floor(((value - low) / (high - low)) * 255)));
-  for (const value of values) counts[bin(value)]!++;
+  const bins = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    bins[i] = Math.min(255, Math.max(0, ((values[i]! - low) / (high - low)) * 255));
+    counts[bins[i]!]!++;
+  }
   let [best, at] = [-1, 0];
   const total = values.length;
   const whole = counts.reduce((sum, count, i) => sum + count * i, 0);
@@ -203,19 +208,36 @@ function foreground(values: Float32Array): Float32Array {
     if (between > best) [best, at] = [between, i];
   }
   // Half of Otsu's threshold: dark tissue in a dark corner of the coil belongs to the body.
-  return values.map((value) => (value > 0 && bin(value) > 0.5 * at ? 1 : 0));
+  const mask = new Float32Array(values.length);
+  const inside = new Int32Array(values.length);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (!(values[i]! > 0 && bins[i]! > 0.5 * at)) continue;
+    mask[i] = 1;
+    inside[count++] = i;
+  }
+  return { mask, inside: inside.slice(0, count) };
+}
+
+interface Estimate {
+  readonly field: Float32Array;
+  /** Logarithms of the body's voxels, as they were and without the field. */
+  readonly before: Float32Array;
+  readonly after: Float32Array;
+  readonly unsettledPercent: number;
 }
 
 async function estimate(
   session: Session,
   { values, size }: Grid,
-  mask: Float32Array,
+  { mask, inside }: Body,
   settings: Settings,
   progress: (share: number) => void,
-): Promise<{ field: Float32Array; unsettledPercent: number }> {
-  const log = values.map((value, i) => (mask[i] === 1 ? Math.log(value) : 0));
+): Promise<Estimate> {
+  const before = picked(values, inside);
+  for (let n = 0; n < before.length; n++) before[n] = Math.log(before[n]!);
+  const after = before.slice();
   const field = new Float32Array(values.length);
-  const corrected = log.slice();
   const residual = new Float32Array(values.length);
   const dims = [size[2], size[1], size[0]];
   const passes = [
@@ -226,37 +248,42 @@ async function estimate(
   for (const [n, { level, fwhm }] of passes.entries()) {
     const spans = settings.spans * 2 ** level;
     const bases = { bz: basis(size[2], spans), by: basis(size[1], spans), bx: basis(size[0], spans) };
+    const change = new Float32Array(values.length);
     let last = 0;
     for (let turn = 0; turn < settings.iterations; turn++) {
-      const expected = sharpened(corrected, mask, fwhm);
-      for (let i = 0; i < residual.length; i++)
-        residual[i] = mask[i] === 1 ? corrected[i]! - expected(corrected[i]!) : 0;
+      const expected = sharpened(after, fwhm);
+      for (let m = 0; m < inside.length; m++) residual[inside[m]!] = after[m]! - expected(after[m]!);
       const { field: step } = await session.run({
         residual: { dims, data: residual },
         weight: { dims, data: mask },
         ...bases,
       });
       if (step === undefined) throw new Error('the graph gave no field');
-      let [sum, squares, count] = [0, 0, 0];
       for (let i = 0; i < field.length; i++) {
-        const change = settings.stride * step.data[i]!;
-        field[i]! += change;
-        if (mask[i] !== 1) continue;
-        corrected[i] = log[i]! - field[i]!;
-        // exp(change) for the small changes that a step is.
-        const factor = 1 + change * (1 + change * (1 / 2 + change / 6));
-        sum += factor;
-        squares += factor * factor;
-        count++;
+        change[i] = settings.stride * step.data[i]! + settings.momentum * change[i]!;
+        field[i]! += change[i]!;
       }
-      const mean = sum / count;
+      for (let m = 0; m < inside.length; m++) after[m] = before[m]! - field[inside[m]!]!;
       progress((n + (turn + 1) / settings.iterations) / passes.length);
-      last = Math.sqrt(Math.max(0, squares / count - mean * mean)) / mean;
+      last = variationOfGain(change, inside);
       if (last < settings.enough) break;
     }
     unsettledPercent = Math.max(unsettledPercent, 100 * last);
   }
-  return { field, unsettledPercent };
+  return { field, before, after, unsettledPercent };
+}
+
+/** Coefficient of variation of exp(change) within the body, for the small changes that a step is. */
+function variationOfGain(change: Float32Array, inside: Int32Array): number {
+  let [sum, squares] = [0, 0];
+  for (let n = 0; n < inside.length; n++) {
+    const by = change[inside[n]!]!;
+    const gain = 1 + by * (1 + by * (1 / 2 + by / 6));
+    sum += gain;
+    squares += gain * gain;
+  }
+  const mean = sum / inside.length;
+  return Math.sqrt(Math.max(0, squares / inside.length - mean * mean)) / mean;
 }
 
 /** From the coarsest lattice on. */
@@ -284,38 +311,34 @@ function basis(length: number, spans: number): Tensor {
 }
 
 /** The value each logarithm is expected to have without the blur of the field: E(u | v) of N3. */
-function sharpened(values: Float32Array, mask: Float32Array, fwhm: number): (value: number) => number {
+function sharpened(logs: Float32Array, fwhm: number): (value: number) => number {
   let [low, high] = [Infinity, -Infinity];
-  for (let i = 0; i < values.length; i++) {
-    if (mask[i] !== 1) continue;
-    if (values[i]! < low) low = values[i]!;
-    if (values[i]! > high) high = values[i]!;
+  for (let i = 0; i < logs.length; i++) {
+    low = Math.min(low, logs[i]!);
+    high = Math.max(high, logs[i]!);
   }
   const width = (high - low) / (BINS - 1);
   if (!(width > 0)) return (value) => value;
-  const counts = new Float64Array(PADDED);
+  const sharp = new Float64Array(PADDED);
   const offset = (PADDED - BINS) >> 1;
-  for (let i = 0; i < values.length; i++) {
-    if (mask[i] !== 1) continue;
-    const at = (values[i]! - low) / width;
+  for (let i = 0; i < logs.length; i++) {
+    const at = (logs[i]! - low) / width;
     const bin = Math.min(BINS - 2, Math.floor(at));
-    counts[offset + bin]! += 1 - (at - bin);
-    counts[offset + bin + 1]! += at - bin;
+    sharp[offset + bin]! += 1 - (at - bin);
+    sharp[offset + bin + 1]! += at - bin;
   }
-  const gaussian = new Float64Array(PADDED);
   const sigma = fwhm / (2 * Math.sqrt(2 * Math.log(2))) / width;
-  for (let i = 0; i < PADDED; i++) {
-    const distance = Math.min(i, PADDED - i);
-    gaussian[i] = Math.exp(-(distance ** 2) / (2 * sigma * sigma)) / (sigma * Math.sqrt(2 * Math.PI));
-  }
-  const f = transformed(gaussian);
-  const sharp = filtered(counts, (k) => f.re[k]! / (f.re[k]! ** 2 + WIENER)).map((value) => Math.max(0, value));
-  const blur = (k: number): number => f.re[k]!;
-  const weighted = filtered(
-    sharp.map((value, i) => value * (low + (i - offset) * width)),
-    blur,
+  const blur = Float64Array.from({ length: PADDED }, (_, k) =>
+    Math.exp(-2 * ((Math.PI * sigma * Math.min(k, PADDED - k)) / PADDED) ** 2),
   );
-  const weight = filtered(sharp, blur);
+  filter(
+    sharp,
+    new Float64Array(PADDED),
+    blur.map((gain) => gain / (gain * gain + WIENER)),
+  );
+  const weight = sharp.map((value) => Math.max(0, value));
+  const weighted = weight.map((value, i) => value * (low + (i - offset) * width));
+  filter(weighted, weight, blur);
   const expected = new Float64Array(BINS);
   for (let i = 0; i < BINS; i++) {
     const total = weight[offset + i]!;
@@ -328,22 +351,16 @@ function sharpened(values: Float32Array, mask: Float32Array, fwhm: number): (val
   };
 }
 
-/** A real sequence through a filter that is real and even in frequency. */
-function filtered(values: Float64Array, gain: (k: number) => number): Float64Array {
-  const { re, im } = transformed(values);
+/** Two real sequences in place through a filter that is real and even in frequency: as one complex sequence they stay apart. */
+function filter(re: Float64Array, im: Float64Array, gain: Float64Array): void {
+  fft(re, im);
   for (let k = 0; k < PADDED; k++) {
-    re[k]! *= gain(k);
-    im[k]! *= -gain(k);
+    const scaled = gain[k]! / PADDED;
+    re[k]! *= scaled;
+    im[k]! *= scaled;
   }
-  // The inverse is the transform of the conjugate; the result is real.
-  fft(re, im);
-  return re.map((value) => value / PADDED);
-}
-
-function transformed(values: Float64Array): { re: Float64Array; im: Float64Array } {
-  const [re, im] = [values.slice(), new Float64Array(values.length)];
-  fft(re, im);
-  return { re, im };
+  // With its parts exchanged the transform is its own inverse.
+  fft(im, re);
 }
 
 /** Of the angles 2 pi n / PADDED; sin(-a) = cos(a + pi / 2). */
@@ -376,13 +393,12 @@ function fft(re: Float64Array, im: Float64Array): void {
   }
 }
 
-/** The mean of the body stays what it was, as far as a factor can be known. */
-function centre(field: Float32Array, mask: Float32Array): void {
-  let [sum, count] = [0, 0];
-  for (let i = 0; i < field.length; i++) {
-    if (mask[i] !== 1) continue;
-    sum += field[i]!;
-    count++;
-  }
-  for (let i = 0; i < field.length; i++) field[i]! -= sum / count;
+/** exp(-field); the mean of the field within the body is taken out first: its brightness stays, as far as a factor can be known. */
+function gainOf(field: Float32Array, { inside }: Body): Float32Array {
+  let sum = 0;
+  for (let n = 0; n < inside.length; n++) sum += field[inside[n]!]!;
+  const mean = sum / inside.length;
+  const gain = new Float32Array(field.length);
+  for (let i = 0; i < field.length; i++) gain[i] = Math.exp(mean - field[i]!);
+  return gain;
 }

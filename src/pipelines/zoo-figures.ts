@@ -32,26 +32,27 @@ export interface Compared {
 export function imageFigures({ source, result, stored }: Compared): Record<string, number> {
   const [low, high] = percentiles(source.voxels, [1, 99]);
   const range = Math.max(high! - low!, 1e-6);
-  const { lowest, highest } = stored;
   const { voxels } = source;
   let sum = 0;
   let squares = 0;
-  let clipped = 0;
   for (let i = 0; i < result.length; i++) {
-    const before = voxels[i]!;
-    const after = result[i]!;
-    const difference = after - before;
+    const difference = result[i]! - voxels[i]!;
     sum += difference;
     squares += difference * difference;
-    if (after <= lowest || after >= highest) clipped++;
-    if (before <= lowest || before >= highest) clipped--;
   }
   return {
     meanShiftPercent: (100 * Math.abs(sum / result.length)) / range,
     changePercent: (100 * Math.sqrt(squares / result.length)) / range,
-    clippedAdded: clipped,
+    clippedAdded: clippedVoxels(result, stored) - clippedVoxels(voxels, stored),
     ...sliceFigures(source, result, range),
   };
+}
+
+/** Voxels at the ends of what the stored bits hold; without a branch per voxel. */
+export function clippedVoxels(values: Float32Array, { lowest, highest }: Compared['stored']): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) count += Number(values[i]! <= lowest) + Number(values[i]! >= highest);
+  return count;
 }
 
 function sliceFigures(

@@ -280,14 +280,19 @@ export async function propagate(
 }
 
 function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
-  if (!allFinite(values)) throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
+  const [low, high] = extremes(values);
+  if (!Number.isFinite(high - low))
+    throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
 }
 
-/** 0 times what is no finite number is no number: one sum over the tens of millions of voxels of a volume, no branch per voxel. */
-function allFinite(values: Float32Array): boolean {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
-  return sum === 0;
+/** Lowest and highest in one pass over the tens of millions of voxels of a volume; neither is a number where a value is none. */
+function extremes(values: Float32Array): readonly [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (let i = 0; i < values.length; i++) {
+    low = Math.min(low, values[i]!);
+    high = Math.max(high, values[i]!);
+  }
+  return [low, high];
 }
 
 /** What a program made, and the figures that it alone knows. */
@@ -452,12 +457,7 @@ export function checkApplies(
     refuse(`slices are ${spacingMm[2]} mm apart`, `${applies.spacing?.z?.join(' to ')} mm`);
   if (!within(columns, applies.size) || !within(rows, applies.size))
     refuse(`${columns} x ${rows} pixels`, `${applies.size?.join(' to ')} a side`);
-  if (!allFinite(voxels)) refuse('a voxel is not a finite number', 'numbers');
-  let [low, high] = [Infinity, -Infinity];
-  for (let i = 0; i < voxels.length; i++) {
-    const value = voxels[i]!;
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
+  const [low, high] = extremes(voxels);
+  if (!Number.isFinite(high - low)) refuse('a voxel is not a finite number', 'numbers');
   if (low === high) refuse('every voxel has one value', 'an image');
 }
