@@ -248,8 +248,8 @@ export async function produceDenoised(
   const verdict = worstOf(results.map((one) => one.verdict));
   const provenance = provenanceOf(
     cardOf(pool, 'denoise'),
-    `Noise reduction; ${Math.round(settings.alpha * 100)} percent of the noise found was taken away`,
-    JSON.stringify(settings),
+    `Noise reduction; ${Math.round(measured.alpha * 100)} percent of the noise found was taken away`,
+    JSON.stringify({ alpha: Number(measured.alpha.toFixed(3)) }),
     figuresOf(measured),
   );
   const { before, after } = shownPlanes(kept, results);

@@ -251,7 +251,7 @@ const FAULTS: readonly (readonly [string, Files, ...(string | RegExp)[]])[] = [
   ],
   [
     'an alpha out of range',
-    { rules: RULES.replace('run: ct-denoise', 'run: ct-denoise\n    with:\n      alpha: 0.9') },
+    { rules: RULES.replace('run: ct-denoise', 'run: ct-denoise\n    with:\n      alpha: 0.99') },
     'rules.yaml line 8',
     'alpha',
   ],

@@ -145,6 +145,17 @@ test('a smaller alpha takes less noise away', async () => {
   assert.ok(weak > 17 && strong < 12, `${weak} and ${strong} HU left`);
 });
 
+test('without a setting 85 % of coloured noise is taken away and 95 % of white', async () => {
+  for (const [colour, alpha] of [
+    ['coloured', 0.85],
+    ['white', 0.95],
+  ] as const) {
+    const { volume } = phantom({ columns: 160, rows: 160, colour });
+    const { quality } = await denoise(model, { volume });
+    assert.deepEqual({ colour: quality.colour, alpha: quality.alpha }, { colour, alpha });
+  }
+});
+
 test('slices are corrected by their own noise; constant ones and progress among them', async () => {
   const loud = phantom({ columns: 128, rows: 128, slices: 3, sigmaHU: 40 });
   const quiet = phantom({ columns: 128, rows: 128, slices: 3, sigmaHU: 10 });
@@ -222,11 +233,11 @@ for (const [what, change, sentence] of refusals) {
 }
 
 test('settings out of bounds and unknown ones are refused', () => {
-  for (const alpha of [1, 1.5, 0.91, 0, -1, Number.NaN, '0.6']) {
+  for (const alpha of [1, 1.5, 0.96, 0, -1, Number.NaN, '0.6']) {
     assert.throws(() => parseDenoiseSettings({ alpha }), refusedWith(/alpha must be a number/, 'BadConfiguration'));
   }
   assert.throws(() => parseDenoiseSettings({ strength: 0.5 }), refusedWith(/no setting strength/, 'BadConfiguration'));
-  assert.deepEqual(parseDenoiseSettings({}), { alpha: 0.85 });
+  assert.deepEqual(parseDenoiseSettings({}), {});
   assert.deepEqual(parseDenoiseSettings({ alpha: 0.5 }), { alpha: 0.5 });
 });
 
