@@ -164,16 +164,13 @@ export type Runnable = ReadonlyMap<string, ReadonlySet<string>>;
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PROJECT_FOLDER = fileURLToPath(new URL('..', import.meta.url));
+const MODELS_FOLDER = join(PROJECT_FOLDER, 'models');
 const MB = 2 ** 20;
 
 /** @throws Refusal BadConfiguration */
 export function readConfig(given: Environment = process.env): Config {
-  // A variable that is set to nothing is one that is not set.
-  const environment = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
-  const folder = resolve(environment['ISTHMUS_CONFIG'] ?? join(PROJECT_FOLDER, 'config'));
-  const located = readLocatedYaml(join(folder, 'gateway.yaml'), 'gateway');
+  const { environment, folder, dataFolder, located } = readGatewayFile(given);
   const gateway = located.value as GatewayFile;
-  const base = resolve(folder, '..');
   const http = httpConfig(gateway, environment, folder);
   const dimse = dimseConfig(gateway, environment, folder, http.host);
   const tokens = gateway.access?.tokens ?? [];
@@ -181,15 +178,13 @@ export function readConfig(given: Environment = process.env): Config {
   refuseOpenDoors(http, dimse, tokens);
   const { nodes, receivers } = nodesOf(readLocatedYaml(join(folder, 'nodes.yaml'), 'nodes'), folder);
   const profiles = readProfiles(folder);
-  const modelsFolder = join(PROJECT_FOLDER, 'models');
   const site = gateway.pipelines?.modelsFolder;
   const siteModelsFolder = site === undefined ? undefined : absolute(site, folder);
-  const runnable = runnableModels(modelsFolder, siteModelsFolder);
-  const dataFolder = absolute(environment['ISTHMUS_DATA'] ?? gateway.data ?? 'data', base);
+  const runnable = runnableModels(MODELS_FOLDER, siteModelsFolder);
   return {
     folder,
     dataFolder,
-    modelsFolder,
+    modelsFolder: MODELS_FOLDER,
     siteModelsFolder,
     runnable,
     http,
@@ -205,12 +200,7 @@ export function readConfig(given: Environment = process.env): Config {
       sampledImages: gateway.intake?.sampledImages ?? 8,
       limits: { ...INTAKE_LIMITS, ...gateway.intake?.limits },
     },
-    pipelines: {
-      threads: gateway.pipelines?.threads ?? availableParallelism(),
-      maxMemoryMb: gateway.pipelines?.maxMemoryMb ?? 4096,
-      timeoutMs: (gateway.pipelines?.timeoutSeconds ?? 1800) * 1000,
-      provider: providerOf(gateway),
-    },
+    pipelines: pipelinesOf(gateway),
     retention: {
       studyDays: gateway.retention?.studyDays,
       quarantineDays: gateway.retention?.quarantineDays,
@@ -229,13 +219,60 @@ export function readConfig(given: Environment = process.env): Config {
     receivers,
     rules: readRules(folder, { nodes, profiles, runnable }),
     profiles,
-    deviceRules: readDeviceRules(folder, profiles),
+    deviceRules: readDeviceRules(folder, profiles.values()),
   };
 }
 
-function providerOf({ pipelines }: GatewayFile): Config['pipelines']['provider'] {
-  const { provider: name = 'cpu', deviceId = 0, fallback } = pipelines ?? {};
-  return name === 'cpu' ? undefined : { name, deviceId, fallback };
+/** What de-identifying needs by itself: plain data, which another thread can be given. */
+export type WallConfig = Pick<Config, 'dataFolder' | 'crosswalkKey' | 'pipelines' | 'modelsFolder' | 'deviceRules'>;
+
+/**
+ * What a command needs that de-identifies with one profile and has no doors, nodes or rules.
+ * @throws Refusal BadConfiguration; BadRequest when there is no such profile
+ */
+export function readWallConfig(
+  profileName: string,
+  given: Environment = process.env,
+): { readonly config: WallConfig; readonly profile: ProfileSource } {
+  const { environment, folder, dataFolder, located } = readGatewayFile(given);
+  const gateway = located.value as GatewayFile;
+  const names = profileNames(folder);
+  if (!names.includes(profileName))
+    throw new Refusal('BadRequest', `there is no such profile; there are: ${names.join(', ')}`);
+  const profile = readProfile(folder, profileName);
+  const config = {
+    dataFolder,
+    crosswalkKey: crosswalkKey(gateway, environment, { folder, dataFolder }),
+    pipelines: pipelinesOf(gateway),
+    modelsFolder: MODELS_FOLDER,
+    deviceRules: readDeviceRules(folder, [profile]),
+  };
+  return { config, profile };
+}
+
+function readGatewayFile(given: Environment): {
+  readonly environment: Environment;
+  readonly folder: string;
+  readonly dataFolder: string;
+  readonly located: LocatedYaml;
+} {
+  // A variable that is set to nothing is one that is not set.
+  const environment: Environment = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
+  const folder = resolve(environment['ISTHMUS_CONFIG'] ?? join(PROJECT_FOLDER, 'config'));
+  const located = readLocatedYaml(join(folder, 'gateway.yaml'), 'gateway');
+  const { data = 'data' } = located.value as GatewayFile;
+  const dataFolder = absolute(environment['ISTHMUS_DATA'] ?? data, resolve(folder, '..'));
+  return { environment, folder, dataFolder, located };
+}
+
+function pipelinesOf({ pipelines = {} }: GatewayFile): Config['pipelines'] {
+  const { provider: name = 'cpu', deviceId = 0, fallback } = pipelines;
+  return {
+    threads: pipelines.threads ?? availableParallelism(),
+    maxMemoryMb: pipelines.maxMemoryMb ?? 4096,
+    timeoutMs: (pipelines.timeoutSeconds ?? 1800) * 1000,
+    provider: name === 'cpu' ? undefined : { name, deviceId, fallback },
+  };
 }
 
 /** What runs without a manifest. */
@@ -590,17 +627,18 @@ export interface ProfileSource {
 }
 
 function readProfiles(folder: string): Map<string, ProfileSource> {
-  const profiles = new Map<string, ProfileSource>();
-  const profileFolder = join(folder, 'profiles');
-  for (const name of namesIn(profileFolder)) {
-    if (name.endsWith('.yaml')) profiles.set(basename(name, '.yaml'), readProfile(join(profileFolder, name), folder));
-  }
-  return profiles;
+  return new Map(profileNames(folder).map((name) => [name, readProfile(folder, name)]));
+}
+
+function profileNames(folder: string): string[] {
+  return namesIn(join(folder, 'profiles'))
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => basename(name, '.yaml'));
 }
 
 /** With the list of private attributes that it names, so that it stands by itself. */
-function readProfile(file: string, folder: string): ProfileSource {
-  const { value, lineOf } = readLocatedYaml(file, 'profile');
+function readProfile(folder: string, name: string): ProfileSource {
+  const { value, lineOf } = readLocatedYaml(join(folder, 'profiles', `${name}.yaml`), 'profile');
   const { private: kept } = value as { private?: { list?: string } };
   if (kept?.list === undefined) return { value, lineOf };
   const { creators } = readYamlFile(ownOrShipped(folder, kept.list), 'safe-private') as { creators: unknown };
@@ -613,9 +651,9 @@ function ownOrShipped(folder: string, name: string): string {
   return found ?? join(folder, name);
 }
 
-function readDeviceRules(folder: string, profiles: ReadonlyMap<string, ProfileSource>): Map<string, unknown> {
+function readDeviceRules(folder: string, profiles: Iterable<ProfileSource>): Map<string, unknown> {
   const rules = new Map<string, unknown>();
-  for (const { value } of profiles.values()) {
+  for (const { value } of profiles) {
     const { pixels } = value as { readonly pixels?: string | { readonly rules?: string } };
     const name = typeof pixels === 'object' ? pixels.rules : undefined;
     if (name !== undefined && !rules.has(name)) rules.set(name, readYamlFile(ownOrShipped(folder, name), 'devices'));
@@ -734,7 +772,10 @@ function validator(schema: string): ValidateFunction {
   let compiled = VALIDATORS.get(schema);
   if (compiled === undefined) {
     const file = join(PROJECT_FOLDER, 'config', 'schema', `${schema}.schema.json`);
-    compiled = new Ajv({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(readText(file)) as object);
+    // That the schemas are schemas is a test's to hold: looked at here it would cost each start 200 ms.
+    compiled = new Ajv({ allErrors: true, allowUnionTypes: true, validateSchema: false }).compile(
+      JSON.parse(readText(file)) as object,
+    );
     VALIDATORS.set(schema, compiled);
   }
   return compiled;

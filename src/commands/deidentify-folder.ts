@@ -4,8 +4,10 @@ import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import { readConfig, type Config } from '../config.ts';
+import { readWallConfig, type WallConfig } from '../config.ts';
 import { assertInForce } from '../deidentify/deidentify.ts';
 import { changeLine } from '../deidentify/dry-run.ts';
 import { oneTimeRoot } from '../deidentify/one-time.ts';
@@ -13,12 +15,13 @@ import type { CompiledProfile } from '../deidentify/profile.ts';
 import { formatVerification } from '../deidentify/verification-text.ts';
 import type { Verification } from '../deidentify/verify.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { compileSource, type WallConfig } from '../gateway.ts';
+import { compileSource } from '../gateway/wall.ts';
 import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
-import type { Ask } from './deidentify-worker.ts';
+import { endShare, runShare, type BatchDone, type Share } from './deidentify-share.ts';
+import { filesOf } from './folder.ts';
 import { sumCounts, verifyFiles, withholdFiles } from './verify-folder.ts';
 
-export interface FolderRequest {
+interface FolderRequest {
   readonly files: readonly string[];
   readonly profile: string;
   readonly project: string;
@@ -37,20 +40,51 @@ interface FileReport extends FileOutcome {
 
 /** Files that make a further thread worth its start. */
 const FILES_PER_THREAD = 100;
-/** Files handed to a thread at a time. */
-const BATCH = 32;
+/** @returns the exit status; undefined when it was called wrongly. @throws Refusal */
+export async function deidentifyCommand(args: string[]): Promise<number | undefined> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      profile: { type: 'string' },
+      project: { type: 'string', default: 'files' },
+      recipient: { type: 'string' },
+      threads: { type: 'string' },
+      'dry-run': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const [from, to] = positionals;
+  const { profile, project, recipient, threads } = values;
+  const dryRun = values['dry-run'];
+  const wrong =
+    from === undefined ||
+    profile === undefined ||
+    (to === undefined && !dryRun) ||
+    (values.json && !dryRun) ||
+    (threads !== undefined && !/^[1-9]\d?$/.test(threads));
+  if (wrong) return undefined;
+  return await deidentifyFiles({
+    files: await filesOf(from),
+    profile,
+    project,
+    recipient,
+    to: dryRun ? undefined : to,
+    threads: threads === undefined ? undefined : Number(threads),
+    json: values.json,
+  });
+}
 
-/** @returns the exit status. @throws Refusal */
-export async function deidentifyFiles(request: FolderRequest): Promise<number> {
+async function deidentifyFiles(request: FolderRequest): Promise<number> {
   const { profile, project, to } = request;
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(project))
     throw new Refusal('BadRequest', 'a project is named by a letter, then letters, digits and hyphens, all lower case');
-  const config = readConfig();
-  const compiled = compiledProfile(config, profile);
+  const { config, profile: source } = readWallConfig(profile);
+  const compiled = compileSource(profile, source);
   // Before a single file is read.
   assertInForce(compiled, request.recipient ?? project, Date.now());
   const settings: JobSettings = {
-    config: wallConfig(config),
+    config,
     profile: compiled.file,
     project,
     recipient: request.recipient,
@@ -72,14 +106,12 @@ export async function deidentifyFiles(request: FolderRequest): Promise<number> {
     const { changes: _changes, ...rest } = outcome;
     reports.push({ file: index + 1, ...rest });
   };
-  // A dry run is read from the top.
-  if (threads <= 1 || to === undefined) await runHere(settings, request.files, take);
-  else await runThreads(settings, request.files, threads, take);
+  await runAll(settings, request.files, threads, take);
   if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
   reports.sort((a, b) => a.file - b.file);
   return to === undefined
     ? endDryRun(reports)
-    : await writeReport(to, { name: profile, profile: compiled, project, config: settings.config }, reports);
+    : await writeReport(to, { name: profile, profile: compiled, project, config }, reports);
 }
 
 /** Now, as the folder's file system tells it: its files are compared with it. */
@@ -94,32 +126,47 @@ function timeOf(folder: string): number {
   }
 }
 
-/** @throws Refusal BadRequest when there is no such profile, BadConfiguration when it makes no sense */
-function compiledProfile({ profiles }: Config, name: string): CompiledProfile {
-  const source = profiles.get(name);
-  if (source === undefined)
-    throw new Refusal('BadRequest', `there is no such profile; there are: ${[...profiles.keys()].join(', ')}`);
-  return compileSource(name, source);
-}
-
-function wallConfig({ dataFolder, crosswalkKey, pipelines, modelsFolder, deviceRules }: Config): WallConfig {
-  return { dataFolder, crosswalkKey, pipelines, modelsFolder, deviceRules };
-}
-
 type Take = (index: number, outcome: FileOutcome) => void;
 
-async function runHere(settings: JobSettings, files: readonly string[], take: Take): Promise<void> {
-  const job = await openJob(settings);
+/** This thread does as the others do; a dry run, which is read from the top, is its own. */
+async function runAll(settings: JobSettings, files: readonly string[], threads: number, take: Take): Promise<void> {
+  const share: Share = {
+    settings,
+    files,
+    batch: settings.to === undefined ? 1 : BATCH,
+    next: new Int32Array(new SharedArrayBuffer(4)),
+  };
+  const takeAll = ({ from, outcomes }: BatchDone): void => {
+    for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
+  };
+  const workers: Worker[] = [];
+  const others =
+    settings.to === undefined ? [] : Array.from({ length: threads - 1 }, () => begin(share, workers, takeAll));
+  const own = runShare(share, takeAll);
   try {
-    const batch = settings.to === undefined ? 1 : BATCH;
-    for (let from = 0; from < files.length; from += batch) {
-      const outcomes = await job.run(files.slice(from, from + batch));
-      for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
-    }
+    await Promise.all([own, ...others]);
   } finally {
-    await job.close();
+    endShare(share);
+    for (const worker of workers) await worker.terminate();
+    await own.catch(() => undefined);
   }
 }
+
+function begin(share: Share, workers: Worker[], takeAll: (done: BatchDone) => void): Promise<void> {
+  // `main` keeps the heaps of threads small; one that makes objects all the time needs room for what dies young.
+  setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`);
+  setFlagsFromString(`--min-semi-space-size=${YOUNG_MB}`);
+  const worker = new Worker(new URL('deidentify-worker.ts', import.meta.url), { workerData: share });
+  workers.push(worker);
+  return new Promise((resolve, reject) => {
+    worker.on('error', reject);
+    worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))));
+    worker.on('message', takeAll);
+  });
+}
+
+const BATCH = 32;
+const YOUNG_MB = 8;
 
 /** Series whose face is taken out: each as a whole, after everything else. */
 async function runSeries(
@@ -137,30 +184,6 @@ async function runSeries(
     }
   } finally {
     await job.close();
-  }
-}
-
-async function runThreads(settings: JobSettings, files: readonly string[], threads: number, take: Take): Promise<void> {
-  const asks: Ask[] = files.map((file, index) => ({ index, file }));
-  let next = 0;
-  const workers: Worker[] = [];
-  const runOne = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL('deidentify-worker.ts', import.meta.url), { workerData: settings });
-      workers.push(worker);
-      worker.on('error', reject);
-      worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))));
-      worker.on('message', (outcomes: readonly { index: number; outcome: FileOutcome }[]) => {
-        for (const { index, outcome } of outcomes) take(index, outcome);
-        const batch = asks.slice(next, next + BATCH);
-        next += batch.length;
-        worker.postMessage(batch.length === 0 ? 'end' : batch);
-      });
-    });
-  try {
-    await Promise.all(Array.from({ length: threads }, runOne));
-  } finally {
-    for (const worker of workers) await worker.terminate();
   }
 }
 

@@ -16,13 +16,14 @@ import {
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
+import type { WallConfig } from '../config.ts';
 import type { Wall } from '../deidentify/crosswalk.ts';
 import { awaitsDefacing, deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { followPlan, planSeries, type Defaced, type FaceSource, type Follower } from '../deidentify/faces/defacer.ts';
 import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
-import { compileProfile, type ProfileFile } from '../deidentify/profile.ts';
+import { compileProfile, type CompiledProfile, type ProfileFile } from '../deidentify/profile.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewrite.ts';
 import { openShadow } from '../deidentify/shadow.ts';
@@ -30,7 +31,7 @@ import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { openCrosswalk, openDetector, openFaceTools, openPixelTools, type WallConfig } from '../gateway.ts';
+import { openCrosswalk, openDetector, openFaceTools, openPixelTools } from '../gateway/wall.ts';
 import { closePool } from '../pipelines/pool.ts';
 
 /** What every thread of a batch is told. */
@@ -77,7 +78,7 @@ export async function openJob(job: JobSettings): Promise<Job> {
   const { config } = job;
   const profile = compileProfile(job.profile);
   const { database, wall } = openCrosswalk(config);
-  const { pixels, faceTools, close } = await openPixels(config);
+  const { pixels, faceTools, close } = await openPixels(config, profile);
   const settings: DeidentifySettings = {
     project: job.project,
     profile,
@@ -106,18 +107,19 @@ export async function openJob(job: JobSettings): Promise<Job> {
   };
 }
 
-/** Threads start with the first image that is looked at. */
+/** The detector for profiles that clean pixels alone: its models' cards cost a thread more than fifty objects. Its own threads start with the first image that is looked at. */
 async function openPixels(
   config: WallConfig,
+  { file }: CompiledProfile,
 ): Promise<Pick<DeidentifySettings, 'pixels'> & { faceTools: FaceTools; close: () => Promise<void> }> {
   const codecs = openCodecs();
-  const detector = await openDetector(config);
+  const detector = typeof file.pixels === 'object' ? await openDetector(config) : undefined;
   return {
-    pixels: openPixelTools(config, codecs, detector),
+    pixels: detector && openPixelTools(config, codecs, detector),
     faceTools: openFaceTools(codecs),
     close: async () => {
       await closeCodecs(codecs);
-      await closePool(detector);
+      if (detector !== undefined) await closePool(detector);
     },
   };
 }

@@ -12,14 +12,6 @@ import { closeGateway, openGateway, type Gateway } from '../gateway.ts';
 import { openLog } from '../log.ts';
 import { beginErasure, continueErasures, listErasures, readErasure, type ErasureSubject } from '../workflow/erase.ts';
 
-export const VAULT_USAGE = `  isthmus vault status                                           how many patients and rows, under which secret
-  isthmus vault rotate --to-file FILE | --to-env NAME | --to-command 'PROGRAM ARGUMENT ...'
-                                                                 puts the secrets under another key; pseudonyms stay
-  isthmus vault reseal                                           seals every row under a new secret and destroys the old one
-  isthmus erase --project NAME --pseudonym ID | --record FILE    a person with all that is theirs; FILE holds {"issuer": "", "id": ""}
-                --reason WORD --reference NUMBER                 prints the certificate
-`;
-
 /** @returns the exit status; undefined when it was called wrongly */
 export async function vaultCommand(args: string[]): Promise<number | undefined> {
   const { values, positionals } = parseArgs({

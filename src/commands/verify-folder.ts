@@ -2,14 +2,15 @@
 import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { openSecondCleaning, type SecondCleaning } from '../deidentify/again.ts';
+import type { WallConfig } from '../config.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Lost } from '../deidentify/required.ts';
 import { noCounts, type Counts } from '../deidentify/rewrite.ts';
 import { openVerification, type DoorFacts, type Verification } from '../deidentify/verify.ts';
 import { asciiValue } from '../dicom/data-set.ts';
-import { readHead } from '../dicom/part10.ts';
+import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { openCrosswalk, type WallConfig } from '../gateway.ts';
+import { openCrosswalk } from '../gateway/wall.ts';
 
 /** Of one file that was written. */
 export interface Written {
@@ -27,6 +28,7 @@ export async function verifyFiles(
   asked: { readonly project: string; readonly profile: CompiledProfile; readonly config: WallConfig },
 ): Promise<Verification[]> {
   const { database, wall } = openCrosswalk(asked.config);
+  const prefix: Prefix = { bytes: Buffer.allocUnsafeSlow(FIRST_PREFIX_BYTES) };
   try {
     const stored = new Set(files.flatMap(({ written }) => uidsOf(written)));
     const reports: Verification[] = [];
@@ -47,8 +49,9 @@ export async function verifyFiles(
         profiles: [asked.profile],
       });
       for (const path of paths) {
-        const { head, image } = cleanedAgain(join(to, path), cleaning);
-        verifier.take(head, { sopInstanceUID: basename(path, '.dcm'), derived: false, image });
+        const read = cleanedAgain(join(to, path), cleaning, prefix);
+        const image = read.head.pixelData !== undefined;
+        verifier.take(read, { sopInstanceUID: basename(path, '.dcm'), derived: false, image });
       }
       reports.push(verifier.end(doorFacts(ofStudy, asked.profile)));
     }
@@ -59,14 +62,14 @@ export async function verifyFiles(
 }
 
 /** A text may hold a name that only a later file told, or one that another thread read at the same time. */
-function cleanedAgain(path: string, cleaning: SecondCleaning | undefined): { head: Buffer; image: boolean } {
-  const written = readWrittenHead(path);
-  const head = cleaning?.clean(written.head, written.sopClassUID);
+function cleanedAgain(path: string, cleaning: SecondCleaning | undefined, buffer: Prefix): HeadAndBody {
+  const written = readWrittenHead(path, buffer);
+  const head = cleaning?.clean(written, asciiValue(written.head.dataSet, 0x00080016) ?? '');
   if (head === undefined) return written;
   const part = `${path}.part`;
-  copyBehind(path, written.head.length, part, head);
+  copyBehind(path, written.bodyStart, part, head);
   renameSync(part, path);
-  return { head, image: written.image };
+  return readHead(head);
 }
 
 function copyBehind(from: string, start: number, to: string, head: Buffer): void {
@@ -119,28 +122,29 @@ export function sumCounts(all: readonly Counts[]): Counts {
 
 const FIRST_PREFIX_BYTES = 32_768;
 
-/** From a prefix: of most files the head is a hundredth. */
-function readWrittenHead(path: string): { head: Buffer; image: boolean; sopClassUID: string } {
+/** Memory for the beginning of one file after another. */
+interface Prefix {
+  bytes: Buffer;
+}
+
+/** From a prefix, since of most files the head is a hundredth; good until the next one is read. */
+function readWrittenHead(path: string, prefix: Prefix): HeadAndBody {
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);
-    for (let wanted = Math.min(FIRST_PREFIX_BYTES, size); ; wanted = Math.min(wanted * 8, size)) {
-      const bytes = Buffer.alloc(wanted);
+    for (;;) {
+      const wanted = Math.min(prefix.bytes.length, size);
       let length = 0;
       for (let read = -1; read !== 0 && length < wanted; length += read)
-        read = readSync(file, bytes, length, wanted - length, length);
+        read = readSync(file, prefix.bytes, length, wanted - length, length);
       try {
-        const { head, bodyStart } = readHead(bytes.subarray(0, length));
+        const read = readHead(prefix.bytes.subarray(0, length));
         // Without pixel data in sight the head may go on.
-        if (head.pixelData !== undefined || wanted === size)
-          return {
-            head: bytes.subarray(0, bodyStart),
-            image: head.pixelData !== undefined,
-            sopClassUID: asciiValue(head.dataSet, 0x00080016) ?? '',
-          };
+        if (read.head.pixelData !== undefined || wanted === size) return read;
       } catch (error) {
         if (!(error instanceof Refusal) || wanted === size) throw error;
       }
+      prefix.bytes = Buffer.allocUnsafeSlow(prefix.bytes.length * 8);
     }
   } finally {
     closeSync(file);

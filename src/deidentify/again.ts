@@ -7,7 +7,7 @@ import { asciiOf, valueBytes, withoutTrailingPadding, type DataElement, type Dat
 import { isPrivate, isPrivateCreator, tag, vrOf } from '../dicom/dictionary.ts';
 import { attributeType } from '../dicom/iod.ts';
 import type { Deidentified } from '../dicom/object.ts';
-import { readHead } from '../dicom/part10.ts';
+import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { VR_TRAITS } from '../dicom/vr.ts';
 import {
   beginItem,
@@ -43,15 +43,15 @@ interface Knowledge {
 }
 
 interface Again extends Knowledge {
-  readonly sink: Sink;
   readonly root: DataSet;
   readonly sopClassUID: string;
-  changed: boolean;
+  /** What is left of each text that does not stay as it is. */
+  readonly left: Map<DataElement, string>;
 }
 
 export interface SecondCleaning {
   /** The head of a stored object with what is known by now taken out; undefined when nothing has to go. */
-  clean(head: Buffer, sopClassUID: string): Buffer | undefined;
+  clean(head: Buffer | HeadAndBody, sopClassUID: string): Buffer | undefined;
 }
 
 /** Undefined where nothing is known of the study any more. */
@@ -77,25 +77,31 @@ export function openSecondCleaning(
     return knowledge;
   };
   return {
-    clean(head, sopClassUID) {
-      const [newest] = stamped(readHead(head).head.dataSet).ruleSets;
+    clean(given, sopClassUID) {
+      const read = Buffer.isBuffer(given) ? readHead(given) : given;
+      const [newest] = stamped(read.head.dataSet).ruleSets;
       const profile = of.profiles.find(({ hash }) => newest !== undefined && hash.startsWith(newest));
       // What no rule set of ours has written was made here of what one has.
       const knowledge = profile === undefined ? [...known.values()][0] : knowledgeOf(profile);
-      return knowledge && cleanHeadAgain(head, sopClassUID, knowledge);
+      return knowledge && cleanHeadAgain(read, sopClassUID, knowledge);
     },
   };
 }
 
-function cleanHeadAgain(head: Buffer, sopClassUID: string, knowledge: Knowledge): Buffer | undefined {
-  const { dataSet } = readHead(head).head;
-  const sink = openSink(head.length + 256);
+function cleanHeadAgain(
+  { head, bodyStart }: HeadAndBody,
+  sopClassUID: string,
+  knowledge: Knowledge,
+): Buffer | undefined {
+  const { dataSet } = head;
+  const again: Again = { ...knowledge, root: dataSet, sopClassUID, left: new Map() };
+  lookThrough(again, dataSet, []);
+  if (again.left.size === 0) return undefined;
+  const sink = openSink(bodyStart + 256);
   // Whatever we stored lies in memory as it was written: meta information before the data set, the pixel data's header behind it.
-  writeBytes(sink, head.subarray(0, dataSet.start));
-  const again: Again = { ...knowledge, sink, root: dataSet, sopClassUID, changed: false };
-  walk(again, dataSet, []);
-  if (!again.changed) return undefined;
-  writeBytes(sink, head.subarray(dataSet.end));
+  writeBytes(sink, dataSet.bytes.subarray(0, dataSet.start));
+  writeChanged(again, sink, dataSet, []);
+  writeBytes(sink, dataSet.bytes.subarray(dataSet.end, bodyStart));
   return sinkBytes(sink);
 }
 
@@ -106,38 +112,56 @@ export function withHead(object: Pick<Deidentified, Facts>, head: Buffer): Deide
 
 type Facts = Exclude<keyof Deidentified, 'head' | symbol>;
 
-function walk(again: Again, dataSet: DataSet, path: number[]): void {
-  const { sink } = again;
+function lookThrough(again: Again, dataSet: DataSet, path: number[]): void {
   for (const element of dataSet.elements) {
-    if (path.length === 0 && STAMPS.has(element.tag)) copyElement(sink, dataSet, element);
-    else if (element.items !== undefined) {
-      const sequence = beginSequence(sink, element.tag);
+    if (path.length === 0 && STAMPS.has(element.tag)) continue;
+    if (element.items === undefined) lookAt(again, dataSet, element, path);
+    else {
       path.push(element.tag);
-      for (const item of element.items) {
-        const mark = beginItem(sink);
-        walk(again, item, path);
-        endItem(sink, mark);
-      }
+      for (const item of element.items) lookThrough(again, item, path);
       path.pop();
-      endSequence(sink, sequence);
-    } else lookAt(again, dataSet, element, path);
+    }
   }
 }
 
 const STAMPS: ReadonlySet<number> = new Set(STAMP_TAGS);
 
 function lookAt(again: Again, dataSet: DataSet, element: DataElement, path: readonly number[]): void {
+  if (element.valueEnd === element.valueStart) return;
   const clean = cleanerOf(again, dataSet, element, path);
-  if (clean === undefined || element.valueEnd === element.valueStart) return copyElement(again.sink, dataSet, element);
+  if (clean === undefined) return;
   const { vr } = element;
   const text = withoutTrailingPadding(decodeText(UTF_8, valueBytes(dataSet, element), vr));
   const left = VR_TRAITS[vr].multiValued ? text.split('\\').map(clean).join('\\') : clean(text);
-  if (left === text) return copyElement(again.sink, dataSet, element);
-  again.changed = true;
-  if (left.replaceAll('\\', '') !== '') return writeText(again.sink, element.tag, vr, left);
-  const type = attributeType(again.sopClassUID, [...path, element.tag]);
-  if (type === '1' || type === '1C') writeText(again.sink, element.tag, vr, 'REMOVED');
-  else if (type === '2' || type === '2C') writeElement(again.sink, element.tag, vr, EMPTY);
+  if (left !== text) again.left.set(element, left);
+}
+
+function writeChanged(again: Again, sink: Sink, dataSet: DataSet, path: number[]): void {
+  for (const element of dataSet.elements) {
+    const left = again.left.get(element);
+    if (left !== undefined) writeLeft(again, sink, element, left, path);
+    else if (element.items === undefined) copyElement(sink, dataSet, element);
+    else {
+      const sequence = beginSequence(sink, element.tag);
+      path.push(element.tag);
+      for (const item of element.items) {
+        const mark = beginItem(sink);
+        writeChanged(again, sink, item, path);
+        endItem(sink, mark);
+      }
+      path.pop();
+      endSequence(sink, sequence);
+    }
+  }
+}
+
+/** Nothing left of an attribute that the IOD requires: a dummy, or no value. */
+function writeLeft(again: Again, sink: Sink, element: DataElement, left: string, path: readonly number[]): void {
+  const { tag: attribute, vr } = element;
+  if (left.replaceAll('\\', '') !== '') return writeText(sink, attribute, vr, left);
+  const type = attributeType(again.sopClassUID, [...path, attribute]);
+  if (type === '1' || type === '1C') writeText(sink, attribute, vr, 'REMOVED');
+  else if (type === '2' || type === '2C') writeElement(sink, attribute, vr, EMPTY);
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -3,7 +3,7 @@
  * the rules that wrote it. What cannot be verified is not released.
  */
 import { keywordOf } from '../dicom/dictionary.ts';
-import { readHead } from '../dicom/part10.ts';
+import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import {
@@ -123,9 +123,9 @@ const MOST_CHARACTERS = 200;
 const MOST_FOUND = 50;
 
 export interface Verifier {
-  /** One object's bytes up to its pixel data. */
+  /** One object's bytes up to its pixel data, or what was read from them already. */
   take(
-    head: Buffer,
+    head: Buffer | HeadAndBody,
     object: { readonly sopInstanceUID: string; readonly derived: boolean; readonly image: boolean },
   ): void;
   end(door: DoorFacts): Verification;
@@ -269,8 +269,9 @@ function identityOfRows(own: StudyRow, others: readonly StudyRow[]): Identity {
   };
 }
 
-function takeObject(look: Look, head: Buffer, object: Parameters<Verifier['take']>[1]): void {
-  const { dataSet } = readHead(head).head;
+function takeObject(look: Look, given: Buffer | HeadAndBody, object: Parameters<Verifier['take']>[1]): void {
+  const read = Buffer.isBuffer(given) ? readHead(given) : given;
+  const { dataSet } = read.head;
   const { texts, uids, says } = inspect(dataSet);
   const { sopInstanceUID } = object;
   for (const { path, value } of texts) noteText(look, path, value);
@@ -286,7 +287,7 @@ function takeObject(look: Look, head: Buffer, object: Parameters<Verifier['take'
   if (newest !== undefined) look.stamps.add(newest);
   else if (!object.derived) look.reasons.add('an object does not say which rule set de-identified it');
   if (object.image) judgeFace(look, says, newest);
-  search(look, head, sopInstanceUID, newest);
+  search(look, dataSet.bytes.subarray(0, read.bodyStart), sopInstanceUID, newest);
 }
 
 /** What an object says of its face is what its profile promises: nothing else is believed. */

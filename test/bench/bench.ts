@@ -78,7 +78,7 @@ const USAGE = `npm run bench -- [options]
   --only A,B    only these kinds
   --skip A,B    not these
   --json FILE   appends one JSON line a cell and one a summary
-  --only deidentify [--count N] [--many N] [--rounds N]   de-identification by itself, beside dcmodify and Orthanc's anonymize
+  --only deidentify [--count N] [--many N] [--rounds N] [--cine MEGABYTES]   de-identification by itself, beside dcmodify and Orthanc's anonymize
 kinds: ${[...KINDS, ...READ_KINDS].map(({ name }) => name).join(', ')} (stow-PER_REQUESTxCLIENTS)
 groups of them: ${Object.keys(GROUPS).join(', ')}
 `;
@@ -91,6 +91,7 @@ const { values } = parseArgs({
     skip: { type: 'string', default: '' },
     json: { type: 'string' },
     many: { type: 'string' },
+    cine: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });

@@ -48,7 +48,7 @@ export interface StudyOptions {
   readonly series?: readonly number[];
 }
 
-export function openCtMaker(size = 512, seed = 1): CtMaker {
+export function openCtMaker(size = 512, seed = 1, transferSyntaxUID = EXPLICIT_LE): CtMaker {
   const pictures = Array.from({ length: PICTURES }, (_, n) => picture(size, seed + n));
   return {
     study(
@@ -64,7 +64,10 @@ export function openCtMaker(size = 512, seed = 1): CtMaker {
           return {
             sopInstanceUID: sop,
             studyInstanceUID: uids.study,
-            head: writeHead({ ...uids, series: seriesUid, sop, patient, date, k, size }, pixels.length),
+            head: writeHead(
+              { ...uids, series: seriesUid, sop, patient, date, k, size, transferSyntaxUID },
+              pixels.length,
+            ),
             pixels,
           };
         });
@@ -100,6 +103,7 @@ interface HeadFacts {
   readonly date: string;
   readonly k: number;
   readonly size: number;
+  readonly transferSyntaxUID: string;
 }
 
 function writeHead(facts: HeadFacts, pixelBytes: number): Buffer {
@@ -107,7 +111,7 @@ function writeHead(facts: HeadFacts, pixelBytes: number): Buffer {
   writeElement(meta, 0x00020001, 'OB', Buffer.from([0, 1]));
   writeText(meta, 0x00020002, 'UI', CT_IMAGE);
   writeText(meta, 0x00020003, 'UI', facts.sop);
-  writeText(meta, 0x00020010, 'UI', EXPLICIT_LE);
+  writeText(meta, 0x00020010, 'UI', facts.transferSyntaxUID);
   writeText(meta, 0x00020012, 'UI', '2.25.318927405127639481203958716234');
   writeText(meta, 0x00020013, 'SH', 'BENCH');
   const sink = openSink(4096);

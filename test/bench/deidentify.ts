@@ -1,7 +1,8 @@
 /**
- * De-identification by itself: time of one CT in memory, a folder by the command in threads, memory over many objects and over one of a
- * gigabyte; beside `dcmodify` (one process, a handful of attributes) and Orthanc's anonymize on the same files.
- *   npm run bench -- --only deidentify [--count N] [--many N] [--rounds N]
+ * De-identification by itself: time of one CT in memory, a folder by the command in threads, memory over many objects and over ones of a
+ * gigabyte, native and encapsulated, by the engine and through a gateway that looks for text in every frame (large-cine.ts); beside
+ * `dcmodify` (one process, a handful of attributes) and Orthanc's anonymize on the same files.
+ *   npm run bench -- --only deidentify [--count N] [--many N] [--rounds N] [--cine MEGABYTES]
  * or node test/bench/deidentify.ts. Run it on an otherwise idle machine.
  */
 import { spawnSync } from 'node:child_process';
@@ -22,7 +23,7 @@ import {
 import { readObject, receiveObject } from '../../src/dicom/part10.ts';
 import { writeHeader, openSink, sinkBytes } from '../../src/dicom/writer.ts';
 import { orthancMissing, startOrthanc } from '../peers/orthanc.ts';
-import { bytesOf, openCtMaker } from './ct.ts';
+import { bytesOf, EXPLICIT_LE, openCtMaker } from './ct.ts';
 import { measure } from './process-tree.ts';
 
 const PROJECT = join(import.meta.dirname, '..', '..');
@@ -67,26 +68,34 @@ function say(name: string, text: string): void {
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MB`;
 
+/** Objects made at a time: what has been through is not held, so that memory is what de-identification takes. */
+const PIECE = 100;
+
 async function oneByOne(folder: string, count: number, profile: CompiledProfile): Promise<void> {
   const database = openDatabase(join(folder, 'one.sqlite'));
   const wall = openWall(database, { keyFile: join(folder, 'one.key') });
-  const objects = openCtMaker().study(count).map(bytesOf);
+  const maker = openCtMaker();
   const batch: Batch = { wall, profile, waiting: [] };
-  for (const bytes of objects.slice(0, 200)) await pass(batch, bytes);
+  for (const object of maker.study(2 * PIECE)) await pass(batch, bytesOf(object));
   const times: number[] = [];
-  const cpu = process.cpuUsage();
-  for (const bytes of objects) {
-    const begin = performance.now();
-    await pass(batch, bytes);
-    times.push(performance.now() - begin);
+  let cpuMs = 0;
+  for (let done = 0; done < count; done += PIECE) {
+    const objects = maker.study(Math.min(PIECE, count - done)).map(bytesOf);
+    const cpu = process.cpuUsage();
+    for (const bytes of objects) {
+      const begin = performance.now();
+      await pass(batch, bytes);
+      times.push(performance.now() - begin);
+    }
+    const used = process.cpuUsage(cpu);
+    cpuMs += (used.user + used.system) / 1000;
   }
   write(batch);
-  const used = process.cpuUsage(cpu);
   times.sort((a, b) => a - b);
   const at = (share: number): string => (times[Math.floor(times.length * share)] ?? 0).toFixed(3);
   say(
     'one CT in memory, all options',
-    `median ${at(0.5)} ms, p95 ${at(0.95)} ms, CPU ${((used.user + used.system) / 1000 / count).toFixed(3)} ms each`,
+    `median ${at(0.5)} ms, p95 ${at(0.95)} ms, CPU ${(cpuMs / count).toFixed(3)} ms each`,
   );
   database.close();
 }
@@ -99,8 +108,8 @@ async function many(folder: string, count: number, profile: CompiledProfile): Pr
   const resident: number[] = [];
   const batch: Batch = { wall, profile, waiting: [] };
   for (let part = 0; part < 10; part++) {
-    for (let done = 0; done < count / 10; done += 100)
-      for (const object of maker.study(100)) await pass(batch, bytesOf(object));
+    for (let done = 0; done < count / 10; done += PIECE)
+      for (const object of maker.study(PIECE)) await pass(batch, bytesOf(object));
     globalThis.gc?.();
     resident.push(process.memoryUsage().rss);
   }
@@ -109,34 +118,62 @@ async function many(folder: string, count: number, profile: CompiledProfile): Pr
   database.close();
 }
 
-/** Frames of a multi-frame object of this many bytes, made as they are asked for. */
-async function* gigabyte(bytes: number): AsyncGenerator<Buffer> {
-  const [object] = openCtMaker().study(1);
+/** A multi-frame object with this much pixel data, made as it is asked for; encapsulated it is JPEG 2000 by name, which nobody decodes. */
+async function* gigabyte(bytes: number, form: 'native' | 'encapsulated'): AsyncGenerator<Buffer> {
+  const native = form === 'native';
+  const [object] = openCtMaker(512, 1, native ? EXPLICIT_LE : JPEG_2000).study(1);
   if (object === undefined) return;
   const sink = openSink();
-  writeHeader(sink, 0x7fe00010, 'OW', bytes);
+  writeHeader(sink, 0x7fe00010, native ? 'OW' : 'OB', native ? bytes : UNDEFINED_LENGTH);
   yield Buffer.concat([object.head.subarray(0, object.head.length - 12), Buffer.from(sinkBytes(sink))]);
-  const piece = Buffer.alloc(2 ** 20, 7);
-  for (let sent = 0; sent < bytes; sent += piece.length) yield piece;
+  const frame = Buffer.alloc(2 ** 20, 7);
+  if (native) {
+    for (let sent = 0; sent < bytes; sent += frame.length) yield frame;
+    return;
+  }
+  yield item(0);
+  for (let sent = 0; sent < bytes; sent += frame.length) {
+    yield item(frame.length);
+    yield frame;
+  }
+  yield Buffer.from('feffdde000000000', 'hex');
 }
 
-async function oneLarge(folder: string, profile: CompiledProfile): Promise<void> {
-  const database = openDatabase(join(folder, 'large.sqlite'));
-  const wall = openWall(database, { keyFile: join(folder, 'large.key') });
+const JPEG_2000 = '1.2.840.10008.1.2.4.90';
+const UNDEFINED_LENGTH = 0xffffffff;
+
+function item(length: number): Buffer {
+  const header = Buffer.from('feff00e000000000', 'hex');
+  header.writeUInt32LE(length, 4);
+  return header;
+}
+
+async function oneLarge(folder: string, form: 'native' | 'encapsulated', profile: CompiledProfile): Promise<void> {
+  const database = openDatabase(join(folder, `${form}.sqlite`));
+  const wall = openWall(database, { keyFile: join(folder, `${form}.key`) });
   const before = process.memoryUsage().rss;
   let peak = before;
   let length = 0;
   const begin = performance.now();
-  const { object } = await deidentify(wall, await receiveObject(gigabyte(2 ** 30)), { project: 'bench', profile });
+  const source = await receiveObject(gigabyte(2 ** 30, form));
+  const { object } = await deidentify(wall, source, { project: 'bench', profile });
   for await (const chunk of object.body) {
     length += chunk.length;
     peak = Math.max(peak, process.memoryUsage().rss);
   }
   say(
-    'one object of 1 GB, streamed',
+    `one object of 1 GB, ${form}`,
     `${((performance.now() - begin) / 1000).toFixed(1)} s, ${megabytes(length)} out, resident +${megabytes(peak - before)}`,
   );
   database.close();
+}
+
+/** A cine of this size through the door of a gateway of its own, text looked for in every frame. */
+function largeCine(size: string, form: 'native' | 'encapsulated'): void {
+  const args = ['test/bench/large-cine.ts', '--megabytes', size, ...(form === 'native' ? [] : ['--encapsulated'])];
+  const run = spawnSync(process.execPath, args, { cwd: PROJECT, encoding: 'utf8' });
+  if (run.status !== 0) throw new Error(run.stderr.slice(-1000));
+  say(`a cine of ${size} MB by STOW, ${form}`, run.stdout.trim().split('\n').slice(-2).join('; '));
 }
 
 /** One way of doing a folder: what it cost. */
@@ -169,13 +206,20 @@ function timed(command: string, args: readonly string[], env: Readonly<Record<st
   return [performance.now() - begin, (Number(used[1]) + Number(used[2])) * 1000];
 }
 
+/** As `npm run isthmus` starts it. */
+const NPM_RUN_ISTHMUS = ((): string[] => {
+  const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as {
+    scripts: { isthmus: string };
+  };
+  return scripts.isthmus.split(' ').filter((word) => word.startsWith('--'));
+})();
+
 function byCommand(folder: string, input: string, count: number): Cost {
   const out = join(folder, 'ours');
   rmSync(out, { recursive: true, force: true });
   const [wallMs, cpu] = timed(
     process.execPath,
-    // As `npm run isthmus` starts it.
-    ['--import=./src/compile-cache.mjs', 'src/main.ts', 'deidentify', input, out, '--profile', 'research-longitudinal'],
+    [...NPM_RUN_ISTHMUS, 'src/main.ts', 'deidentify', input, out, '--profile', 'research-longitudinal'],
     { ISTHMUS_DATA: join(folder, 'data') },
   );
   return {
@@ -267,6 +311,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '1000' },
     many: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '2' },
+    cine: { type: 'string', default: '1024' },
     only: { type: 'string' },
   },
 });
@@ -277,7 +322,8 @@ try {
   say('machine', `${cpus()[0]?.model ?? ''}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1) ?? ''}`);
   await oneByOne(folder, count, profile);
   await many(folder, Number(values.many), profile);
-  await oneLarge(folder, profile);
+  for (const form of ['native', 'encapsulated'] as const) await oneLarge(folder, form, profile);
+  for (const form of ['native', 'encapsulated'] as const) if (Number(values.cine) > 0) largeCine(values.cine, form);
   await byFolder(folder, count, Number(values.rounds));
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readConfig, type Config, type Environment } from '../../src/config.ts';
+import { Ajv } from 'ajv';
+import { readConfig, readWallConfig, type Config, type Environment } from '../../src/config.ts';
 import { IMPLEMENTATION_VERSION_NAME, SOFTWARE_VERSION } from '../../src/dicom/implementation.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { makeCertificate, withoutOpenssl } from '../peers/certificate.ts';
@@ -58,6 +59,33 @@ function refusedWith(...parts: readonly (string | RegExp)[]): (error: unknown) =
     return true;
   };
 }
+
+test('every schema of the configuration is a schema, which a start does not look at again', () => {
+  const folder = join(ROOT, 'config', 'schema');
+  const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
+  for (const name of readdirSync(folder)) ajv.compile(JSON.parse(readFileSync(join(folder, name), 'utf8')) as object);
+});
+
+test('a command that de-identifies needs one profile, and neither nodes nor rules', (t) => {
+  const folder = folderWith(t, { nodes: 'nodes: no\n', rules: 'rules: none\n' });
+  writeFileSync(join(folder, 'profiles', 'gdpr-anonymise.yaml'), 'profile: broken\n');
+  const environment = { ISTHMUS_CONFIG: folder, ISTHMUS_DATA: '/srv/isthmus' };
+  const { config, profile } = readWallConfig('hipaa-safe-harbor', environment);
+  assert.equal(config.dataFolder, '/srv/isthmus');
+  assert.deepEqual([...config.deviceRules.keys()], ['devices.yaml']);
+  assert.equal((profile.value as { profile: string }).profile, 'hipaa-safe-harbor');
+  const refusal = (name: string): Refusal => {
+    try {
+      readWallConfig(name, environment);
+    } catch (error) {
+      if (error instanceof Refusal) return error;
+    }
+    return assert.fail(`${name} was read`);
+  };
+  assert.match(refusal('gdpr-anonymise').message, /^gdpr-anonymise\.yaml line 1: /);
+  assert.equal(refusal('../gateway').reason, 'BadRequest');
+  assert.match(refusal('none').message, /there are: basic, gdpr-anonymise, /);
+});
 
 test("the repository's own configuration is good, and its defaults are what the schema says", () => {
   const config = readConfig({});

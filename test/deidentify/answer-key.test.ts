@@ -10,7 +10,7 @@ import { after, describe, it } from 'node:test';
 import { closeCodecs, openCodecs, type CodecPool } from '../../src/codecs/pool.ts';
 import { readConfig } from '../../src/config.ts';
 import { compileProfile } from '../../src/deidentify/profile.ts';
-import { openDetector, openPixelTools } from '../../src/gateway.ts';
+import { openDetector, openPixelTools } from '../../src/gateway/wall.ts';
 import { closePool, type Pool } from '../../src/pipelines/pool.ts';
 import { tokensOf, type AnswerKey, type KeyRow } from './answer-key/key.ts';
 import { makeAnswerKey } from './answer-key/make.ts';

@@ -19,7 +19,7 @@ import type { Identified } from '../../src/dicom/object.ts';
 import { readHead, readObject, receiveObject } from '../../src/dicom/part10.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { transferSyntax } from '../../src/dicom/transfer-syntax.ts';
-import { openDetector, openPixelTools } from '../../src/gateway.ts';
+import { openDetector, openPixelTools } from '../../src/gateway/wall.ts';
 import { closePool } from '../../src/pipelines/pool.ts';
 import { sampleFiles, skipWithoutPydicom, skipWithoutSamples, samplesFolder } from '../dicom/oracle/pydicom.ts';
 import { fileOf, JPEG, makeFile, memoryWall, type Attributes } from './support.ts';

@@ -12,7 +12,8 @@ import { asciiValue, asciiValues, itemsOf, numberValue } from '../../src/dicom/d
 import type { Identified } from '../../src/dicom/object.ts';
 import { readHead, readObject } from '../../src/dicom/part10.ts';
 import { newUid } from '../../src/dicom/uid.ts';
-import { closeGateway, openFaceTools, openGateway, type Gateway } from '../../src/gateway.ts';
+import { closeGateway, openGateway, type Gateway } from '../../src/gateway.ts';
+import { openFaceTools } from '../../src/gateway/wall.ts';
 import type { Log } from '../../src/log.ts';
 import { countHeld, listHeld } from '../../src/quarantine.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { closeCodecs, openCodecs } from '../../../src/codecs/pool.ts';
 import { readConfig } from '../../../src/config.ts';
 import { compileProfile } from '../../../src/deidentify/profile.ts';
-import { openDetector, openPixelTools } from '../../../src/gateway.ts';
+import { openDetector, openPixelTools } from '../../../src/gateway/wall.ts';
 import { closePool } from '../../../src/pipelines/pool.ts';
 import { fileOf } from '../support.ts';
 import { makeBurned, scoreBurned, throughEngine, type BurnedScore } from './burned.ts';
