@@ -113,7 +113,7 @@ export function createStep(notices: Notices, uid: string, given: DicomJson, work
     put(object, 'SOPClassUID', UPS_PUSH);
     put(object, 'SOPInstanceUID', uid);
     put(object, 'ProcedureStepState', 'SCHEDULED');
-    put(object, 'ScheduledProcedureStepModificationDateTime', formatDateTime(notices.now()));
+    stampChange(notices, object);
     const { lastId } = database.run(
       'INSERT INTO step (uid, state, work, start, json, updated_at) VALUES (?, ?, ?, ?, ?, ?)',
       uid,
@@ -126,6 +126,12 @@ export function createStep(notices: Notices, uid: string, given: DicomJson, work
     enterStepKeys(database, lastId, object);
     welcomeStep(notices, { id: lastId, uid, object });
   });
+}
+
+/** Steps are kept, and go out, in UTF-8, in whatever character set the data set that brought them says it was (PS3.18 F.2). */
+function stampChange({ now }: Notices, object: DicomJson): void {
+  put(object, 'SpecificCharacterSet', 'ISO_IR 192');
+  put(object, 'ScheduledProcedureStepModificationDateTime', formatDateTime(now()));
 }
 
 function startOf(object: DicomJson): string {
@@ -170,7 +176,7 @@ export function changeStep(notices: Notices, step: Step, { changes = {}, state, 
   const { database } = notices;
   return database.transaction(() => {
     const object = { ...step.object, ...changes };
-    put(object, 'ScheduledProcedureStepModificationDateTime', formatDateTime(notices.now()));
+    stampChange(notices, object);
     if (state !== undefined) put(object, 'ProcedureStepState', state);
     const changed: Step = {
       ...step,

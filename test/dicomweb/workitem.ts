@@ -6,6 +6,8 @@ type Element = { vr: string; Value?: unknown[] };
 
 export const el = (vr: string, ...values: unknown[]): Element => (values.length === 0 ? { vr } : { vr, Value: values });
 
+export const valueOf = (object: JsonDataSet, key: string): unknown => object[key]?.Value?.[0];
+
 export const code = (value: string, scheme = 'DCM', meaning = value): JsonDataSet => ({
   '00080100': el('SH', value),
   '00080102': el('SH', scheme),
