@@ -59,7 +59,7 @@ const stored = async (to = door): Promise<number> => {
   return response.status === 204 ? 0 : ((await response.json()) as unknown[]).length;
 };
 
-test("STOW-1: all stored is 200 with the sender's own UIDs and URLs under which the copies can be had", async () => {
+test("STOW-1: all stored is 200, and the sender's own UIDs are referenced in the order of the parts", async () => {
   const objects = [object(), object()];
   const { status, type, dataSet } = await post(multipartBody(objects.map(({ bytes }) => bytes)));
   assert.equal(status, 200);
@@ -69,8 +69,13 @@ test("STOW-1: all stored is 200 with the sender's own UIDs and URLs under which 
     uidsOf(dataSet, '00081199'),
     objects.map(({ uid }) => uid),
   );
+  for (const item of itemsOf(dataSet, '00081199')) assert.deepEqual(item['00081150'], { vr: 'UI', Value: [CT] });
+});
+
+test('PS3.18-I.1-retrieve: each Retrieve URL of the response leads to the copy, under its own UIDs', async () => {
+  const objects = [object(), object()];
+  const { dataSet } = await post(multipartBody(objects.map(({ bytes }) => bytes)));
   for (const [index, item] of itemsOf(dataSet, '00081199').entries()) {
-    assert.deepEqual(item['00081150'], { vr: 'UI', Value: [CT] });
     const url = String(item['00081190']?.Value?.[0]);
     assert.ok(url.startsWith(`${String(dataSet['00081190']?.Value?.[0])}/series/`) && !url.includes('2.25.77.'));
     const frame = await fetch(`${url}/frames/1`, { headers: { accept: 'application/octet-stream' } });
@@ -95,7 +100,14 @@ test('STOW-2: one bad part among good ones: the others are stored, 202, and ever
   for (const item of failures) assert.deepEqual(item['00081197'], { vr: 'US', Value: [0xc000] });
 });
 
-test("STOW-3: to a study's resource, instances of another study fail one by one: 202 with some, 409 with all", async () => {
+test('PS3.18-I.1-other: a part that no SOP Instance UID can be read from is an Other Failure, one that has one a Failed SOP', async () => {
+  const { bytes, uid } = object();
+  const { dataSet } = await post(multipartBody([Buffer.from('no DICOM'), bytes.subarray(0, -5)]));
+  assert.deepEqual(itemsOf(dataSet, '0008119A'), [{ '00081197': { vr: 'US', Value: [0xc000] } }]);
+  assert.deepEqual(uidsOf(dataSet, '00081198'), [uid]);
+});
+
+test("STOW-3: to a study's resource, instances of another study fail one by one, and the study's own is stored: 202", async () => {
   const own = object({ studyInstanceUID: '2.25.70', seriesInstanceUID: '2.25.70.1' });
   const others = [object(), object()];
   const some = await post(multipartBody([own, ...others].map(({ bytes }) => bytes)), '/studies/2.25.70');
@@ -105,6 +117,10 @@ test("STOW-3: to a study's resource, instances of another study fail one by one:
     uidsOf(some.dataSet, '00081198'),
     others.map(({ uid }) => uid),
   );
+});
+
+test("PS3.18-10.5.3.1-all: where every instance fails, as of another study at a study's resource, the answer is 409 with each", async () => {
+  const others = [object(), object()];
   const all = await post(multipartBody(others.map(({ bytes }) => bytes)), '/studies/2.25.70');
   assert.equal(all.status, 409);
   assert.equal(all.dataSet['00081199'], undefined);
@@ -112,13 +128,20 @@ test("STOW-3: to a study's resource, instances of another study fail one by one:
   assert.deepEqual(itemsOf(all.dataSet, '00081198')[0]?.['00081197'], { vr: 'US', Value: [0xa900] });
 });
 
-test('STOW-4: the same instance again is a success and no second row; other content under its UID is 409', async () => {
+test('STOW-4: the same instance again is a success and no second row', async () => {
   const first = object();
   await post(multipartBody([first.bytes]));
   const count = await stored();
   const again = await post(multipartBody([first.bytes]));
   assert.equal(again.status, 200);
+  assert.deepEqual(uidsOf(again.dataSet, '00081199'), [first.uid]);
   assert.equal(await stored(), count);
+});
+
+test('PS3.18-10.5.3.1-conflict: other content under a SOP Instance UID that is stored is 409, and what is stored stays', async () => {
+  const first = object();
+  await post(multipartBody([first.bytes]));
+  const count = await stored();
   const other = object({ sopInstanceUID: first.uid, pixels: Buffer.alloc(32, 0xee) });
   const refused = await post(multipartBody([other.bytes]));
   assert.equal(refused.status, 409);
@@ -137,28 +160,49 @@ test('STOW-5: a missing final boundary is 400; the last part is not stored, the 
   assert.equal(await stored(), count + 1);
 });
 
-test('STOW-6: no parts, nothing and no boundary are 400; another type is 415 and says which are taken', async () => {
+test('STOW-6: a multipart body without a part is 400', async () => {
   assert.equal((await post(Buffer.from('--b0--\r\n'))).status, 400);
+});
+
+test('PS3.18-10.5.1.4-present: a request without a payload is 400', async () => {
   assert.equal((await post(Buffer.alloc(0))).status, 400);
-  assert.equal(
-    (
-      await post(multipartBody([object().bytes]), '/studies', {
-        'content-type': 'multipart/related; type="application/dicom"',
-      })
-    ).status,
-    400,
-  );
+});
+
+test('PS3.18-8.6.1.2-boundary: a multipart type without a boundary, and a body with another one, are 400', async () => {
+  const body = multipartBody([object().bytes]);
+  const type = 'multipart/related; type="application/dicom"';
+  assert.equal((await post(body, '/studies', { 'content-type': type })).status, 400);
+  assert.equal((await post(body, '/studies', { 'content-type': `${type}; boundary=other` })).status, 400);
+});
+
+test('PS3.18-10.5.3.1-type: a payload of another type is 415 and says which are taken', async () => {
   for (const type of [
     'application/json',
     'multipart/form-data; boundary=b0',
+    'multipart/mixed; boundary=b0',
     'multipart/related; type="application/dicom+zip"; boundary=b0',
   ]) {
     const response = await agent(door).post('/dicom-web/studies').set('Content-Type', type).send('x');
     assert.equal(response.status, 415, type);
     assert.match(response.text, /application\/dicom/);
   }
+});
+
+test('PS3.18-10.5.1.1.1-study: a study in the path that is no UID is 400', async () => {
   assert.equal((await post(multipartBody([object().bytes]), '/studies/not-a-uid')).status, 400);
-  assert.equal((await post(multipartBody([object().bytes]), '/studies', { accept: 'application/nope' })).status, 406);
+});
+
+test('PS3.18-10.5.4-accept: a response in a type that there is not is 406, and nothing is stored', async () => {
+  const count = await stored();
+  const body = multipartBody([object().bytes]);
+  assert.equal((await post(body, '/studies', { accept: 'application/nope' })).status, 406);
+  assert.equal(await stored(), count);
+});
+
+test('PS3.18-10.5.1.2-none: query parameters are passed over, since Store has none', async () => {
+  const { bytes, uid } = object();
+  const { status, dataSet } = await post(multipartBody([bytes]), '/studies?PatientID=x&limit=none');
+  assert.deepEqual([status, uidsOf(dataSet, '00081199')], [200, [uid]]);
 });
 
 test('PS3.18-10.5.1.3-coding: a body in gzip or deflate is what it was before; another coding is 415 and says which are taken', async () => {
@@ -199,20 +243,41 @@ test('PS3.18-10.5.1.3-damaged: a coded body that breaks off or is none is 400 an
   }
 });
 
-test('STOW-7: the ways clients write it: quoted boundary, untyped part, typed part with syntax, single part', async () => {
-  const body = (head: string): Buffer =>
-    Buffer.concat([Buffer.from(`--b 0\r\n${head}\r\n`), object().bytes, Buffer.from('\r\n--b 0--')]);
-  const quoted = { 'content-type': 'multipart/related; boundary="b 0"; type=application/dicom' };
-  assert.equal((await post(body(''), '/studies', quoted)).status, 200);
-  assert.equal(
-    (await post(body('Content-Type: application/dicom;transfer-syntax=1.2.840.10008.1.2.1\r\n'), '/studies', quoted))
-      .status,
-    200,
-  );
+/** A body of one part under a boundary with a blank in it. */
+const quotedBody = (head: string): Buffer =>
+  Buffer.concat([Buffer.from(`--b 0\r\n${head}\r\n`), object().bytes, Buffer.from('\r\n--b 0--')]);
+const QUOTED = { 'content-type': 'multipart/related; boundary="b 0"; type=application/dicom' };
+
+test('STOW-7: a boundary may be quoted, and a type not; an untyped part has the type of the whole', async () => {
+  assert.equal((await post(quotedBody(''), '/studies', QUOTED)).status, 200);
+});
+
+test('PS3.18-8.7.9-part: the type of a part may name its transfer syntax', async () => {
+  const typed = quotedBody('Content-Type: application/dicom;transfer-syntax=1.2.840.10008.1.2.1\r\n');
+  assert.equal((await post(typed, '/studies', QUOTED)).status, 200);
+});
+
+test('STOW-48: one object by itself is stored too, an extension', async () => {
   assert.equal((await post(object().bytes, '/studies', { 'content-type': 'application/dicom' })).status, 200);
-  const foreign = await post(body('Content-Type: text/plain\r\n'), '/studies', quoted);
+});
+
+test('PS3.18-8.6.1.2-foreign: a part of another type than the whole is a failure of its own', async () => {
+  const foreign = await post(quotedBody('Content-Type: text/plain\r\n'), '/studies', QUOTED);
   assert.equal(foreign.status, 409);
   assert.deepEqual(itemsOf(foreign.dataSet, '0008119A')[0]?.['00081197'], { vr: 'US', Value: [0x0110] });
+});
+
+test('PS3.18-8.6.1.2-nested: a multipart in a part is no object, and nothing of it is stored', async () => {
+  const count = await stored();
+  const inner = Buffer.concat([
+    Buffer.from('--b 0\r\nContent-Type: multipart/related; boundary=b0\r\n\r\n'),
+    multipartBody([object().bytes]),
+    Buffer.from('\r\n--b 0--'),
+  ]);
+  const nested = await post(inner, '/studies', QUOTED);
+  assert.equal(nested.status, 409);
+  assert.equal(itemsOf(nested.dataSet, '0008119A').length, 1);
+  assert.equal(await stored(), count);
 });
 
 test('STOW-8: one who sends but may not view learns no URL, and cannot search; without a token nothing goes', async () => {
