@@ -215,6 +215,25 @@ test('PS3.18-8.4.3-length: an answer has either Content-Length or Transfer-Encod
   }
 });
 
+test('PS3.18-8.6-none: an answer without a payload has neither Content-Length nor Transfer-Encoding nor a type', async () => {
+  const { headers } = await ask(INSTANCE);
+  for (const [path, given, status] of [
+    ['/studies?PatientID=NOBODY', {}, 204],
+    [INSTANCE, { 'if-none-match': headers.get('etag') ?? '' }, 304],
+  ] as [string, Record<string, string>, number][]) {
+    const answer = await ask(path, given);
+    assert.equal(answer.status, status, path);
+    for (const name of ['content-length', 'transfer-encoding', 'content-type'])
+      assert.equal(answer.headers.get(name), null, `${path} ${name}`);
+  }
+});
+
+test('PS3.18-8.5-206: 206 is for ranges: no other request of what there is whole is answered with it', async () => {
+  for (const [path, accept] of RESOURCES) assert.equal(await statusOf(path, { accept }), 200, path);
+  const range = { accept: 'application/octet-stream', range: 'bytes=0-1' };
+  assert.equal(await statusOf(`${INSTANCE}/bulkdata/7FE00010`, range), 206);
+});
+
 test('PS3.18-8.4.2-encoding: a content coding is told, and what it hides is the same', async () => {
   const raw = (encoding: string): Promise<Answered> => ask('/studies/2.25.1/metadata', { 'accept-encoding': encoding });
   const zipped = await raw('gzip');
