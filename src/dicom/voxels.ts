@@ -97,25 +97,58 @@ export function readFrame(
   voxels: Float32Array,
   at: number,
 ): void {
-  const count = format.columns * format.rows;
-  const start = (frame - 1) * count * format.bytesPerPixel;
-  const end = start + count * format.bytesPerPixel;
+  const { slope, intercept } = rescale;
+  const stored = storedFrame(pixels, format, frame);
+  const { up, down } = shiftsOf(format);
+  if (format.signed) {
+    for (let i = 0; i < stored.length; i++) voxels[at + i] = (((stored[i] ?? 0) << up) >> down) * slope + intercept;
+  } else {
+    for (let i = 0; i < stored.length; i++) voxels[at + i] = (((stored[i] ?? 0) << up) >>> down) * slope + intercept;
+  }
+}
+
+/**
+ * The stored values of one frame and how often each occurs; one by one where there are more than 16 bits.
+ * @throws Refusal CannotUnderstand when the pixel data are too short
+ */
+export function* countedValues(
+  pixels: Buffer,
+  format: PixelFormat,
+  frame: number,
+): Generator<readonly [value: number, count: number]> {
+  const stored = storedFrame(pixels, format, frame);
+  const { up, down } = shiftsOf(format);
+  const valueOf = (bits: number): number => (format.signed ? (bits << down) >> down : bits);
+  if (format.bitsStored > 16) {
+    for (const bits of stored) yield [valueOf((bits << up) >>> down), 1];
+    return;
+  }
+  const counts = new Uint32Array(2 ** format.bitsStored);
+  for (let i = 0; i < stored.length; i++) {
+    const bits = ((stored[i] ?? 0) << up) >>> down;
+    counts[bits] = (counts[bits] ?? 0) + 1;
+  }
+  for (let bits = 0; bits < counts.length; bits++) {
+    const count = counts[bits] ?? 0;
+    if (count > 0) yield [valueOf(bits), count];
+  }
+}
+
+/** Shifting the stored bits up against the sign bit and down again drops what lies above and below them, and extends the sign. */
+function shiftsOf({ highBit, bitsStored }: PixelFormat): { up: number; down: number } {
+  return { up: 31 - highBit, down: 32 - bitsStored };
+}
+
+function storedFrame(pixels: Buffer, format: PixelFormat, frame: number): Uint8Array | Uint16Array | Uint32Array {
+  const lengthBytes = format.columns * format.rows * format.bytesPerPixel;
+  const end = frame * lengthBytes;
   if (pixels.length < end) {
     throw new Refusal(
       'CannotUnderstand',
       `Pixel Data (7FE0,0010) has ${pixels.length} bytes; frame ${frame} of ${format.columns} x ${format.rows} pixels ends at byte ${end}`,
     );
   }
-  const { slope, intercept } = rescale;
-  const stored = storedValues(pixels.subarray(start, end), format);
-  // Shifting the stored bits up against the sign bit and down again drops what lies above and below them, and extends the sign.
-  const up = 31 - format.highBit;
-  const down = 32 - format.bitsStored;
-  if (format.signed) {
-    for (let i = 0; i < count; i++) voxels[at + i] = (((stored[i] ?? 0) << up) >> down) * slope + intercept;
-  } else {
-    for (let i = 0; i < count; i++) voxels[at + i] = (((stored[i] ?? 0) << up) >>> down) * slope + intercept;
-  }
+  return storedValues(pixels.subarray(end - lengthBytes, end), format);
 }
 
 /** A view on the bytes where they are aligned and in this machine's order (all that Node runs on are little endian), else a copy. */

@@ -307,25 +307,23 @@ function stepsAlong(planes: readonly Plane[]): Omit<Steps, 'volumes'> {
 }
 
 /**
- * @param values real ones, NaN where padded
+ * @param values real ones that are not padded, each with how often it occurs
  * @param end the highest that the stored bits can hold
  */
-export function sampleOf(values: Float32Array, end: number): Sample {
+export function sampleOf(values: Iterable<readonly [value: number, times: number]>, end: number): Sample {
   let [lowest, highest, sum, squares, count, atHighest, atEnd] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
   const different = new Set<number>();
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i] ?? NaN;
-    if (Number.isNaN(value)) continue;
+  for (const [value, times] of values) {
     if (value < lowest) lowest = value;
     if (value > highest) {
       highest = value;
-      atHighest = 1;
-    } else if (value === highest) atHighest++;
-    if (value >= end) atEnd++;
+      atHighest = times;
+    } else if (value === highest) atHighest += times;
+    if (value >= end) atEnd += times;
     if (different.size < GRADED) different.add(value);
-    sum += value;
-    squares += value * value;
-    count++;
+    sum += value * times;
+    squares += value * value * times;
+    count += times;
   }
   return { count, sum, squares, lowest, highest, atHighest, atEnd, different };
 }

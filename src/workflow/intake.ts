@@ -14,7 +14,7 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntax.ts';
 import { paddingOf, planesOf } from '../dicom/slices.ts';
-import { pixelFormat, readFrame as readValues, type PixelFormat, type Rescale } from '../dicom/voxels.ts';
+import { countedValues, pixelFormat, type PixelFormat, type Rescale } from '../dicom/voxels.ts';
 import type { Gateway } from '../gateway.ts';
 import type { IntakeFacts, SeriesFacts } from '../routing/match.ts';
 import type { IntakeNotes } from './beside.ts';
@@ -124,9 +124,7 @@ async function readSample(gateway: Gateway, instance: InstanceRow, frame: number
       pixelData: { tag: 0x7fe00010, vr: 'OW' as const, lengthBytes: lengthOf(head, native.length) },
     };
     const format = pixelFormat(one);
-    const values = new Float32Array(format.columns * format.rows);
-    readValues(native, { ...format, frames: 1 }, 1, { slope: 1, intercept: 0 }, values, 0);
-    return realSample(values, format, { rescale: rescaleOf(one, frame), padding: paddingOf(one, format) });
+    return realSample(native, format, { rescale: rescaleOf(one, frame), padding: paddingOf(one, format) });
   } catch (error) {
     // A frame that makes no slice is told by the heads; one that cannot be decoded gives no figures.
     if (error instanceof Refusal) return undefined;
@@ -134,20 +132,21 @@ async function readSample(gateway: Gateway, instance: InstanceRow, frame: number
   }
 }
 
-/** Of stored values, which become real ones in place. */
 function realSample(
-  values: Float32Array,
-  { signed, bitsStored }: PixelFormat,
+  native: Buffer,
+  format: PixelFormat,
   { rescale, padding }: { rescale: Rescale; padding: readonly [number, number] | undefined },
 ): Sample {
+  const { signed, bitsStored } = format;
   const { slope, intercept } = rescale;
   const [least, most] = signed ? [-(2 ** (bitsStored - 1)), 2 ** (bitsStored - 1) - 1] : [0, 2 ** bitsStored - 1];
-  for (let i = 0; i < values.length; i++) {
-    const stored = values[i] ?? 0;
-    const padded = padding !== undefined && stored >= padding[0] && stored <= padding[1];
-    values[i] = padded ? NaN : stored * slope + intercept;
-  }
-  return sampleOf(values, Math.max(least * slope + intercept, most * slope + intercept));
+  const real = function* (): Generator<readonly [number, number]> {
+    for (const [stored, times] of countedValues(native, format, 1)) {
+      const padded = padding !== undefined && stored >= padding[0] && stored <= padding[1];
+      if (!padded) yield [stored * slope + intercept, times];
+    }
+  };
+  return sampleOf(real(), Math.max(least * slope + intercept, most * slope + intercept));
 }
 
 /** As the frame's place says; an image without one (radiograph, scout) has its own. */
@@ -184,7 +183,7 @@ async function nativeFrame(
     if (length > MOST_FRAME_BYTES) return undefined;
     chunks.push(chunk);
   }
-  const bytes = Buffer.concat(chunks);
+  const bytes = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
   if (!encapsulated) return bytes;
   const syntaxes = { from: head.transferSyntaxUID, to: EXPLICIT_VR_LITTLE_ENDIAN };
   return convertFrame(codecs, bytes, imageLayout(head.dataSet), syntaxes);

@@ -22,7 +22,12 @@ const check = (
 ) =>
   checkIntake(
     phantomSeries(options).map((file) => instanceOf(file).head),
-    samples.map(({ values, highest }) => sampleOf(values, highest)),
+    samples.map(({ values, highest }) =>
+      sampleOf(
+        Array.from(values, (value) => [value, 1] as const),
+        highest,
+      ),
+    ),
     LIMITS,
     history,
   );
@@ -72,7 +77,7 @@ describe('the intake check of a series', () => {
     const cut = check({ spacingMm: [1, 1, 4] }, [graded]);
     assert.ok(Math.abs(cut.saturatedPercent - 5.5) < 1e-6, 'cut off below the end of the bits');
     assert.match(check({ spacingMm: [1, 1, 4] }, [sample(0, 100)]).findings.join(), /a CT in HU has air/);
-    const padded = { values: new Float32Array(9).fill(NaN), highest: 3071 };
+    const padded = { values: new Float32Array(0), highest: 3071 };
     assert.equal(check({ spacingMm: [1, 1, 4] }, [padded]).constantImages, 1);
   });
 
