@@ -185,6 +185,8 @@ const MIGRATE_WORKFLOW = {
      CREATE TRIGGER series_intake_gone AFTER DELETE ON study_clock BEGIN
        DELETE FROM series_intake WHERE study_uid = OLD.study_uid;
      END`,
+    // What is asked while the study is being looked at is not answered by that look.
+    'ALTER TABLE study_unverified ADD COLUMN asked INTEGER NOT NULL DEFAULT 1',
   ],
 } as const;
 

@@ -125,6 +125,20 @@ export function readInstanceHead(archive: { readonly packs: PackFiles }, instanc
   return readPack(archive.packs, instance.pack, instance.offset, instance.offset + instance.headLengthBytes);
 }
 
+/** The heads of many in their order, some read at a time: each turn of the loop then brings more than one. */
+export async function* readInstanceHeads(
+  archive: { readonly packs: PackFiles },
+  instances: readonly InstanceRow[],
+): AsyncGenerator<readonly [instance: InstanceRow, head: Buffer]> {
+  for (let at = 0; at < instances.length; at += HEADS_AT_ONCE) {
+    const some = instances.slice(at, at + HEADS_AT_ONCE);
+    const heads = await Promise.all(some.map((instance) => readInstanceHead(archive, instance)));
+    for (const [index, head] of heads.entries()) yield [some[index] as InstanceRow, head];
+  }
+}
+
+const HEADS_AT_ONCE = 16;
+
 /** The pixel data's value as stored, item tags of encapsulated ones included. */
 export function readInstanceBody(archive: { readonly packs: PackFiles }, instance: InstanceRow): AsyncIterable<Buffer> {
   const { pack, offset, headLengthBytes, lengthBytes } = instance;

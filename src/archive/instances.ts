@@ -24,6 +24,7 @@ export {
   readInstance,
   readInstanceBody,
   readInstanceHead,
+  readInstanceHeads,
   type InstanceRow,
 } from './instance-rows.ts';
 

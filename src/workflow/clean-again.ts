@@ -2,13 +2,7 @@
  * What is stored is cleaned again when more is known of its patient: before a study is verified, and when a later one tells a name or a
  * place that an earlier one may hold in a text. The better form takes the place of the other in one transaction, or not at all.
  */
-import {
-  instancesOf,
-  readInstanceBody,
-  readInstanceHead,
-  storeInstance,
-  type InstanceRow,
-} from '../archive/instances.ts';
+import { readInstanceBody, storeInstance, type InstanceRow } from '../archive/instances.ts';
 import { dropReplaced } from '../archive/reclaim.ts';
 import { studiesOfPatient } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
@@ -16,29 +10,39 @@ import { openSecondCleaning, withHead } from '../deidentify/again.ts';
 import { findStudy, refuseLeaving } from '../deidentify/crosswalk.ts';
 import { recordsOf } from '../deidentify/merge.ts';
 import type { Gateway } from '../gateway.ts';
+import { scheduleVerification, type CleaningAgain } from './verification.ts';
 
-/** @returns how many instances were changed. @throws Refusal Busy while the patient is being erased, OutOfResources */
-export async function cleanAgain(gateway: Gateway, project: string, studyInstanceUID: string): Promise<number> {
+/** Undefined where nothing is known of the study any more. */
+export function openCleaningAgain(
+  gateway: Gateway,
+  project: string,
+  studyInstanceUID: string,
+): CleaningAgain | undefined {
   const { archive, wall } = gateway;
   const profiles = [...gateway.profiles.values()];
   const cleaning = openSecondCleaning(wall, { project, studyInstanceUID, profiles });
-  if (cleaning === undefined) return 0;
+  if (cleaning === undefined) return undefined;
   let changed = 0;
-  for (const instance of instancesOf(archive, { studyInstanceUID })) {
-    const head = cleaning.clean(await readInstanceHead(archive, instance), instance.sopClassUID);
-    if (head !== undefined && (await replaceHead(gateway, project, instance, head))) changed++;
-  }
-  // Also what was replaced by a better form that was sent again.
-  await dropReplaced(archive, studyInstanceUID);
-  if (changed > 0) {
-    gateway.log.info('cleaned again', { study: studyInstanceUID, instances: changed });
-    recordAudit(gateway.audit, 'Application Activity', 'isthmus', {
-      action: 'clean again',
-      study: studyInstanceUID,
-      instances: changed,
-    });
-  }
-  return changed;
+  return {
+    async clean(instance, head) {
+      const better = cleaning.clean(head, instance.sopClassUID);
+      if (better === undefined || !(await replaceHead(gateway, project, instance, better))) return false;
+      changed++;
+      return true;
+    },
+    async end() {
+      // Also what was replaced by a better form that was sent again.
+      await dropReplaced(archive, studyInstanceUID);
+      if (changed === 0) return false;
+      gateway.log.info('cleaned again', { study: studyInstanceUID, instances: changed });
+      recordAudit(gateway.audit, 'Application Activity', 'isthmus', {
+        action: 'clean again',
+        study: studyInstanceUID,
+        instances: changed,
+      });
+      return true;
+    },
+  };
 }
 
 async function replaceHead(gateway: Gateway, project: string, instance: InstanceRow, head: Buffer): Promise<boolean> {
@@ -71,13 +75,12 @@ async function replaceHead(gateway: Gateway, project: string, instance: Instance
 
 /** Every other study of the patient is looked at once more. Part of the transaction that stores what tells more. */
 export function lookAgain(gateway: Gateway, project: string, study: string): void {
-  const { archive, database, wall } = gateway;
+  const { archive, wall } = gateway;
   const patient = findStudy(wall, project, study)?.patient;
   if (patient === undefined) return;
   for (const record of recordsOf(wall, project, patient)) {
     for (const { studyInstanceUID } of studiesOfPatient(archive, project, record)) {
-      if (studyInstanceUID !== study)
-        database.run('INSERT OR IGNORE INTO study_unverified (study_uid) VALUES (?)', studyInstanceUID);
+      if (studyInstanceUID !== study) scheduleVerification(gateway, studyInstanceUID);
     }
   }
 }

@@ -16,7 +16,7 @@ import { shownSeries } from './deliver.ts';
 import { contentKey, type DeriveParameters } from './derive.ts';
 import { fetchedFor, noteArrival } from './fetched.ts';
 import { inapplicable, intakeFacts, intakeReport, recordSkipped, takeIn } from './intake.ts';
-import { scheduleVerification } from './withhold.ts';
+import { scheduleVerification } from './verification.ts';
 
 /** Studies looked at in one tick; the next tick takes the next ones. */
 const STUDIES_A_TICK = 100;

@@ -79,8 +79,10 @@ const PROJECTED = ['MIP', 'MIN_IP', 'MAX_IP', 'MINIP', 'PROJECTION IMAGE', 'VOLU
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
 /** By what the heads say, then by their planes. A scout or a screen save among the images of a series makes it no scout. */
-export function kindOf(heads: readonly Head[], { planes }: { planes: readonly Plane[] } = placed(heads)): SeriesKind {
-  const said = saidOf(heads);
+export function kindOf(
+  heads: readonly Head[],
+  { planes, said }: { planes: readonly Plane[]; said: Said } = { ...placed(heads), said: saidOf(heads) },
+): SeriesKind {
   const mostly = said.count * 2 >= heads.length ? said.kind : 'image';
   const [first] = heads;
   const volumetric = first !== undefined && VOLUMES.has(asciiValue(first.dataSet, tag('Modality')) ?? '');
@@ -88,7 +90,12 @@ export function kindOf(heads: readonly Head[], { planes }: { planes: readonly Pl
 }
 
 /** What the heads say of themselves, and how many of them say so. */
-function saidOf(heads: readonly Head[]): { kind: SeriesKind; count: number } {
+interface Said {
+  readonly kind: SeriesKind;
+  readonly count: number;
+}
+
+function saidOf(heads: readonly Head[]): Said {
   const kinds = Map.groupBy(heads, kindSaid);
   const count = (kind: SeriesKind): number => kinds.get(kind)?.length ?? 0;
   const odd = (['localizer', 'screen-save', 'projection', 'no-image'] as const).toSorted(
@@ -147,7 +154,7 @@ export function checkIntake(
   const volumetric = VOLUMES.has(modality);
   const { planes, unplaced } = placed(heads);
   const said = saidOf(heads);
-  const kind = kindOf(heads, { planes });
+  const kind = kindOf(heads, { planes, said });
   const missingAttributes = lacking(heads, modality, kind);
   const order = kind === 'image' && volumetric ? stepsOf(planes) : NO_STEPS;
   const pixels = pixelFigures(samples);

@@ -3,7 +3,7 @@
  * pass for what the pipeline found.
  */
 import { readFrame } from '../archive/frames.ts';
-import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
+import { instancesOf, readInstanceBody, readInstanceHeads, type InstanceRow } from '../archive/instances.ts';
 import { frameBytes, imageLayout } from '../codecs/image.ts';
 import { convertFrame, type CodecPool } from '../codecs/pool.ts';
 import { codingOf } from '../codecs/syntaxes.ts';
@@ -32,8 +32,8 @@ export async function loadSeries(gateway: Gateway, name: SeriesName): Promise<Lo
 /** The instances of a series, their pixels decoded when they are asked for. */
 export async function loadInstances(gateway: Gateway, name: SeriesName): Promise<SeriesInstance[]> {
   const series: SeriesInstance[] = [];
-  for (const instance of instancesOf(gateway.archive, name)) {
-    const { head } = readHead(await readInstanceHead(gateway.archive, instance));
+  for await (const [instance, bytes] of readInstanceHeads(gateway.archive, instancesOf(gateway.archive, name))) {
+    const { head } = readHead(bytes);
     series.push(
       isDecoded(head)
         ? decodedInstance(gateway.codecs, head, framesOf(gateway, instance))
@@ -46,8 +46,8 @@ export async function loadInstances(gateway: Gateway, name: SeriesName): Promise
 /** What the instances of a series say, without their pixels. */
 export async function loadHeads({ archive }: Gateway, name: SeriesName): Promise<Head[]> {
   const heads: Head[] = [];
-  for (const instance of instancesOf(archive, name))
-    heads.push(readHead(await readInstanceHead(archive, instance)).head);
+  for await (const [, bytes] of readInstanceHeads(archive, instancesOf(archive, name)))
+    heads.push(readHead(bytes).head);
   return heads;
 }
 

@@ -7,26 +7,21 @@ import { studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { cleanAgain } from './clean-again.ts';
+import { openCleaningAgain } from './clean-again.ts';
 import { verifyStudy } from './verification.ts';
-
-/** In the transaction that completes the study. */
-export function scheduleVerification({ database }: Gateway, studyInstanceUID: string): void {
-  database.run('INSERT OR IGNORE INTO study_unverified (study_uid) VALUES (?)', studyInstanceUID);
-}
 
 const STUDIES_A_TURN = 20;
 
 /** Answers how many studies were verified. */
 export async function verifyCompleted(gateway: Gateway): Promise<number> {
-  const due = gateway.database.all('SELECT study_uid FROM study_unverified LIMIT ?', STUDIES_A_TURN);
+  const due = gateway.database.all('SELECT study_uid, asked FROM study_unverified LIMIT ?', STUDIES_A_TURN);
   let verified = 0;
   for (const row of due) {
     const study = String(row['study_uid']);
     const reasons = await reasonsAgainst(gateway, study);
     // It is being received or worked on: completed again, it comes again.
     if (reasons === 'later') continue;
-    judge(gateway, study, reasons);
+    judge(gateway, study, reasons, Number(row['asked']));
     verified++;
   }
   return verified;
@@ -35,8 +30,8 @@ export async function verifyCompleted(gateway: Gateway): Promise<number> {
 async function reasonsAgainst(gateway: Gateway, study: string): Promise<readonly string[] | 'later'> {
   try {
     const stored = studyOf(gateway.archive, study);
-    if (stored !== undefined) await cleanAgain(gateway, stored.project, study);
-    return (await verifyStudy(gateway, study)).reasons;
+    const cleaning = stored && openCleaningAgain(gateway, stored.project, study);
+    return (await verifyStudy(gateway, study, cleaning)).reasons;
   } catch (error) {
     if (error instanceof Refusal && error.reason === 'Busy') return 'later';
     if (error instanceof Refusal && error.reason === 'NotFound') return [];
@@ -45,10 +40,11 @@ async function reasonsAgainst(gateway: Gateway, study: string): Promise<readonly
   }
 }
 
-function judge(gateway: Gateway, study: string, reasons: readonly string[]): void {
+/** @param asked how often when the look began: who asked since is given another one */
+function judge(gateway: Gateway, study: string, reasons: readonly string[], asked: number): void {
   const { archive, database } = gateway;
   database.transaction(() => {
-    database.run('DELETE FROM study_unverified WHERE study_uid = ?', study);
+    database.run('DELETE FROM study_unverified WHERE study_uid = ? AND asked = ?', study, asked);
     const accepted = acceptedFor(gateway, study);
     if (reasons.every((reason) => accepted.has(reason))) {
       showStudy(archive, study);

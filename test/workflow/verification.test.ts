@@ -8,7 +8,8 @@ import { deleteStudy } from '../../src/archive/studies.ts';
 import { findStudy, rewriteStudy } from '../../src/deidentify/crosswalk.ts';
 import { formatVerification } from '../../src/deidentify/verification-text.ts';
 import { deleteFromArchive } from '../../src/workflow/delete.ts';
-import { verifyStudy } from '../../src/workflow/verification.ts';
+import { scheduleVerification, verifyStudy } from '../../src/workflow/verification.ts';
+import { verifyCompleted } from '../../src/workflow/withhold.ts';
 import { ctStudy } from '../phantom/studies.ts';
 import { deriveSeries, openInFolder, PROJECT, take, takeStudy, type Opened } from './opened.ts';
 
@@ -137,6 +138,16 @@ test('DEID-REPORT: objects of the study that wait in quarantine are counted, tho
   const report = await verifyStudy(gateway, study);
   assert.equal(report.sealed, 2);
   assert.match(report.remarks.join(), /2 objects of the study wait/);
+});
+
+test('DEID-REPORT: who asks for a look while one is being taken is given another', async (t) => {
+  const opened = await openInFolder(t);
+  const { gateway } = opened;
+  const study = await takeStudy(opened, ctStudy(CT).objects);
+  scheduleVerification(gateway, study);
+  const looking = verifyCompleted(gateway);
+  scheduleVerification(gateway, study);
+  assert.deepEqual([await looking, await verifyCompleted(gateway), await verifyCompleted(gateway)], [1, 1, 0]);
 });
 
 test('DEID-REPORT: what was counted goes with the study', async (t) => {
