@@ -13,6 +13,8 @@ export type Role = (typeof ROLES)[number];
 export interface AccessToken {
   /** Names the holder in the audit trail. */
   readonly name: string;
+  /** Whose it is, where somebody holds several. */
+  readonly person?: string;
   /** Of the token, 64 hex digits; the token itself is nowhere. */
   readonly sha256: string;
   readonly roles: readonly Role[];
@@ -63,6 +65,12 @@ export function authenticate(tokens: readonly AccessToken[], credentials: Creden
     if (expected.length === digest.length && timingSafeEqual(expected, digest)) found = token;
   }
   return found === undefined ? undefined : { name: found.name, roles: new Set(found.roles) };
+}
+
+/** Whether two names of the audit trail are one person's. */
+export function isOnePerson(tokens: readonly AccessToken[], one: string, other: string): boolean {
+  const personOf = (name: string): string => tokens.find((token) => token.name === name)?.person ?? name;
+  return personOf(one) === personOf(other);
 }
 
 /** @throws Refusal NotAuthorized when the caller holds none of the roles */

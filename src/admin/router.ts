@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import express, { Router, type NextFunction, type Request, type Response } from 'express';
 import { authenticate, credentialsOf, requireRole, type Caller } from '../access.ts';
+import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
@@ -20,8 +21,9 @@ export function adminRouter(gateway: Gateway): Router {
   const router = Router({ caseSensitive: true });
   const route: AddRoute = (method, path, roles, answer) => {
     router[method](path, async (request: Request, response: Response, next: NextFunction) => {
+      let caller: Caller | undefined;
       try {
-        const caller = callerOf(gateway, request, response);
+        caller = callerOf(gateway, request, response);
         if (caller === undefined) return;
         requireRole(caller, ...roles);
         refuseOtherSites(request);
@@ -29,6 +31,8 @@ export function adminRouter(gateway: Gateway): Router {
         if (content instanceof Shown) sendShown(response, content);
         else sendJson(response, 200, content);
       } catch (error) {
+        if (caller !== undefined && error instanceof Refusal && FORBIDDEN.has(error.reason))
+          recordRefusal(gateway, `${method.toUpperCase()} ${path}`, parameter(request, 'id'), caller);
         next(error);
       }
     });
@@ -58,6 +62,15 @@ export function adminRouter(gateway: Gateway): Router {
     sendJson(response, error.answer.httpStatus, { reason: error.reason, message: error.message });
   });
   return router;
+}
+
+/** What somebody tried who may not, or not any more (PS3.15 A.5.3: Use of Restricted Function). */
+const FORBIDDEN: ReadonlySet<Refusal['reason']> = new Set(['NotAuthorized', 'Conflict']);
+
+/** Ids are ours; whatever else stands in a path may name somebody. */
+function recordRefusal({ audit }: Gateway, action: string, id: string, caller: Caller): void {
+  const about = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? { id } : {};
+  recordAudit(audit, 'Security Alert', caller.name, { action, ...about, outcome: 'refused' });
 }
 
 /** The console: static files, nothing of the gateway's data in them. */

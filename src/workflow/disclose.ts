@@ -3,6 +3,7 @@
  * approves, and for a short time the one who asked may read. Every step stands in the audit trail; what was read stands nowhere.
  */
 import { randomUUID } from 'node:crypto';
+import { isOnePerson } from '../access.ts';
 import { recordAudit } from '../audit.ts';
 import type { Row } from '../database.ts';
 import {
@@ -94,7 +95,8 @@ export function askDisclosure(
 export function decideDisclosure(gateway: Gateway, id: string, approve: boolean, actor: string): Disclosure {
   gateway.database.transaction(() => {
     const { askedBy, state } = readDisclosure(gateway, id);
-    if (askedBy === actor) throw new Refusal('NotAuthorized', 'another person than the one who asked must decide');
+    if (isOnePerson(gateway.config.tokens, askedBy, actor))
+      throw new Refusal('NotAuthorized', 'another person than the one who asked must decide');
     if (state !== 'ASKED') throw new Refusal('Conflict', `the question is ${state}, not ASKED`);
     const now = gateway.now();
     gateway.database.run(

@@ -26,10 +26,13 @@ export interface AdminDoor extends Opened {
   ask(method: string, path: string, role: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
 }
 
-export async function openAdminDoor(t: TestContext, options: OpenOptions = {}): Promise<AdminDoor> {
+export async function openAdminDoor(
+  t: TestContext,
+  { tokens = TOKENS, ...options }: OpenOptions & { readonly tokens?: readonly string[] } = {},
+): Promise<AdminDoor> {
   const opened = await openInFolder(t, {
     ...options,
-    gateway: `access: { tokens: [${TOKENS.join(', ')}] }\n${options.gateway ?? ''}`,
+    gateway: `access: { tokens: [${tokens.join(', ')}] }\n${options.gateway ?? ''}`,
   });
   const { gateway } = opened;
   const app = buildApp(gateway, { api: adminRouter(gateway), console: consoleRouter() });
