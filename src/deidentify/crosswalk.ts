@@ -186,20 +186,40 @@ export function patientPseudonym(wall: Wall, domain: Domain, issuer: string, pat
     if (row === undefined) return addPatient(wall, domain, lookup, issuer, patientId);
     const pseudonym = survivorOf(wall, domain.project, row['pseudonym'] as string);
     refuseLeaving(wall, domain.project, pseudonym);
-    const kept =
-      pseudonym === row['pseudonym']
-        ? row
-        : wall.database.get(
-            'SELECT sealed, generation FROM crosswalk_patient WHERE project = ? AND pseudonym = ?',
-            domain.project,
-            pseudonym,
-          );
-    if (kept === undefined) throw new Refusal('Unresolved', 'the crosswalk row of a merged patient is missing');
-    return { pseudonym, salt: unseal(wall, domain, `patient:${pseudonym}`, kept) };
+    return pseudonym === row['pseudonym']
+      ? { pseudonym, salt: unseal(wall, domain, `patient:${pseudonym}`, row) }
+      : knownPatient(wall, domain, pseudonym);
   });
   if (domain.patients.size >= MAX_CACHED) domain.patients.clear();
   domain.patients.set(key, patient);
   return patient;
+}
+
+function knownPatient(wall: Wall, domain: Domain, pseudonym: string): PatientPseudonym {
+  const row = wall.database.get(
+    'SELECT sealed, generation FROM crosswalk_patient WHERE project = ? AND pseudonym = ?',
+    domain.project,
+    pseudonym,
+  );
+  if (row === undefined) throw new Refusal('Unresolved', 'the crosswalk row of a merged patient is missing');
+  return { pseudonym, salt: unseal(wall, domain, `patient:${pseudonym}`, row) };
+}
+
+/**
+ * The patient as a study has them: one whose record was merged while its objects arrive goes on under the pseudonym and the distance of
+ * dates that its first object was given.
+ */
+export function patientInStudy(wall: Wall, domain: Domain, study: string, patient: PatientPseudonym): PatientPseudonym {
+  const { project } = domain;
+  const earlier = domain.lasting ? patientOfStudy(wall, project, study) : undefined;
+  return earlier !== undefined && isOtherRecord(wall, project, earlier, patient.pseudonym)
+    ? knownPatient(wall, domain, earlier)
+    : patient;
+}
+
+/** Two records that are one person's. */
+function isOtherRecord(wall: Wall, project: string, one: string, other: string): boolean {
+  return one !== other && survivorOf(wall, project, one) === survivorOf(wall, project, other);
 }
 
 function patientLookup(domain: Domain, issuer: string, patientId: string): Buffer {
@@ -353,7 +373,7 @@ export interface NewRows {
 
 /**
  * Writes what is not known to be there. Inside the caller's transaction when there is one.
- * @throws Refusal Busy when the patient has begun to be erased since the object was read
+ * @throws Refusal Busy when since the object was read its patient has begun to be erased, or was merged and the study begun under the other record
  */
 export function rememberRows(wall: Wall, domain: Domain, rows: NewRows): void {
   const { database } = wall;
@@ -372,6 +392,9 @@ export function rememberRows(wall: Wall, domain: Domain, rows: NewRows): void {
         generation,
       );
     }
+    const first = patientOfStudy(wall, project, rows.study);
+    if (first !== undefined && isOtherRecord(wall, project, first, rows.patient))
+      throw new Refusal('Busy', 'the patient was merged while the object was on its way');
     for (const [pseudonym, original] of rows.uids) {
       const uidKey = `uid:${pseudonym}`;
       if (!isMissing(domain, uidKey, () => hasRow(database, 'crosswalk_uid', project, pseudonym))) continue;

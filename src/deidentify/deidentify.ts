@@ -16,6 +16,7 @@ import { cleanBody, isOffsetTable, nativePlan, planBody, type BodyPlan } from '.
 import {
   dateOffsetDays,
   domainOf,
+  patientInStudy,
   patientPseudonym,
   pseudonymOfUid,
   rememberRows,
@@ -121,8 +122,8 @@ export async function deidentify(
     profile.file.keys === 'once'
       ? oneTimeDomain(settings.oneTimeKeys ?? ONE_TIME_KEYS, project, now())
       : domainOf(wall, project);
-  const patient = patientOf(wall, domain, dataSet, names.study);
   const study = pseudonymFor(profile, domain, names.study);
+  const patient = patientInStudy(wall, domain, study, patientOf(wall, domain, dataSet, names.study));
   const document = names.sopClassUID === CDA_STORAGE ? readClinicalDocument(documentOf(dataSet)) : undefined;
   const said =
     document === undefined ? [] : saysOf(document).filter(([keyword]) => !retained(profile.options)(tag(keyword)));
