@@ -34,17 +34,21 @@ export interface Stabilised {
  * @throws Refusal PipelineRefused when no noise is found
  */
 export function stabilise(grid: Grid): Stabilised {
-  const sigma = ricianSigma(grid);
+  const blocks = blocksOf(grid);
+  const sigma = sigmaOf(blocks);
   if (!(sigma > 0)) throw new Refusal('PipelineRefused', 'no noise was found; nothing to correct');
   table ??= makeTable();
   const { mean, deviation, stable, expected } = table;
-  const [nx, ny] = grid.size;
-  const plane = sigmaPlane(grid, sigma);
-  const values = grid.values.map((value, i) =>
-    forwardUnit(Math.max(0, value) / plane[i % (nx * ny)]!, mean, stable, deviation[0]!),
-  );
+  const plane = sigmaPlane(grid.size, blocks, sigma);
+  const values = new Float32Array(grid.values.length);
+  for (let start = 0; start < values.length; start += plane.length)
+    for (let i = 0; i < plane.length; i++) {
+      const z = Math.max(0, grid.values[start + i]!) / plane[i]!;
+      values[start + i] = forwardUnit(z, mean, stable, deviation[0]!);
+    }
   const back = (all: Float32Array): void => {
-    for (let i = 0; i < all.length; i++) all[i] = plane[i % (nx * ny)]! * signalOf(expected, all[i]!);
+    for (let start = 0; start < all.length; start += plane.length)
+      for (let i = 0; i < plane.length; i++) all[start + i] = plane[i]! * signalOf(expected, all[start + i]!);
   };
   return { values, sigma, back };
 }
@@ -57,10 +61,9 @@ const EVEN = 1.25;
 const MOST_UNEVEN = 6;
 
 /** Sigma of each pixel of a plane, the same for all slices: exp of a quadratic fitted robustly to the levels of quiet blocks. */
-function sigmaPlane({ values, size }: Grid, sigma: number): Float32Array {
-  const [nx, ny] = size;
+function sigmaPlane([nx, ny]: Grid['size'], blocks: readonly Block[], sigma: number): Float32Array {
   const even = new Float32Array(nx * ny).fill(sigma);
-  const quiet = quietBlocks(values, size).flatMap(({ x, y, deviation, mean }) => {
+  const quiet = quietBlocks(blocks).flatMap(({ x, y, deviation, mean }) => {
     const here = correctedSigma(deviation, mean);
     return here > sigma / MOST_UNEVEN && here < sigma * MOST_UNEVEN ? [{ x, y, log: Math.log(here) }] : [];
   });
@@ -120,14 +123,9 @@ function forwardUnit(z: number, mean: Float64Array, stable: Float64Array, inAir:
   if (z <= first) return (z - first) / inAir;
   const last = mean.length - 1;
   if (z >= mean[last]!) return stable[last]! + z - mean[last]!;
-  let [low, high] = [0, last];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (mean[middle]! <= z) low = middle;
-    else high = middle;
-  }
-  const share = (z - mean[low]!) / (mean[high]! - mean[low]!);
-  return stable[low]! + share * (stable[high]! - stable[low]!);
+  const low = lowerIndex(mean, z);
+  const share = (z - mean[low]!) / (mean[low + 1]! - mean[low]!);
+  return stable[low]! + share * (stable[low + 1]! - stable[low]!);
 }
 
 /** The signal nu whose stabilised mean is `value`; 0 below the table. */
@@ -135,13 +133,8 @@ function signalOf(expected: Float64Array, value: number): number {
   const last = expected.length - 1;
   if (value <= expected[0]!) return 0;
   if (value >= expected[last]!) return GAUSSIAN_FROM + value - expected[last]!;
-  let [low, high] = [0, last];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (expected[middle]! <= value) low = middle;
-    else high = middle;
-  }
-  const gap = expected[high]! - expected[low]!;
+  const low = lowerIndex(expected, value);
+  const gap = expected[low + 1]! - expected[low]!;
   return STEP * (low + (gap > 0 ? (value - expected[low]!) / gap : 0));
 }
 
@@ -198,15 +191,17 @@ const BLOCK = 8;
  * Sigma of the complex noise: medians of the second differences' magnitude in blocks of tissue, corrected for the Rician
  * variance at the block's signal (Koay and Basser's fixed point, by the table's moments); the lower half of the blocks by structure.
  */
-export function ricianSigma({ values, size }: Grid): number {
-  const found = blocksOf(values, size);
+export function ricianSigma(grid: Grid): number {
+  return sigmaOf(blocksOf(grid));
+}
+
+function sigmaOf(found: readonly Block[]): number {
   if (found.length < 16) return 0;
   // Tissue: blocks above three times the median deviation of all; air alone has its mean near 1.25 sigma.
   const rough = median(found.map(({ deviation }) => deviation));
   const tissue = found.filter(({ mean }) => mean > 4 * rough);
   const candidates = tissue.length >= 16 ? tissue : found;
-  candidates.sort((a, b) => a.structure - b.structure);
-  const quiet = candidates.slice(0, Math.max(16, candidates.length >> 2));
+  const quiet = candidates.toSorted((a, b) => a.structure - b.structure).slice(0, Math.max(16, candidates.length >> 2));
   return median(quiet.map(({ deviation, mean }) => correctedSigma(deviation, mean)));
 }
 
@@ -220,17 +215,14 @@ interface Block {
 }
 
 /** The half with the least structure in each part of the plane, so that no part goes without. */
-function quietBlocks(values: Float32Array, size: Grid['size']): Block[] {
-  const parts = Map.groupBy(
-    blocksOf(values, size),
-    ({ x, y }) => 6 * Math.floor(3 * (y + 1)) + Math.floor(3 * (x + 1)),
-  );
+function quietBlocks(blocks: readonly Block[]): Block[] {
+  const parts = Map.groupBy(blocks, ({ x, y }) => 6 * Math.floor(3 * (y + 1)) + Math.floor(3 * (x + 1)));
   return [...parts.values()].flatMap((part) =>
     part.sort((a, b) => a.structure - b.structure).slice(0, Math.ceil(part.length / 2)),
   );
 }
 
-function blocksOf(values: Float32Array, [nx, ny, nz]: Grid['size']): Block[] {
+function blocksOf({ values, size: [nx, ny, nz] }: Grid): Block[] {
   const found: Block[] = [];
   const step = Math.max(1, Math.floor(nz / 24));
   for (let k = step >> 1; k < nz; k += step)
@@ -277,8 +269,10 @@ function correctedSigma(deviation: number, mean: number): number {
   return sigma;
 }
 
+/** The place, before the last, of the highest value that is not above this one; 0 where all are. */
 function lowerIndex(sorted: Float64Array, value: number): number {
-  let [low, high] = [0, sorted.length - 1];
+  let low = 0;
+  let high = sorted.length - 1;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if (sorted[middle]! <= value) low = middle;

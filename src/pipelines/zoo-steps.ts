@@ -116,13 +116,16 @@ function same(value: number): Vector3 {
 }
 
 function mapped(before: Prepared, forward: (value: number) => number, back: (value: number) => number): Prepared {
-  const undo = (all: Float32Array): void => {
-    for (let i = 0; i < all.length; i++) all[i] = back(all[i]!);
+  // A loop of its own: the array's map would box every value.
+  const apply = (change: (value: number) => number, from: Float32Array, to: Float32Array): Float32Array => {
+    for (let i = 0; i < from.length; i++) to[i] = change(from[i]!);
+    return to;
   };
+  const { values } = before.grid;
   return {
     ...before,
-    grid: { ...before.grid, values: before.grid.values.map(forward) },
-    valuesBack: [undo, ...before.valuesBack],
+    grid: { ...before.grid, values: apply(forward, values, new Float32Array(values.length)) },
+    valuesBack: [(all) => void apply(back, all, all), ...before.valuesBack],
   };
 }
 
