@@ -5,13 +5,13 @@
 import { Refusal } from '../dicom/refusal.ts';
 import type { Volume } from '../dicom/volume.ts';
 import { correctionWeights, makeScratch, WINDOW_HU, type Scratch } from './body.ts';
-import { clippedVoxels } from './zoo-figures.ts';
 import { addSlice, gatheredQuality, gateFigures, openQuality } from './correction-quality.ts';
 import type { DenoiseQuality, QualityGatherer } from './correction-quality.ts';
 import { familiarityOf, judgeFamiliar, limitsOf, type Familiarity } from './familiarity.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { estimateNoise, type NoiseLevel, type Slice } from './noise-level.ts';
 import type { Session } from './session.ts';
+import { clippedVoxels } from './zoo-figures.ts';
 
 export interface DenoiseSettings {
   /** Share of the noise found that is taken away, 0.1 to 0.95; the rest keeps the grain that readers trust. Absent: by the noise's colour. */

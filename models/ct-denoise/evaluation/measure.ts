@@ -1,5 +1,5 @@
 /**
- * Measures the pipeline as it is shipped (blind noise level, alpha 0.6): CT numbers on a phantom, the noise estimate, time per
+ * Measures the pipeline as it is shipped (blind noise level, alpha by the noise's colour): CT numbers on a phantom, the noise estimate, time per
  * slice, peak memory of a long series.
  *
  *   node models/ct-denoise/evaluation/measure.ts numbers

@@ -51,10 +51,11 @@ class Denoiser(nn.Module):
     def head_weight(self):
         return self.head.weight - self.head.weight.mean((1, 2, 3), keepdim=True)
 
-    def forward(self, x, sigma, half=False):
-        """x [N,1,H,W]; sigma [N or 1,1,1,1] or of x's shape, in the unit of x, above 0. half: bfloat16 inside, for training only."""
+    def noise(self, x, sigma, half=False):
+        """In units of sigma, all frequencies. half: bfloat16 inside, for training only."""
         units = F.pad(F.pixel_unshuffle(x / sigma, 2), (1, 1, 1, 1), mode='replicate')
         h = F.relu(F.conv2d(units, self.head_weight(), self.head.bias))
+        h = h.bfloat16() if half else h
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
             kept = []
             for block, conv in zip(self.before, self.down):
@@ -65,8 +66,12 @@ class Denoiser(nn.Module):
             for level in (1, 0):
                 wide = F.interpolate(self.up[level](h), scale_factor=2, mode='nearest')
                 h = self.after[level](wide + kept[level])
-            noise = self.tail(h)
-        return x - sigma * without_low(F.pixel_shuffle(noise.float(), 2))
+            found = self.tail(h)
+        return F.pixel_shuffle(found.float(), 2)
+
+    def forward(self, x, sigma):
+        """x [N,1,H,W]; sigma [N or 1,1,1,1] or of x's shape, in the unit of x, above 0."""
+        return x - sigma * without_low(self.noise(x, sigma))
 
 
 def without_low(noise):

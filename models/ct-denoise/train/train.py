@@ -2,6 +2,7 @@
 
   python3 train.py --checkpoint denoise.pt --steps 40000 --seed 1
   python3 train.py --checkpoint denoise.pt --minutes 40        # the schedule ends with the clock instead
+  python3 train.py --checkpoint more.pt --start denoise.pt --minutes 70   # a new schedule from trained weights
 
 The learning rate follows a cosine over what share of steps (or minutes) is done; the last tenth runs in float32 throughout.
 What is kept for export is the running average of the weights, which is usable at any time.
@@ -14,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-from net import Denoiser
+from net import Denoiser, without_low
 from synth import image, unit_noise
 
 SIGMA = (0.003, 0.3)  # against image content of span 1: contrast to noise 3 to 330
@@ -50,9 +51,8 @@ def batch(rng, bank, count, size):
     return [torch.from_numpy(np.ascontiguousarray(one)) for one in (clean, clean + sigma * noise, told, sigma)]
 
 
-def loss_of(out, clean, sigma, share):
+def loss_of(error, share):
     """L1 in units of the noise at first; then the logarithm of each patch's error, so that every level and contrast counts alike."""
-    error = (out - clean) / sigma
     if share < 0.25:
         return error.abs().mean()
     return 0.1 * (error.square().mean((1, 2, 3)) + 1e-3).log().mean()
@@ -61,6 +61,7 @@ def loss_of(out, clean, sigma, share):
 def arguments():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument('--checkpoint', required=True)
+    a.add_argument('--start', help='a checkpoint whose averaged weights begin a new schedule')
     a.add_argument('--steps', type=int, default=10 ** 9)
     a.add_argument('--minutes', type=float, default=1e9)
     a.add_argument('--threads', type=int, default=2)
@@ -78,6 +79,8 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     net = Denoiser().to(memory_format=torch.channels_last)
+    if a.start:
+        net.load_state_dict(torch.load(a.start, map_location='cpu')['average'])
     average = {k: v.clone() for k, v in net.state_dict().items()}
     optimiser = torch.optim.Adam(net.parameters(), a.rate, betas=(0.9, 0.99))
     step, before = 0, 0.0
@@ -109,8 +112,10 @@ def main():
         if step % a.renew == 0:
             bank[rng.integers(len(bank))] = queue.get()
         clean, noisy, told, sigma = batch(rng, bank, a.batch, a.patch)
-        out = net(noisy.to(memory_format=torch.channels_last), told, half=share < 0.93)
-        loss = loss_of(out, clean, sigma, share)
+        # Judged with its low frequencies given back and with them taken away: an export may do either.
+        found, true = net.noise(noisy.to(memory_format=torch.channels_last), told, half=share < 0.93) * (told / sigma), (noisy - clean) / sigma
+        errors = [true - without_low(found), true - found]
+        loss = sum(loss_of(error, share) for error in errors)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -119,13 +124,13 @@ def main():
         keep = min(0.999, (step + 1) / (step + 10))
         for name, value in net.state_dict().items():
             average[name].mul_(keep).add_(value, alpha=1 - keep)
-        l1 = ((out - clean) / sigma).abs().mean().item()
+        l1 = np.array([error.detach().abs().mean().item() for error in errors])
         mean = l1 if mean is None else 0.998 * mean + 0.002 * l1
         if step % 500 == 0:
-            print(f'{step} steps {seconds:.0f} s rate {rate:.2e} L1/sigma {mean:.4f}', flush=True)
+            print(f'{step} steps {seconds:.0f} s rate {rate:.2e} L1/sigma {mean.round(4)}', flush=True)
             save()
     save()
-    print(f'done: {step} steps, {before + time.time() - start:.0f} s, L1/sigma {mean:.4f}', flush=True)
+    print(f'done: {step} steps, {before + time.time() - start:.0f} s, L1/sigma {mean.round(4)}', flush=True)
 
 
 if __name__ == '__main__':
