@@ -5,8 +5,9 @@
 import type { Vector3, Volume } from '../dicom/volume.ts';
 import { rotationAbout } from './rotation.ts';
 import { benchFor, inform, samplesOf, slopeOf, targetOf, type Samples, type Target } from './mutual-information.ts';
+import type { Prepared } from './prepared.ts';
 import { withoutShading } from './shading.ts';
-import { bodyMask, normalised, percentileWindow, type Window } from './similarity.ts';
+import { bodyMask, normalised, percentileWindow } from './similarity.ts';
 import {
   IDENTITY,
   at,
@@ -18,12 +19,6 @@ import {
   translation,
   type Matrix4,
 } from './space.ts';
-
-/** A series made ready, with its intensity window. */
-export interface Prepared {
-  readonly volume: Volume;
-  readonly window: Window;
-}
 
 interface Level {
   readonly spacingMm: number;

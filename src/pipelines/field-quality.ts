@@ -141,7 +141,7 @@ export function displacementLengths({ grid, voxels }: GridField, mask: Uint8Arra
   return spread(lengths);
 }
 
-function spread(values: readonly number[]): Spread {
+export function spread(values: readonly number[]): Spread {
   const sorted = Float64Array.from(values).sort();
   const rank = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
   return { median: rank(0.5), p95: rank(0.95), max: rank(1) };

@@ -2,7 +2,7 @@
 import { Refusal } from '../dicom/refusal.ts';
 import type { Vector3 } from '../dicom/volume.ts';
 import { alignFrom, centreOfMass } from './align.ts';
-import type { Prepared } from './align.ts';
+import type { Prepared } from './prepared.ts';
 import { bodyMask, ncc, nmi, normalised } from './similarity.ts';
 import {
   IDENTITY,

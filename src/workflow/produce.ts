@@ -16,7 +16,7 @@ import { parseDenoiseSettings } from '../pipelines/correction.ts';
 import { GatesRefusal } from '../pipelines/gates.ts';
 import type { ModelCard } from '../pipelines/manifest.ts';
 import { runDenoising, runRegistration, runZoo, type Pool } from '../pipelines/pool.ts';
-import type { RegistrationQuality } from '../pipelines/registration.ts';
+import { layAligned, type RegistrationQuality } from '../pipelines/registration-quality.ts';
 import { parseRegistrationSettings, registrationOf } from '../pipelines/registration-settings.ts';
 import { fieldOfView } from '../pipelines/space.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
@@ -102,7 +102,7 @@ export async function produceRegistration(
   const fixedVoxels = keepFixed ? fixed.volume.voxels : undefined;
   const provenance = provenanceOf(
     cardOf(pool, registrationOf(settings)),
-    `${settings.transform} registration of this series to another one of the same patient`,
+    `${settings.transform} registration of this series to another one of the same patient${layAligned(measured) ? ', to which it lay aligned to begin with' : ''}`,
     JSON.stringify(settings),
     registrationFigures(measured),
   );
@@ -123,7 +123,16 @@ export async function produceRegistration(
         ? differencePanel('difference', scaledTo(after, fixedPlane, result.resampled.modality), fixedPlane)
         : checkerboardPanel('fixed and registered', fixedPlane, after),
     ],
-    shown: ['nccBefore', 'nccAfter', 'nmiBefore', 'nmiAfter', 'inverseConsistencyP95Mm', 'jacobianP1', 'jacobianP99'],
+    shown: [
+      'nccBefore',
+      'nccAfter',
+      'nmiBefore',
+      'nmiAfter',
+      'movedMm',
+      'inverseConsistencyP95Mm',
+      'jacobianP1',
+      'jacobianP99',
+    ],
   };
   function* objects(): Generator<DerivedObject> {
     if (outputs.includes('image')) yield* withPresentation(made, images());

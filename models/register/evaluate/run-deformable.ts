@@ -6,7 +6,7 @@ import { displacementField, vectorsOn } from '../../../src/pipelines/displacemen
 import { openGraph } from '../../../src/pipelines/graph-session.ts';
 import { loadModel } from '../../../src/pipelines/manifest.ts';
 import { DEFAULT_SETTINGS } from '../../../src/pipelines/registration-settings.ts';
-import { pairOn, prepare } from '../../../src/pipelines/registration.ts';
+import { pairOn, prepare } from '../../../src/pipelines/prepared.ts';
 import { IDENTITY, cubicGrid } from '../../../src/pipelines/space.ts';
 import { volumeOf } from '../../cases.ts';
 
