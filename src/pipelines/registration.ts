@@ -18,13 +18,7 @@ import { resampleAlong } from './resample.ts';
 import { align, flattened } from './align.ts';
 import { pairOn, prepare } from './prepared.ts';
 import { judgeRegistration, measure, type RegistrationQuality } from './registration-quality.ts';
-import {
-  initialAlignment,
-  mirrorLooksBetter,
-  refuseStretch,
-  sharedFrame,
-  similarityThrough,
-} from './rigid.ts';
+import { initialAlignment, mirrorLooksBetter, refuseStretch, sharedFrame, similarityThrough } from './rigid.ts';
 import type { Session } from './session.ts';
 import { at, cubicGrid, fieldOfView, halved, voxelCount } from './space.ts';
 import type { Matrix4 } from './space.ts';
