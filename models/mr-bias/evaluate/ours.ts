@@ -1,5 +1,5 @@
-/** Evaluation of mr-bias on heads with a known field. */
-import { openOurs, print, runOurs, volumeOf, mean } from '../../cases.ts';
+/** Evaluation of mr-bias on heads with a known field. The first head runs twice, and the first time, which compiles the program, is not counted. */
+import { openOurs, print, runOurs, volumeOf, mean, type OurRun } from '../../cases.ts';
 import { fieldErrorPercent, makeHead, SEEDS, SIZE, SPACING, variationPercent } from './heads.ts';
 
 const set = `${SEEDS.length} simulated heads, ${SIZE.join(' x ')}`;
@@ -12,7 +12,9 @@ for (const seed of seeds) {
   const head = makeHead(seed);
   before!.push(fieldErrorPercent(head, head.shaded));
   beforeVariation!.push(variationPercent(head, head.shaded));
-  const result = await runOurs(opened, volumeOf(head.shaded.slice(), SIZE, SPACING, 'MR'));
+  const run = (): Promise<OurRun> => runOurs(opened, volumeOf(head.shaded.slice(), SIZE, SPACING, 'MR'));
+  if (seed === seeds[0]) await run();
+  const result = await run();
   errors!.push(fieldErrorPercent(head, result.voxels));
   variations!.push(variationPercent(head, result.voxels));
   seconds!.push(result.seconds);
