@@ -5,7 +5,18 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import type { Database, MigrationStep } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -223,10 +234,10 @@ function localKey({ keyFile, keyHex }: KeySource, begun: boolean): Buffer {
       `the crosswalk key file ${keyFile} is missing, and the database was begun with it: bring it back from its backup`,
     );
   }
-  return readOrMakeKey(keyFile);
+  return readOrMakeKey(keyFile, begun);
 }
 
-function readOrMakeKey(keyFile: string): Buffer {
+function readOrMakeKey(keyFile: string, begun: boolean): Buffer {
   const folder = dirname(keyFile);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
@@ -242,6 +253,11 @@ function readOrMakeKey(keyFile: string): Buffer {
     syncFolder(dirname(folder));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    // Left by one that was killed before it wrote the key: nothing can be under it.
+    if (!begun && statSync(keyFile).size === 0) {
+      rmSync(keyFile);
+      return readOrMakeKey(keyFile, begun);
+    }
   }
   const file = openSync(keyFile, 'r');
   try {

@@ -110,6 +110,41 @@ function raw(door: AdminDoor, path: string): Promise<{ status: number; body: str
   });
 }
 
+test('DEID-ADMIN: scripts in values of the sealed, in paths and in queries come back as data that no browser runs', async (t) => {
+  const door = await openAdminDoor(t, { rules: RULES });
+  const evil = '<script>alert(1)</script><img src=x onerror=alert(1)>';
+  const object = makeFile({
+    '00100010': evil,
+    '00100020': evil,
+    '00081030': evil,
+    '00080016': '1.2.840.10008.5.1.4.1.1.104.1',
+  });
+  assert.equal((await take(door, object)).quarantined, true);
+  const [held] = (await door.ask('GET', '/api/quarantine', 'privacy-officer')).json<{ id: string }[]>();
+  const view = { profile: 'basic', project: 'research', reason: 'review', reference: 'PR 12' };
+  const encoded = encodeURIComponent(evil);
+  const answers = [
+    await door.ask('GET', '/api/quarantine', 'privacy-officer'),
+    await door.ask('GET', '/api/quarantine/groups', 'privacy-officer'),
+    await door.ask('POST', `/api/quarantine/${held?.id}/view`, 'privacy-officer', view),
+    await door.ask('POST', `/api/quarantine/${encoded}/view`, 'privacy-officer', view),
+    await door.ask('GET', `/api/studies/${encoded}/verification`, 'privacy-officer'),
+    await door.ask('GET', `/api/work-items?state=${encoded}`, 'radiology-it'),
+    await door.ask('GET', `/api/${encoded}`, 'privacy-officer'),
+    await door.ask('GET', `/${encoded}`, 'privacy-officer'),
+    await door.ask('GET', '/', 'privacy-officer'),
+  ];
+  for (const [index, { headers, text }] of answers.entries()) {
+    assert.equal(headers.get('x-content-type-options'), 'nosniff', `answer ${index}`);
+    assert.match(headers.get('content-security-policy') ?? '', /script-src 'self'/, `answer ${index}`);
+    if (!/^application\/json/.test(headers.get('content-type') ?? ''))
+      assert.equal(text.includes('<script>alert'), false, `answer ${index}`);
+  }
+  // Only the officer's look under the seal holds what the object says.
+  for (const [index, { text }] of answers.entries())
+    if (index !== 2) assert.equal(text.includes('alert(1)'), false, `answer ${index}`);
+});
+
 test('DEID-ADMIN: bodies that are too long, no JSON or not what is asked for are refused by name, and do nothing', async (t) => {
   const door = await openAdminDoor(t, { rules: RULES });
   await take(door, makeFile());

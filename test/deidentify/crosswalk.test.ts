@@ -43,6 +43,21 @@ describe('the key', () => {
     assert.throws(() => openWall(database, { keyFile, keyHex: `${KEY}0` }), refused);
   });
 
+  it('is made where a first start was killed before it wrote one, and never for a database that was begun', () => {
+    const { folder, database } = fileWall();
+    const keyFile = join(folder, 'keys', 'crosswalk.key');
+    writeFileSync(keyFile, '');
+    assert.throws(
+      () => openWall(database, { keyFile }),
+      (error: Refusal) => error.reason === 'BadConfiguration',
+    );
+    assert.equal(readFileSync(keyFile, 'utf8'), '');
+    const fresh = openDatabase(join(folder, 'fresh.sqlite'));
+    openWall(fresh, { keyFile });
+    assert.match(readFileSync(keyFile, 'utf8'), /^[0-9a-f]{64}\n$/);
+    fresh.close();
+  });
+
   it('is refused when the database was begun with another, and not made anew when it is gone', () => {
     const { folder, database } = fileWall();
     const keyFile = join(folder, 'keys', 'crosswalk.key');

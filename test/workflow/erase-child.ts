@@ -9,40 +9,20 @@ import { readConfig } from '../../src/config.ts';
 import { closeGateway, openGateway } from '../../src/gateway.ts';
 import { openLog } from '../../src/log.ts';
 import { beginErasure, continueErasures, listErasures } from '../../src/workflow/erase.ts';
+import { counting, stepsTaken } from '../peers/kill-at-step.ts';
 
 const [mode = '', recordFile = '', last = '0'] = process.argv.slice(2);
-let steps = 0;
-
-function step(): void {
-  steps++;
-  if (steps === Number(last)) process.kill(process.pid, 'SIGKILL');
-}
-
-/** Each call of these is a step, and what comes after it another. */
-function counting<T extends object>(owner: T, names: readonly (keyof T)[]): void {
-  for (const name of names) {
-    const original = owner[name] as (...values: unknown[]) => unknown;
-    const counted = (...values: unknown[]): unknown => {
-      step();
-      const result = original.apply(owner, values);
-      step();
-      return result;
-    };
-    Object.assign(owner, { [name]: counted });
-  }
-}
-
 const record = JSON.parse(fs.readFileSync(recordFile, 'utf8')) as { issuer: string; id: string };
 const gateway = await openGateway(readConfig(), openLog('silent'));
 if (mode === 'erase') {
-  counting(gateway.database, ['run', 'transaction', 'truncateLog']);
-  counting(fs.promises, ['unlink', 'rm', 'rename', 'truncate']);
-  counting(fs, ['unlinkSync', 'rmSync', 'renameSync', 'ftruncateSync']);
+  counting(gateway.database, ['run', 'transaction', 'truncateLog'], Number(last));
+  counting(fs.promises, ['unlink', 'rm', 'rename', 'truncate'], Number(last));
+  counting(fs, ['unlinkSync', 'rmSync', 'renameSync', 'ftruncateSync'], Number(last));
   syncBuiltinESMExports();
 }
 if (mode === 'erase' || listErasures(gateway).length === 0)
   beginErasure(gateway, { record }, { actor: 'officer', reason: 'data-subject-request', reference: 'DSR 9' });
 await continueErasures(gateway);
 const states = listErasures(gateway).map(({ state }) => state);
-process.stdout.write(JSON.stringify({ steps, states }));
+process.stdout.write(JSON.stringify({ steps: stepsTaken(), states }));
 await closeGateway(gateway);
