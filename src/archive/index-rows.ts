@@ -135,9 +135,9 @@ export function addInstance(database: Database, described: Described, place: Pla
 
 /** Not ended, and whole bytes: so the texts of many instances can be inflated as one stream. */
 export function deflateMetadata(text: Buffer, dictionary: Buffer): Buffer {
-  // A window no larger than what it looks back on: most of what a short text costs is making the stream.
+  // A window no larger than what it looks back on, tables no larger than its text: most of what a short text costs is making the stream.
   const windowBits = Math.min(15, Math.max(9, 32 - Math.clz32(dictionary.length + text.length)));
-  return deflateRawSync(text, { dictionary, level: 3, windowBits, finishFlush: constants.Z_SYNC_FLUSH });
+  return deflateRawSync(text, { dictionary, level: 3, memLevel: 6, windowBits, finishFlush: constants.Z_SYNC_FLUSH });
 }
 
 /** The text of `metadata.json` under its series' dictionary. */

@@ -396,10 +396,9 @@ async function writePacks(archive: Archive, packs: readonly Pack[], placed: read
 const PACKS_AT_ONCE = 8;
 
 async function writePack(archive: Archive, pack: Pack, placed: readonly Placed[]): Promise<void> {
-  const path = join(archive.folder, pack.path);
   const records = placed.filter((one) => one.pack === pack);
-  if (pack.isNew) await mkdir(dirname(path), { recursive: true });
-  if (pack.spooled !== undefined) return adoptSpool(path, pack.spooled, pack, records);
+  if (pack.isNew) await mkdir(dirname(join(archive.folder, pack.path)), { recursive: true });
+  if (pack.spooled !== undefined) return adoptSpool(join(archive.folder, pack.path), pack.spooled, pack, records);
   const buffers: Buffer[] = pack.comment === undefined ? [] : [pack.comment];
   for (const { header, planned } of records) {
     const { content, lengthBytes } = planned.arrival;

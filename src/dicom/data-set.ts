@@ -53,8 +53,16 @@ export function formatTag(tag: number): string {
 
 /** Eight upper-case hex digits, the key of the DICOM JSON model. */
 export function tagKey(tag: number): string {
-  return tag.toString(16).toUpperCase().padStart(8, '0');
+  const known = TAG_KEYS.get(tag);
+  if (known !== undefined) return known;
+  const key = tag.toString(16).toUpperCase().padStart(8, '0');
+  if (TAG_KEYS.size < MOST_TAG_KEYS) TAG_KEYS.set(tag, key);
+  return key;
 }
+
+/** Every element of every object is asked for its key several times, and most have the same few hundred. */
+const TAG_KEYS = new Map<number, string>();
+const MOST_TAG_KEYS = 4096;
 
 /** Binary search: elements are ascending. */
 export function findElement(dataSet: DataSet, tag: number): DataElement | undefined {

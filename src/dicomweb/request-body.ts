@@ -16,7 +16,7 @@ const DECODERS: ReadonlyMap<string, typeof createGunzip | typeof createInflate> 
  */
 export function bodyOf(
   { request, response }: Exchange,
-  tooLarge: Refusal,
+  tooLarge: () => Refusal,
   maxBytes: number,
 ): AsyncGenerator<Buffer, void, undefined> {
   const coding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
@@ -32,14 +32,14 @@ export function bodyOf(
 
 async function* bounded(
   chunks: AsyncIterable<Buffer>,
-  tooLarge: Refusal,
+  tooLarge: () => Refusal,
   maxBytes: number,
 ): AsyncGenerator<Buffer, void, undefined> {
   let left = maxBytes;
   try {
     for await (const chunk of chunks) {
       left -= chunk.length;
-      if (left < 0) throw tooLarge;
+      if (left < 0) throw tooLarge();
       yield chunk;
     }
   } catch (error) {

@@ -40,10 +40,10 @@ export async function storeInstances(exchange: Exchange): Promise<void> {
   const { offer } = negotiate(exchange, STORE_ANSWERS);
   const { form, boundary } = formOf(parseMediaType(request.headers['content-type'] ?? ''));
   const { maxRequestBytes } = gateway.config.http;
-  const tooLarge = new Refusal('TooLarge', `the request is longer than ${maxRequestBytes} bytes`);
+  const tooLarge = (): Refusal => new Refusal('TooLarge', `the request is longer than ${maxRequestBytes} bytes`);
   const body = bodyOf(exchange, tooLarge, maxRequestBytes);
   const announcedBytes = Number(request.headers['content-length'] ?? 0);
-  if (announcedBytes > maxRequestBytes) throw tooLarge;
+  if (announcedBytes > maxRequestBytes) throw tooLarge();
   // Bulk data is kept aside before it becomes part of an object.
   await refuseWithoutRoom(gateway.archive, form === 'dicom' ? announcedBytes : 2 * announcedBytes);
   const from: Sender = {

@@ -62,7 +62,7 @@ async function onlyPart(bytes: Buffer, boundary: string): Promise<Buffer> {
 }
 
 async function readBody(exchange: Exchange): Promise<Buffer> {
-  const tooLarge = new Refusal('TooLarge', `a work item has at most ${MOST_BYTES} bytes`);
+  const tooLarge = (): Refusal => new Refusal('TooLarge', `a work item has at most ${MOST_BYTES} bytes`);
   const chunks: Buffer[] = [];
   for await (const chunk of bodyOf(exchange, tooLarge, MOST_BYTES)) chunks.push(chunk);
   return Buffer.concat(chunks);
