@@ -27,13 +27,21 @@ export interface TextResult {
 export interface TextModel {
   /** The opened graph of models/text-detect: input grey, output text, a probability per cell of 4 x 4 pixels. */
   readonly session: Session;
-  /** Probability from which a cell belongs to a text, and that one cell of a text must reach. */
+  /** Probability from which a cell belongs to a text. */
   readonly belongs: number;
+  /** Probability that one cell of a text must reach, were it a few letters; larger ones have to be surer. */
   readonly certain: number;
 }
 
+type Thresholds = Pick<TextModel, 'belongs' | 'certain'>;
+
+/** What a wrong find costs is its area: up to so many cells `certain` is enough, from so many on only this is. */
+const SMALL_FIND = 40;
+const LARGE_FIND = 600;
+const SUREST = 0.98;
+
 /** In a smaller copy every texture is finer and looks more like writing: of what is found there only large letters count, and surer ones. */
-const LARGE = { belongs: 0.1, certain: 0.97 } as const;
+const LARGE = { belongs: 0.1, certain: 0.985 } as const;
 /** Pixels of the copy. */
 const LARGE_FROM = 20;
 
@@ -43,6 +51,8 @@ const GROWTH = 0.45;
 const MOST_GROWTH = 40;
 /** The graph takes sides that are multiples of this. */
 const STEP = 16;
+/** Pixels around suspicious cells that the second look sees too. */
+const SURROUNDINGS = 96;
 /** Pictures are looked at in tiles of at most this side, which overlap by more than the network sees around a cell. */
 const TILE = 1536;
 const OVERLAP = 128;
@@ -109,8 +119,8 @@ function withoutContained(boxes: readonly TextBox[]): TextBox[] {
 }
 
 async function boxesOf(model: TextModel, picture: Picture, isSmaller: boolean): Promise<TextBox[]> {
-  if (!isSmaller) return textBoxes(await probabilities(model.session, picture, model.certain), model);
-  return textBoxes(await probabilities(model.session, picture, LARGE.certain), LARGE).filter(
+  if (!isSmaller) return textBoxes(await probabilities(model.session, picture, model), model);
+  return textBoxes(await probabilities(model.session, picture, LARGE), LARGE).filter(
     ({ left, top, right, bottom }) => Math.min(right - left, bottom - top) >= LARGE_FROM,
   );
 }
@@ -122,13 +132,13 @@ interface CellMap {
 }
 
 /** The probability of every cell, tile by tile; where tiles overlap the higher one holds. */
-async function probabilities(session: Session, picture: Picture, certain: number): Promise<CellMap> {
+async function probabilities(session: Session, picture: Picture, thresholds: Thresholds): Promise<CellMap> {
   const rows = Math.ceil(picture.rows / CELL);
   const columns = Math.ceil(picture.columns / CELL);
   const values = new Float32Array(rows * columns);
   for (const top of tileStarts(picture.rows)) {
     for (const left of tileStarts(picture.columns)) {
-      const tile = await runTile(session, picture, { top, left, certain });
+      const tile = await runTile(session, picture, { top, left, thresholds });
       for (let row = 0; row < tile.rows && top / CELL + row < rows; row++) {
         for (let column = 0; column < tile.columns && left / CELL + column < columns; column++) {
           const to = (top / CELL + row) * columns + left / CELL + column;
@@ -149,49 +159,97 @@ function tileStarts(side: number): number[] {
 interface Tile {
   readonly top: number;
   readonly left: number;
-  /** What the mean of two looks must reach somewhere. */
-  readonly certain: number;
+  readonly thresholds: Thresholds;
 }
 
-async function runTile(session: Session, picture: Picture, { top, left, certain }: Tile): Promise<CellMap> {
+async function runTile(session: Session, picture: Picture, { top, left, thresholds }: Tile): Promise<CellMap> {
   const height = Math.min(TILE, picture.rows - top);
   const width = Math.min(TILE, picture.columns - left);
-  const paddedRows = Math.ceil(height / STEP) * STEP;
-  const paddedColumns = Math.ceil(width / STEP) * STEP;
-  const data = new Float32Array(paddedRows * paddedColumns);
+  const padded = {
+    rows: Math.ceil(height / STEP) * STEP,
+    columns: Math.ceil(width / STEP) * STEP,
+    values: new Float32Array(Math.ceil(height / STEP) * Math.ceil(width / STEP) * STEP ** 2),
+  };
   let [lowest, highest] = [255, 0];
-  for (let row = 0; row < paddedRows; row++) {
+  for (let row = 0; row < padded.rows; row++) {
     const from = (top + mirrored(row, height)) * picture.columns + left;
-    const to = row * paddedColumns;
-    for (let column = 0; column < paddedColumns; column++) {
+    const to = row * padded.columns;
+    for (let column = 0; column < padded.columns; column++) {
       const value = picture.values[from + mirrored(column, width)] ?? 0;
-      data[to + column] = value;
+      padded.values[to + column] = value;
       if (value < lowest) lowest = value;
       if (value > highest) highest = value;
     }
   }
-  const rows = paddedRows / CELL;
-  const columns = paddedColumns / CELL;
   // Nothing can be read in a picture of one shade.
-  if (lowest === highest) return { values: new Float32Array(rows * columns), rows, columns };
-  const upright = await cellsOf(session, data, { rows: paddedRows, columns: paddedColumns });
-  // A second look that is sure of everything could not make any cell certain: it is spared.
-  if (!upright.some((probability) => (probability + 1) / 2 >= certain)) return { values: upright, rows, columns };
-  // What is no text looks like it from one side only more often than what is.
-  const turned = await cellsOf(session, data.reverse(), { rows: paddedRows, columns: paddedColumns });
-  const last = upright.length - 1;
-  return { values: upright.map((value, at) => (value + (turned[last - at] ?? 0)) / 2), rows, columns };
+  if (lowest === highest) return emptyMap(padded);
+  const upright = await cellsOf(session, padded);
+  const part = suspiciousPart(upright, padded, thresholds);
+  if (part !== undefined) meanInto(upright, part, await cellsOf(session, upsideDown(padded, part)));
+  return upright;
 }
 
-async function cellsOf(
-  session: Session,
-  data: Float32Array,
-  { rows, columns }: { readonly rows: number; readonly columns: number },
-): Promise<Float32Array> {
-  const { text } = await session.run({ grey: { dims: [1, 1, rows, columns], data } });
+interface Padded {
+  readonly values: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+function emptyMap({ rows, columns }: Padded): CellMap {
+  return { values: new Float32Array((rows * columns) / CELL ** 2), rows: rows / CELL, columns: columns / CELL };
+}
+
+/** Around what may be a text; undefined where a second look would hardly make one certain, or could not. */
+function suspiciousPart(
+  { values, rows, columns }: CellMap,
+  padded: Padded,
+  { belongs, certain }: Thresholds,
+): TextBox | undefined {
+  let [left, top, right, bottom, most] = [Infinity, Infinity, 0, 0, 0];
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const probability = values[row * columns + column] ?? 0;
+      if (probability < belongs) continue;
+      if (probability > most) most = probability;
+      if (column < left) left = column;
+      if (column >= right) right = column + 1;
+      if (row < top) top = row;
+      bottom = row + 1;
+    }
+  }
+  if (most < Math.max(certain / 2, 2 * certain - 1)) return undefined;
+  const before = (cell: number): number => Math.max(0, Math.floor((cell * CELL - SURROUNDINGS) / STEP) * STEP);
+  const after = (cell: number): number => Math.ceil((cell * CELL + SURROUNDINGS) / STEP) * STEP;
+  return {
+    left: before(left),
+    top: before(top),
+    right: Math.min(padded.columns, after(right)),
+    bottom: Math.min(padded.rows, after(bottom)),
+  };
+}
+
+function upsideDown({ values, columns }: Padded, { left, top, right, bottom }: TextBox): Padded {
+  const turned = new Float32Array((right - left) * (bottom - top));
+  for (let row = bottom - 1, to = 0; row >= top; row--)
+    for (let column = right - 1; column >= left; column--) turned[to++] = values[row * columns + column] ?? 0;
+  return { values: turned, rows: bottom - top, columns: right - left };
+}
+
+/** What is no text looks like it from one side only more often than what is: the mean of both looks counts. */
+function meanInto(upright: CellMap, { left, top, right, bottom }: TextBox, turned: CellMap): void {
+  for (let row = bottom / CELL - 1, from = 0; row >= top / CELL; row--) {
+    for (let column = right / CELL - 1; column >= left / CELL; column--) {
+      const at = row * upright.columns + column;
+      upright.values[at] = ((upright.values[at] ?? 0) + (turned.values[from++] ?? 0)) / 2;
+    }
+  }
+}
+
+async function cellsOf(session: Session, { values, rows, columns }: Padded): Promise<CellMap> {
+  const { text } = await session.run({ grey: { dims: [1, 1, rows, columns], data: values } });
   if (text?.data.length !== (rows * columns) / CELL ** 2)
     throw new Error('the text graph gives another number of cells');
-  return text.data;
+  return { values: text.data, rows: rows / CELL, columns: columns / CELL };
 }
 
 /** What is missing to whole steps is mirrored: an edge drawn out into streaks would look like writing. */
@@ -220,7 +278,7 @@ const MOSTLY = 0.45;
 const SMALLEST_SPLIT = 8;
 
 /** Connected cells that belong to a text, of which one is certain, as boxes of pixels. */
-export function textBoxes(map: CellMap, { belongs, certain }: Pick<TextModel, 'belongs' | 'certain'>): TextBox[] {
+export function textBoxes(map: CellMap, { belongs, certain }: Thresholds): TextBox[] {
   const { values, rows, columns } = map;
   const seen = new Uint8Array(values.length);
   const boxes: TextBox[] = [];
@@ -228,8 +286,10 @@ export function textBoxes(map: CellMap, { belongs, certain }: Pick<TextModel, 'b
     if (seen[start] !== 0 || (values[start] ?? 0) < certain) continue;
     const cells = [start];
     seen[start] = 1;
+    let most = 0;
     for (let next = 0; next < cells.length; next++) {
       const cell = cells[next] ?? 0;
+      most = Math.max(most, values[cell] ?? 0);
       const row = Math.floor(cell / columns);
       const column = cell % columns;
       for (let y = Math.max(0, row - 1); y <= Math.min(rows - 1, row + 1); y++) {
@@ -241,9 +301,14 @@ export function textBoxes(map: CellMap, { belongs, certain }: Pick<TextModel, 'b
         }
       }
     }
-    pushBoxes(boxes, cells, columns);
+    if (most >= neededFor(cells.length, certain)) pushBoxes(boxes, cells, columns);
   }
   return boxes;
+}
+
+function neededFor(cells: number, certain: number): number {
+  const share = Math.log(cells / SMALL_FIND) / Math.log(LARGE_FIND / SMALL_FIND);
+  return Math.max(certain, certain + (SUREST - certain) * Math.min(1, share));
 }
 
 function pushBoxes(boxes: TextBox[], cells: readonly number[], columns: number): void {

@@ -65,27 +65,51 @@ test('a picture without letters, one of one shade and one of a few pixels have n
   assert.deepEqual((await find(Uint8Array.of(1, 200, 3), 1, 3)).boxes, []);
 });
 
-test('a second look is taken where it could make the first one certain, and nowhere else', async () => {
-  for (const [probability, looks] of [
-    [2 * certain - 1.01, 1],
-    [2 * certain - 0.99, 2],
-  ] as const) {
-    let runs = 0;
-    const first: Session = {
+test('a second look is taken around what the first one suspects, where it may become certain', async () => {
+  const [rows, columns] = [320, 480];
+  const lookAt = async (probability: number): Promise<{ boxes: readonly TextBox[]; sides: number[][] }> => {
+    const sides: number[][] = [];
+    const stub: Session = {
       ...session,
       run: ({ grey }) => {
-        const cells = new Float32Array((grey?.data.length ?? 0) / 16).fill(runs === 0 ? probability : 1);
-        runs++;
-        return Promise.resolve({ text: { dims: [cells.length], data: cells } });
+        const [, , height = 0, width = 0] = grey?.dims ?? [];
+        const data = new Float32Array((height * width) / 16);
+        // Eight cells from row 160 and column 400 of the picture on, which the second look sees upside down.
+        if (sides.length === 0) data.fill(probability, 40 * 120 + 100, 40 * 120 + 108);
+        else data.fill(1, 27 * 44 + 12, 27 * 44 + 20);
+        sides.push([height, width]);
+        return Promise.resolve({ text: { dims: [1, 1, height / 4, width / 4], data } });
       },
     };
     const { boxes } = await findText(
-      { session: first, belongs, certain },
-      { grey: picture(64, 64), rows: 64, columns: 64 },
+      { session: stub, belongs, certain },
+      { grey: picture(rows, columns), rows, columns },
     );
-    assert.equal(runs, looks);
-    assert.equal(boxes.length, looks - 1);
-  }
+    return { boxes, sides };
+  };
+  const doubtful = await lookAt(Math.max(certain / 2, 2 * certain - 1) - 0.01);
+  assert.deepEqual(doubtful, { boxes: [], sides: [[rows, columns]] });
+  const suspicious = await lookAt(Math.max(certain / 2, 2 * certain - 1) + 0.01);
+  assert.deepEqual(suspicious.sides, [
+    [rows, columns],
+    [208, 176],
+  ]);
+  assert.equal(suspicious.boxes.length, 1);
+  assert.ok(covers(suspicious.boxes, { left: 400, top: 160, right: 432, bottom: 164 }));
+});
+
+test('a large find has to be surer than a small one', () => {
+  const square = (side: number, probability: number) => ({
+    values: new Float32Array(side * side).fill(probability),
+    rows: side,
+    columns: side,
+  });
+  const thresholds = { belongs: 0.05, certain: 0.25 };
+  assert.equal(textBoxes(square(4, 0.3), thresholds).length, 1);
+  assert.equal(textBoxes(square(10, 0.3), thresholds).length, 0);
+  assert.equal(textBoxes(square(10, 0.7), thresholds).length, 1);
+  assert.equal(textBoxes(square(40, 0.97), thresholds).length, 0);
+  assert.equal(textBoxes(square(40, 0.99), thresholds).length, 1);
 });
 
 test('cells that touch are one text when one of them is certain, and a slanted one is taken apart', () => {

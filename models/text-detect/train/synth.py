@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from fonts import font, font_files, scripts
 
@@ -17,8 +17,9 @@ HELD_OUT_CONTRASTS = [(38, 54), (84, 104), (150, 180)]
 def contrast(rng, held_out):
     if held_out:
         return rng.uniform(*HELD_OUT_CONTRASTS[rng.integers(len(HELD_OUT_CONTRASTS))])
+    most = 60 if rng.random() < .3 else 255  # the faintest are the hardest
     while True:
-        value = float(np.exp(rng.uniform(np.log(20), np.log(255))))
+        value = float(np.exp(rng.uniform(np.log(20), np.log(most))))
         if not any(low <= value < high for low, high in HELD_OUT_CONTRASTS):
             return value
 
@@ -163,7 +164,80 @@ def collimated(rng, h, w):
     return outside + (inner - outside) * open_ * (1 - rng.uniform(0, .3) * (1 - open_)) + rng.normal(0, rng.uniform(0, 4), (h, w))
 
 
-TRAINED = [flat, gradient, texture, ellipses, speckle_fan, speckle_fan, mr_like, xray_like, screen, islands, islands, strokes, bones, collimated]
+def spongy(rng, h, w):
+    """Regions with a rim, full of fine struts: cancellous bone, lung, glandular tissue."""
+    field = smooth_noise(rng, h, w, rng.uniform(12, 60)) - rng.uniform(-.8, .8)
+    struts = smooth_noise(rng, h, w, rng.uniform(.8, 4))
+    if rng.random() < .5:
+        struts = np.abs(struts) - .7
+    rim = np.exp(-(field / rng.uniform(.03, .25)) ** 2)
+    a = rng.uniform(20, 180) + rng.uniform(-60, 60) * np.clip(field * 4, -1, 1) + rng.uniform(-160, 160) * rim
+    a = a + np.where(field > 0, rng.uniform(10, 90) * np.clip(struts * rng.uniform(.7, 4), -1.5, 1.5), 0)
+    return gaussian_filter(a, rng.uniform(.3, 1.2)) + rng.normal(0, rng.uniform(0, 8), (h, w))
+
+
+def fibres(rng, h, w):
+    """Bundles that run one way and bend: muscle, tendons, hair, streaks."""
+    long, fine, side = rng.uniform(8, 60), rng.uniform(.7, 4), max(h, w) + 64
+    a = gaussian_filter(rng.standard_normal((side, side)).astype(np.float32), (fine, long), mode='wrap')
+    t, bend = rng.uniform(0, 6.28), rng.uniform(0, 60)
+    y, x = grid(h, w)
+    u, v = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
+    a = map_coordinates(a, [v + bend * smooth_noise(rng, h, w, rng.uniform(30, 90)), u], order=1, mode='grid-wrap')
+    a = a / (a.std() + 1e-6) * rng.uniform(10, 70) * np.clip(.6 + .6 * smooth_noise(rng, h, w, 40), 0, 2)
+    return rng.uniform(40, 180) + a + rng.normal(0, rng.uniform(0, 8), (h, w))
+
+
+def grains(rng, h, w):
+    """Like shapes side by side along bent rows: seeds, teeth, vertebrae, ribs cut across, cells of a phantom."""
+    under = [gradient, mr_like, texture][rng.integers(3)](rng, h, w)
+    im = Image.fromarray(np.clip(under, 0, 255).astype(np.uint8))
+    d = ImageDraw.Draw(im)
+    for _ in range(rng.integers(1, 7)):
+        size, many, t = np.exp(rng.uniform(np.log(2.5), np.log(28))), int(rng.integers(4, 30)), rng.uniform(0, 6.28)
+        x, y, bend, gap, long = rng.uniform(0, w), rng.uniform(0, h), rng.normal(0, .12), rng.uniform(1.2, 2.6), rng.uniform(.5, 2.5)
+        shade, uneven = int(rng.integers(0, 256)), rng.uniform(0, .35)
+        for _ in range(many):
+            around = np.linspace(0, 6.28, 14)
+            r = size * (1 + uneven * rng.standard_normal(14))
+            p, q = r * np.cos(around), r * long * np.sin(around)
+            d.polygon([(x + a * np.cos(t) - b * np.sin(t), y + a * np.sin(t) + b * np.cos(t)) for a, b in zip(p, q)],
+                      fill=int(np.clip(shade + rng.normal(0, 25), 0, 255)))
+            t += bend
+            x, y = x + 2 * size * gap / 2 * np.cos(t), y + 2 * size * gap / 2 * np.sin(t)
+    return gaussian_filter(np.asarray(im, np.float32), rng.uniform(.4, 2)) + rng.normal(0, rng.uniform(0, 10), (h, w))
+
+
+def windowed(rng, picture):
+    """A narrow window over the picture: much of it black or white."""
+    low, high = np.percentile(picture, [rng.uniform(0, 45), rng.uniform(65, 100)])
+    return (picture - low) * 255 / max(high - low, 8)
+
+
+def enlarged(rng, h, w):
+    """A picture of few pixels at several times its size: its noise is as coarse as letters."""
+    by = np.exp(rng.uniform(np.log(1.5), np.log(7)))
+    inner = [mr_like, ellipses, speckle_fan, texture, islands, spongy, spongy, fibres, grains, bones][rng.integers(10)]
+    a = inner(rng, int(h / by) + 4, int(w / by) + 4).astype(np.float32)
+    if rng.random() < .5:
+        a = a + rng.rayleigh(rng.uniform(3, 50), a.shape)
+    if rng.random() < .6:
+        a = windowed(rng, a)
+    return zoom(np.clip(a, 0, 255).astype(np.float32), by, order=int(rng.choice([0, 1, 1, 3, 3])), grid_mode=True, mode='nearest')[:h, :w]
+
+
+def masked(rng, h, w):
+    """A body on an even ground, windowed: structure ends where the mask does."""
+    a = [spongy, fibres, grains, texture, mr_like, xray_like, islands, enlarged][rng.integers(8)](rng, h, w)
+    a = windowed(rng, a) if rng.random() < .6 else a
+    y, x = grid(h, w)
+    r = np.hypot((y - h * rng.uniform(.3, .7)) / (h * rng.uniform(.2, .6)), (x - w * rng.uniform(.3, .7)) / (w * rng.uniform(.2, .6)))
+    body = r + rng.uniform(0, .25) * smooth_noise(rng, h, w, rng.uniform(10, 60)) < 1
+    return np.where(body, a, rng.choice([0, 0, 255, rng.uniform(0, 255)]))
+
+
+TRAINED = [flat, gradient, texture, ellipses, speckle_fan, speckle_fan, mr_like, xray_like, screen, islands, strokes, bones, collimated,
+           spongy, spongy, fibres, grains, enlarged, enlarged, masked, masked]
 
 
 def vessels(rng, h, w):
@@ -344,7 +418,31 @@ def beads(rng, d, h, w, shade):
             d.arc([cx - s, cy - s, cx + s, cy + s], 0, 180 + 180 * (i % 2), fill=shade)
 
 
+def monitor(rng, d, h, w, shade):
+    """Several traces below one another, all across."""
+    many, x0, period = int(rng.integers(1, 7)), int(rng.integers(0, w // 2)), rng.uniform(12, 160)
+    x1, y0, gap, height = int(rng.integers(x0 + w // 4, w + 1)), rng.uniform(0, h), rng.uniform(8, 70), rng.uniform(4, 60)
+    sharp, noise, wide = rng.uniform(.01, .08), rng.uniform(0, 1.2), int(rng.integers(1, 3))
+    t = np.arange(x0, x1)
+    beat = np.exp(-(((t % period) / period - .4) / sharp) ** 2) * height + np.exp(-(((t % period) / period - .7) / .08) ** 2) * height / 5
+    for i in range(many):
+        y = y0 + i * gap + rng.choice([-1, 1]) * beat + rng.normal(0, noise, len(t))
+        d.line(list(zip(t.tolist(), y.tolist())), fill=shade, width=wide)
+
+
+def comb(rng, d, h, w, shade):
+    """Ticks side by side, dense or wide, of one height or of several: rulers, wedges, bar codes, stents."""
+    x, y, across = int(rng.integers(0, w)), int(rng.integers(0, h)), rng.random() < .5
+    high, step, long = int(rng.integers(3, 40)), int(rng.integers(2, 16)), int(rng.integers(30, 500))
+    every, uneven = int(rng.integers(2, 11)), rng.random() < .3
+    for i in range(0, long, step):
+        size = high if i // step % every == 0 else high * (rng.random() if uneven else .6)
+        wide = int(rng.integers(1, step + 1)) if uneven else 1
+        d.line([x + i, y, x + i, y + size] if across else [x, y + i, x + size, y + i], fill=shade, width=wide)
+
+
 NEGATIVES = [ruler, ruler, bar, lattice, implant, implant, trace, marks, marks, scan_line, catheter, beads]
+TRAINED_NEGATIVES = [*NEGATIVES, ruler, lattice, trace, beads, beads, catheter, monitor, monitor, comb, comb]
 
 
 # ---- text
@@ -389,7 +487,7 @@ def glyphs(rng, held_out, most):
     alphabets = scripts(file)
     if not alphabets:
         return None
-    small = not held_out and rng.random() < .25  # the smallest are the hardest
+    small = not held_out and rng.random() < .3  # the smallest are the hardest
     size = int(round(np.exp(rng.uniform(np.log(8), np.log(16 if small else 60)))))
     up = 1
     if file.endswith('.otb') or rng.random() < .12:
@@ -400,7 +498,7 @@ def glyphs(rng, held_out, most):
     if face is None:
         return None
     text = phrase(rng, alphabets)
-    if not held_out and rng.random() < .12:  # and the shortest: a side, a number, initials
+    if not held_out and rng.random() < .18:  # and the shortest: a side, a number, initials
         start = int(rng.integers(0, max(1, len(text) - 2)))
         text = text[start:start + int(rng.integers(1, 5))].strip() or 'L'
     hard = up > 1 or file.endswith('.otb') or rng.random() < .12
@@ -462,7 +560,7 @@ def write(rng, picture, mask, boxes, held_out):
             base = float(np.median(part))
         c = contrast(rng, held_out)
         # Text that drowns in what is behind it can be read by nobody.
-        c = max(c, 1.6 * float(part.std()))
+        c = max(c, (1.6 if held_out else rng.uniform(1.1, 1.6)) * float(part.std()))
         sign = 1 if base + c <= 255 and (base - c < 0 or rng.random() < .75) else -1
         if not 0 <= base + sign * c <= 255:
             sign = 1 if base < 128 else -1
@@ -485,7 +583,7 @@ def write(rng, picture, mask, boxes, held_out):
 
 def sample(rng, h, w, held_out=False, text=True):
     """A picture as uint8, the mask of its text and its boxes (x0, y0, x1, y1, ink)."""
-    kinds = HELD_OUT if held_out else TRAINED
+    kinds, drawn = (HELD_OUT, NEGATIVES) if held_out else (TRAINED, TRAINED_NEGATIVES)
     picture = kinds[rng.integers(len(kinds))](rng, h, w).astype(np.float32)
     if rng.random() < .25:  # the image fills part of the picture
         y0, x0 = int(rng.integers(0, h // 3)), int(rng.integers(0, w // 3))
@@ -497,7 +595,7 @@ def sample(rng, h, w, held_out=False, text=True):
         im = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
         d = ImageDraw.Draw(im)
         for _ in range(rng.integers(1, 7)):
-            NEGATIVES[rng.integers(len(NEGATIVES))](rng, d, h, w, int(rng.choice([255, rng.integers(0, 256)])))
+            drawn[rng.integers(len(drawn))](rng, d, h, w, int(rng.choice([255, rng.integers(0, 256)])))
         fine = picture - np.clip(picture, 0, 255).astype(np.uint8)
         picture = np.asarray(im, np.float32) + np.clip(fine, 0, 1)
     picture = np.clip(picture, 0, 255)

@@ -19,12 +19,12 @@ from net import Detector
 from synth import ILLEGIBLE, sample
 
 SIDE = 512
-CROP = (192, 256)
+CROP = (224, 288)
 
 
 def picture(rng):
     """Image, mask, the boxes of the lines, and what a cell of a line counts: a short line is as much of a find as a long one."""
-    image, mask, boxes = sample(rng, SIDE, SIDE, text=rng.random() < 0.72)
+    image, mask, boxes = sample(rng, SIDE, SIDE, text=rng.random() < 0.66)
     weight = np.ones((SIDE // 4, SIDE // 4), np.float16)
     for x0, y0, x1, y1, _ in boxes:
         cells = (x1 - x0) * (y1 - y0) / 16
@@ -40,7 +40,7 @@ def draw(queue, seed):
 
 def crop(rng, chosen):
     image, mask, boxes, weight = chosen
-    turned = rng.random() < 0.15
+    turned = rng.random() < 0.3
     h, w = CROP[::-1] if turned else CROP
     y, x = 4 * rng.integers(0, (SIDE - h) // 4 + 1), 4 * rng.integers(0, (SIDE - w) // 4 + 1)
     if boxes and rng.random() < 0.6:
@@ -66,9 +66,9 @@ class Bank:
     """Pictures, and how hard each was when it was last seen: half of a batch is drawn by that."""
 
     def __init__(self, size, queue):
-        self.queue = queue
-        self.pictures = [queue.get() for _ in range(size)]
-        self.hardness = np.full(size, 1.0)
+        self.queue, self.size = queue, size
+        self.pictures = [queue.get() for _ in range(min(size, 60))]
+        self.hardness = np.full(len(self.pictures), 1.0)
 
     def choose(self, rng, count):
         share = self.hardness / self.hardness.sum()
@@ -80,7 +80,11 @@ class Bank:
             self.hardness[i] = 0.5 * self.hardness[i] + 0.5 * float(np.clip(loss, 0.02, 2))
 
     def renew(self, rng):
-        """The easiest of five goes."""
+        """One more, as long as there is room for it; then the easiest of five goes."""
+        if len(self.pictures) < self.size:
+            self.pictures.append(self.queue.get())
+            self.hardness = np.append(self.hardness, 1.0)
+            return
         some = rng.integers(0, len(self.pictures), 5)
         i = some[self.hardness[some].argmin()]
         self.pictures[i], self.hardness[i] = self.queue.get(), 1.0
@@ -111,7 +115,7 @@ def main():
     a.add_argument('--checkpoint', required=True)
     a.add_argument('--steps', type=int, default=10 ** 9, help='of this run')
     a.add_argument('--minutes', type=float, default=1e9, help='of this run')
-    a.add_argument('--batch', type=int, default=12)
+    a.add_argument('--batch', type=int, default=10)
     a.add_argument('--bank', type=int, default=500, help='synthetic pictures held')
     a.add_argument('--renew', type=int, default=2, help='steps after which one of them is replaced')
     a.add_argument('--rate', type=float, default=1.5e-3)
