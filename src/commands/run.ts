@@ -16,13 +16,8 @@ import { closePool, openPool } from '../pipelines/pool.ts';
 import { TRANSFORMS } from '../pipelines/registration-settings.ts';
 import { loadedFrom } from '../workflow/each-volume.ts';
 import { decodedInstance, isDecoded, type FrameSource } from '../workflow/load-series.ts';
-import {
-  produceByManifest,
-  produceDenoised,
-  produceRefused,
-  produceRegistration,
-  type Produced,
-} from '../workflow/produce.ts';
+import type { Produced } from '../workflow/model-run.ts';
+import { produceByManifest, produceDenoised, produceRefused, produceRegistration } from '../workflow/produce.ts';
 import { filesOf } from './folder.ts';
 
 /** @returns the exit status; undefined when it was called wrongly */

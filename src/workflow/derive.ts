@@ -20,7 +20,7 @@ import { inapplicable, intakeNotes, intakeReport, recordSkipped } from './intake
 import { kindOf } from './intake-check.ts';
 import { loadHeads, loadInstances, loadSeries, type SeriesName } from './load-series.ts';
 import { registrationOf } from '../pipelines/registration-settings.ts';
-import type { PipelineSettings, ProduceOptions, Produced } from './produce.ts';
+import type { PipelineSettings, ProduceOptions, Produced } from './model-run.ts';
 
 /** Loaded by the first work item: a gateway that has none is 15 MB smaller without what writes objects. */
 const producing = async () => await import('./produce.ts');

@@ -6,7 +6,9 @@ import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import type { SeriesVolume } from '../dicom/volume.ts';
+import type { SeriesVolume, Volume } from '../dicom/volume.ts';
+import type { ModelCard } from '../pipelines/manifest.ts';
+import type { Pool } from '../pipelines/pool.ts';
 import type { Box, ZooInput, ZooSettings } from '../pipelines/zoo.ts';
 import type { Code as CardCode, ManifestCard } from '../pipelines/zoo-manifest.ts';
 import type { Output } from '../routing/rules.ts';
@@ -143,4 +145,41 @@ export function quality(measured: object): Record<string, number | string> {
       (entry): entry is [string, number | string] => typeof entry[1] === 'number' || typeof entry[1] === 'string',
     ),
   );
+}
+
+/** The volumes of a result, for the series that is written of them. */
+export function several(volumes: readonly Volume[]): { readonly volume: Volume; readonly others: readonly Volume[] } {
+  const [volume, ...others] = volumes;
+  if (volume === undefined) throw new Error('a result without a volume');
+  return { volume, others };
+}
+
+export function cardOf(pool: Pool, pipeline: 'register' | 'align' | 'denoise'): ModelCard {
+  const card = pool.cards.get(pipeline);
+  if (card === undefined) throw new Refusal('BadConfiguration', `the model of ${pipeline} is not installed`);
+  return card;
+}
+
+export function provenanceOf(
+  card: ModelCard,
+  description: string,
+  parameters: string,
+  figures: readonly QualityFigure[],
+): Omit<Provenance, 'seriesNumber'> {
+  return {
+    algorithm: {
+      name: card.emit.algorithmName,
+      version: card.version,
+      family: { value: card.emit.family.code, scheme: card.emit.family.scheme, meaning: card.emit.family.meaning },
+      parameters,
+      sha256:
+        Object.values(card.graphs)
+          .map(({ sha256 }) => sha256)
+          .join(' ') || 'none (no graph)',
+    },
+    softwareVersion: SOFTWARE_VERSION,
+    description,
+    figures,
+    seriesSuffix: card.emit.seriesSuffix,
+  };
 }

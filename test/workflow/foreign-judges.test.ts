@@ -12,13 +12,8 @@ import type { SeriesInstance } from '../../src/dicom/volume.ts';
 import { closePool, openPool, type Pool } from '../../src/pipelines/pool.ts';
 import { OUTPUTS, type Output } from '../../src/routing/rules.ts';
 import { loadedFrom } from '../../src/workflow/each-volume.ts';
-import {
-  produceByManifest,
-  produceDenoised,
-  produceRefused,
-  produceRegistration,
-  type Produced,
-} from '../../src/workflow/produce.ts';
+import type { Produced } from '../../src/workflow/model-run.ts';
+import { produceByManifest, produceDenoised, produceRefused, produceRegistration } from '../../src/workflow/produce.ts';
 import {
   HIGHDICOM_PYTHON,
   iodErrors,

@@ -7,7 +7,8 @@ import type { DerivedObject } from '../../src/derived/provenance.ts';
 import type { Vector3 } from '../../src/dicom/volume.ts';
 import { closePool, openPool, type Pool } from '../../src/pipelines/pool.ts';
 import { loadedFrom } from '../../src/workflow/each-volume.ts';
-import { produceRegistration, type Produced } from '../../src/workflow/produce.ts';
+import type { Produced } from '../../src/workflow/model-run.ts';
+import { produceRegistration } from '../../src/workflow/produce.ts';
 import { instanceOf, phantomSeries } from '../derived/phantom.ts';
 import { NO_PYTHON, python, scratch, writeObjects } from '../derived/tools.ts';
 
