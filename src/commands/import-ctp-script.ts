@@ -1,7 +1,7 @@
 /** `isthmus import-ctp-script`: device rules from a script of CTP's DicomPixelAnonymizer. */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { formatYaml } from '../config.ts';
+import { formatYaml } from '../config/yaml-file.ts';
 import { readCtpScript } from '../deidentify/pixels/ctp-script.ts';
 import { compileDevices } from '../deidentify/pixels/devices.ts';
 

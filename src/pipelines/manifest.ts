@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { readYamlFile } from '../config.ts';
+import { readYamlFile } from '../config/yaml-file.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { FamiliarityFile } from './familiarity.ts';
 import type { Gate } from './gates.ts';

@@ -7,7 +7,7 @@ import { imageLayout } from '../codecs/image.ts';
 import { drawFrames } from '../codecs/pool.ts';
 import { presentationOf } from '../codecs/presentation.ts';
 import { storedFrame } from '../codecs/stored-frame.ts';
-import { checkProfile } from '../config.ts';
+import { checkProfile } from '../config/yaml-file.ts';
 import { deidentify, recordOf } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { compileProfile, ProfileFault, type CompiledProfile, type ProfileFile } from '../deidentify/profile.ts';

@@ -5,7 +5,7 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readYamlFile } from '../../src/config.ts';
+import { readYamlFile } from '../../src/config/yaml-file.ts';
 import { compileProfile, type Option, type PrivateCreators, type ProfileFile } from '../../src/deidentify/profile.ts';
 import { OPTION_CODES } from '../../src/deidentify/stamps.ts';
 import { formatTag } from '../../src/dicom/data-set.ts';
