@@ -1,5 +1,5 @@
 /**
- * What a derived CT or MR image keeps of its source's acquisition (PS3.3 A.3, A.4), from a classic image or from the functional groups
+ * What a derived CT, MR or PET image keeps of its source's acquisition (PS3.3 A.3, A.4, A.21), from a classic image or from the functional groups
  * of an Enhanced one.
  */
 import {
@@ -147,6 +147,35 @@ export function putRequired(attributes: Attributes, source: DataSet, modality: '
 const CT_TYPE_2 = ['KVP', 'AcquisitionNumber', 'PositionReferenceIndicator'];
 const MR_TYPE_2 =
   'ScanOptions MRAcquisitionType EchoTime EchoTrainLength RepetitionTime PositionReferenceIndicator'.split(' ');
+
+/**
+ * What a PET image must say (PS3.3 C.8.9.1, C.8.9.4, C.8.4.6): its number among the slices, and of a resampled one the times and the decay of
+ * the slice that speaks for its volume.
+ */
+export function putPet(
+  attributes: Attributes,
+  source: DataSet,
+  { index, slices }: { readonly index: number; readonly slices: number },
+): void {
+  copyNamed(
+    attributes,
+    source,
+    PET_OF_THE_SLICE.filter((keyword) => !hasValue(attributes, keyword)),
+  );
+  put(attributes, { ImageIndex: index, NumberOfSlices: slices });
+  putEmptyUnlessPresent(attributes, PET_TYPE_2);
+  // Not beside the Patient Orientation Code Sequence (PS3.3 C.7.3.1).
+  drop(attributes, ['PatientPosition']);
+}
+
+const PET_OF_THE_SLICE =
+  'SeriesDate SeriesTime AcquisitionDate AcquisitionTime FrameReferenceTime ActualFrameDuration DecayFactor DoseCalibrationFactor'.split(
+    ' ',
+  );
+const PET_TYPE_2 =
+  'CorrectedImage CollimatorType AcquisitionDate AcquisitionTime RadiopharmaceuticalInformationSequence PatientOrientationCodeSequence PatientGantryRelationshipCodeSequence PositionReferenceIndicator'.split(
+    ' ',
+  );
 
 /** Scanning Sequence and Sequence Variant are type 1 of an MR Image; an Enhanced MR says Echo Pulse Sequence instead. */
 function putMrSequence(attributes: Attributes, source: DataSet): void {

@@ -1,5 +1,5 @@
 /**
- * Derived image series: one CT or MR image (PS3.3 A.3, A.4) for each slice of a corrected or resampled volume. What the sources say
+ * Derived image series: one CT, MR or PET image (PS3.3 A.3, A.4, A.21) for each slice of a corrected or resampled volume. What the sources say
  * of patient, study and acquisition is kept; identity, derivation, equipment, geometry and pixels are ours.
  */
 import { asciiValue, asciiValues, findElement, numberValue, type DataSet } from '../dicom/data-set.ts';
@@ -7,7 +7,7 @@ import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { uidFrom, type SeriesInstanceUID, type SOPInstanceUID } from '../dicom/uid.ts';
 import { indexToPatient, transformPoint } from '../dicom/volume.ts';
-import { copyAcquisition, putRequired, sameInAll, type Resampling } from './acquisition.ts';
+import { copyAcquisition, putPet, putRequired, sameInAll, type Resampling } from './acquisition.ts';
 import { copyNamed, drop, openAttributes, put, type Attributes, type Item } from './attributes.ts';
 import {
   codeItem,
@@ -28,6 +28,7 @@ import {
   inheritedFlags,
   keepsSlices,
   openSeries,
+  type ImageModality,
   type ImageSeriesRequest,
   type ResultSlice,
   type Series,
@@ -37,13 +38,16 @@ import { storeSlice } from './stored-values.ts';
 
 export type { ImageSeriesRequest } from './result-slices.ts';
 
-const CT_IMAGE = '1.2.840.10008.5.1.4.1.1.2';
-const MR_IMAGE = '1.2.840.10008.5.1.4.1.1.4';
+const IMAGE_CLASSES: Readonly<Record<ImageModality, string>> = {
+  CT: '1.2.840.10008.5.1.4.1.1.2',
+  MR: '1.2.840.10008.5.1.4.1.1.4',
+  PT: '1.2.840.10008.5.1.4.1.1.128',
+};
 
 /**
  * The images, slice by slice in the order of the volumes; one multi-frame image for each source where the sources are such. The same
  * request gives the same UIDs.
- * @throws Refusal PipelineRefused for another modality than CT and MR, other geometry than the series it stands for, or voxels that are
+ * @throws Refusal PipelineRefused for another modality than CT, MR and PT, other geometry than the series it stands for, or voxels that are
  * no numbers
  */
 export function* deriveImageSeries(request: ImageSeriesRequest): Generator<DerivedObject> {
@@ -78,7 +82,7 @@ function deriveSlice(series: ClassicSeries, n: number): DerivedObject {
   const reference = slice === undefined ? undefined : series.references[slice.plane.instance];
   if (slice === undefined || source === undefined || reference === undefined)
     throw new Error(`slice ${n} has no source`);
-  const sopClassUID = modality === 'CT' ? CT_IMAGE : MR_IMAGE;
+  const sopClassUID = IMAGE_CLASSES[modality];
   const stored = storeSlice(slice.values, n, storage);
   const sopInstanceUID = uidFrom<'instance'>(key, 'instance', String(n)) satisfies SOPInstanceUID;
   const seriesInstanceUID = uidFrom<'series'>(key, 'series') satisfies SeriesInstanceUID;
@@ -105,7 +109,8 @@ function deriveSlice(series: ClassicSeries, n: number): DerivedObject {
   });
   putPixelAttributes(attributes, series, source.dataSet, n, stored);
   if (series.differenceWidth !== undefined) putDifferenceWindow(attributes, series.differenceWidth);
-  putRequired(attributes, source.dataSet, modality);
+  if (modality === 'PT') putPet(attributes, source.dataSet, { index: n + 1, slices: slice.geometry.slices });
+  else putRequired(attributes, source.dataSet, modality);
   return {
     head: writePart10(attributes, sopClassUID, sopInstanceUID, stored.body.length),
     body: stored.body,
@@ -143,13 +148,13 @@ function inherited(series: Series, source: Head): Item {
   };
 }
 
-/** DERIVED\SECONDARY, the source's third value (AXIAL of a CT: PS3.3 C.8.2.1.1.1), and what was done. */
+/** DERIVED\SECONDARY (of PET PRIMARY: PS3.3 C.8.9.4.1.1), the source's third value (AXIAL of a CT: C.8.2.1.1.1), and what was done. */
 function imageType(series: Series, source: DataSet): string[] {
   const third = asciiValues(source, tag('ImageType'))[2];
   const usual = series.modality === 'CT' ? 'AXIAL' : 'OTHER';
   return [
     'DERIVED',
-    'SECONDARY',
+    series.modality === 'PT' ? 'PRIMARY' : 'SECONDARY',
     third === undefined || third === '' || third === 'VOLUME' ? usual : third,
     series.request.done?.imageType ?? IMAGE_TYPES[series.request.kind],
   ];
@@ -212,7 +217,7 @@ function putPixelAttributes(
   const { geometry } = request.volume;
   const { slope, intercept } = storage.rescale(n);
   const rescaled =
-    series.modality === 'CT' ||
+    series.modality !== 'MR' ||
     slope !== 1 ||
     intercept !== 0 ||
     findElement(source, tag('RescaleSlope')) !== undefined;
@@ -230,7 +235,7 @@ function putPixelAttributes(
     ...(rescaled ? { RescaleIntercept: intercept, RescaleSlope: slope } : {}),
     ...paddingAttributes(storage.padding(n)),
   });
-  if (rescaled && !attributes.entries.has(tag('RescaleType')))
+  if (rescaled && series.modality !== 'PT' && !attributes.entries.has(tag('RescaleType')))
     put(attributes, { RescaleType: series.modality === 'CT' ? 'HU' : 'US' });
 }
 

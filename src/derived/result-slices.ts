@@ -12,6 +12,8 @@ import { runKey, SMOOTHING, SPATIAL_RESAMPLING, SUBTRACTION, type Code, type Pro
 import { referenceTo, type Reference } from './references.ts';
 import { chooseStorage, type Storage } from './stored-values.ts';
 
+export type ImageModality = 'CT' | 'MR' | 'PT';
+
 export interface ImageSeriesRequest {
   /**
    * denoised, corrected: same grid and slices as the source. registered: the source's content on the grid of `reference`. residual,
@@ -55,7 +57,7 @@ export interface Series {
   readonly plans: readonly VolumePlan[];
   readonly slices: readonly ResultSlice[];
   readonly references: readonly Reference[];
-  readonly modality: 'CT' | 'MR';
+  readonly modality: ImageModality;
   readonly key: string;
   readonly storage: Storage;
   /** Of the window of a series of differences. */
@@ -63,7 +65,7 @@ export interface Series {
 }
 
 /**
- * @throws Refusal PipelineRefused for another modality than CT and MR, other geometry than the series it stands for, or voxels that are
+ * @throws Refusal PipelineRefused for another modality than CT, MR and PT, other geometry than the series it stands for, or voxels that are
  * no numbers
  */
 export function openSeries(request: ImageSeriesRequest): Series {
@@ -74,8 +76,8 @@ export function openSeries(request: ImageSeriesRequest): Series {
   const grid = moved ? (reference ?? []) : sources;
   const fixed = moved ? planVolumes(grid)[0] : undefined;
   const { modality } = volume;
-  if ((modality !== 'CT' && modality !== 'MR') || plans[0]?.modality !== modality)
-    throw new Refusal('PipelineRefused', 'derived images are written for CT and MR sources only');
+  if ((modality !== 'CT' && modality !== 'MR' && modality !== 'PT') || plans[0]?.modality !== modality)
+    throw new Refusal('PipelineRefused', 'derived images are written for CT, MR and PET sources only');
   const volumes = [volume, ...others];
   if (volumes.length !== plans.length)
     throw new Refusal(
@@ -99,6 +101,8 @@ export function openSeries(request: ImageSeriesRequest): Series {
       sources: plans.flatMap((plan) => plan.sources),
       padding: request.padding,
       sameSlices: !moved,
+      // PS3.3 C.8.9.4.1.11: the intercept of a PET image is 0.
+      throughZero: modality === 'PT',
     }),
     differenceWidth: isDifference(kind) ? differenceWidth(volumes) : undefined,
   };

@@ -30,6 +30,8 @@ export interface Stored {
   readonly padding: number | undefined;
   /** True when slice k of the result is made of slice k of the source alone. */
   readonly sameSlices: boolean;
+  /** True where stored 0 has to mean 0. */
+  readonly throughZero: boolean;
 }
 
 /**
@@ -38,7 +40,7 @@ export interface Stored {
  * @throws Refusal PipelineRefused when a voxel is no finite number
  */
 export function chooseStorage(stored: Stored): Storage {
-  const { slices, planes, sources, padding, sameSlices } = stored;
+  const { slices, planes, sources, padding, sameSlices, throughZero } = stored;
   const first = planes[0];
   if (first === undefined) throw new Error('a series without planes cannot be stored');
   const alike = planes.every((plane) => plane.slope === first.slope && plane.intercept === first.intercept);
@@ -54,19 +56,21 @@ export function chooseStorage(stored: Stored): Storage {
     if (range.low >= (signed ? -32768 : 0) && range.high <= (signed ? 32767 : 65535))
       return { signed, rescale, padding: paddingOf };
   }
-  return spread(slices, padding);
+  return spread(slices, padding, throughZero);
 }
 
 /** Values as they are where they are wide enough to be rounded to whole numbers; else a slope that spreads them over 65 536 steps. */
-function spread(slices: readonly Float32Array[], padding: number | undefined): Storage {
+function spread(slices: readonly Float32Array[], padding: number | undefined, throughZero: boolean): Storage {
   const { low, high } = realRange(slices, padding);
   const whole = low >= -32768 && high <= 32767 && high - low >= WIDE_ENOUGH;
+  const signed = low < 0 && (whole || throughZero);
+  const slope = !throughZero ? (high - low) / 65535 : signed ? Math.max(-low, high) / 32767 : high / 65535;
   // Nine digits fit into a Decimal String: what is written is what is used.
   const rescale: Rescale = whole
     ? { slope: 1, intercept: 0 }
-    : { slope: Number(((high - low || 1) / 65535).toPrecision(9)), intercept: Number(low.toPrecision(9)) };
+    : { slope: Number((slope || 1 / 65535).toPrecision(9)), intercept: throughZero ? 0 : Number(low.toPrecision(9)) };
   const stored = padding === undefined ? undefined : storedPadding([padding, padding], rescale);
-  return { signed: whole && low < 0, rescale: () => rescale, padding: () => stored };
+  return { signed, rescale: () => rescale, padding: () => stored };
 }
 
 /** Steps that 12-bit sources have. */
