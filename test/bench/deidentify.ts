@@ -118,10 +118,10 @@ async function many(folder: string, count: number, profile: CompiledProfile): Pr
   database.close();
 }
 
-/** A multi-frame object with this much pixel data, made as it is asked for; encapsulated it is JPEG 2000 by name, which nobody decodes. */
+/** A multi-frame object with this much pixel data, made as it is asked for; encapsulated it has the segments of a lossless JPEG and nothing to decode. */
 async function* gigabyte(bytes: number, form: 'native' | 'encapsulated'): AsyncGenerator<Buffer> {
   const native = form === 'native';
-  const [object] = openCtMaker(512, 1, native ? EXPLICIT_LE : JPEG_2000).study(1);
+  const [object] = openCtMaker(512, 1, native ? EXPLICIT_LE : JPEG_LOSSLESS).study(1);
   if (object === undefined) return;
   const sink = openSink();
   writeHeader(sink, 0x7fe00010, native ? 'OW' : 'OB', native ? bytes : UNDEFINED_LENGTH);
@@ -131,6 +131,8 @@ async function* gigabyte(bytes: number, form: 'native' | 'encapsulated'): AsyncG
     for (let sent = 0; sent < bytes; sent += frame.length) yield frame;
     return;
   }
+  JPEG_BEGIN.copy(frame);
+  JPEG_END.copy(frame, frame.length - JPEG_END.length);
   yield item(0);
   for (let sent = 0; sent < bytes; sent += frame.length) {
     yield item(frame.length);
@@ -139,7 +141,10 @@ async function* gigabyte(bytes: number, form: 'native' | 'encapsulated'): AsyncG
   yield Buffer.from('feffdde000000000', 'hex');
 }
 
-const JPEG_2000 = '1.2.840.10008.1.2.4.90';
+const JPEG_LOSSLESS = '1.2.840.10008.1.2.4.70';
+/** Start of image, start of scan. */
+const JPEG_BEGIN = Buffer.from('ffd8ffda0002', 'hex');
+const JPEG_END = Buffer.from('ffd9', 'hex');
 const UNDEFINED_LENGTH = 0xffffffff;
 
 function item(length: number): Buffer {
