@@ -4,7 +4,7 @@ import { indexToPatient, transformPoint, type VolumeGeometry } from '../dicom/vo
 import type { Item } from './attributes.ts';
 
 /** The value of an AT element (PS3.5 6.2). */
-export function attributeTag(keyword: string): Buffer {
+function attributeTag(keyword: string): Buffer {
   const value = Buffer.alloc(4);
   const key = tag(keyword);
   value.writeUInt16LE(key >>> 16, 0);

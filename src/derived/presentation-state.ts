@@ -18,7 +18,7 @@ import {
 import { referenceItem, referenceTo, type Reference } from './references.ts';
 import { CREATOR } from './registration-object.ts';
 
-export const GRAYSCALE_PRESENTATION_STATE = '1.2.840.10008.5.1.4.1.1.11.1';
+const GRAYSCALE_PRESENTATION_STATE = '1.2.840.10008.5.1.4.1.1.11.1';
 const LAYER = 'ISTHMUS';
 
 export interface PresentationStateRequest {

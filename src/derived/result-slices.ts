@@ -134,7 +134,7 @@ export function keepsSlices(kind: ImageSeriesRequest['kind']): boolean {
   return kind === 'denoised' || kind === 'corrected' || kind === 'residual';
 }
 
-export function isDifference(kind: ImageSeriesRequest['kind']): boolean {
+function isDifference(kind: ImageSeriesRequest['kind']): boolean {
   return kind === 'residual' || kind === 'subtracted';
 }
 

@@ -55,7 +55,7 @@ export interface DenoiseResult {
  * Coloured noise: the grain of CT that readers know; 0.85 had the best PSNR of 0.7, 0.85 and 1 at low noise. White noise is told from
  * structure more surely, and what stays of it costs more: (1 - alpha)^2 of its variance.
  */
-export const DEFAULT_ALPHA: Readonly<Record<NoiseLevel['colour'], number>> = { coloured: 0.85, white: 0.95 };
+const DEFAULT_ALPHA: Readonly<Record<NoiseLevel['colour'], number>> = { coloured: 0.85, white: 0.95 };
 const ALPHA: readonly [number, number] = [0.1, 0.95];
 /** Noise, in HU, below which there is nothing to correct and above which the network was not measured. */
 const SIGMA_HU: readonly [number, number] = [2, 200];

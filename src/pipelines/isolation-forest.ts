@@ -42,7 +42,7 @@ export function checkTree(tree: Tree, features: number): void {
 }
 
 /** Mean length of an unsuccessful search in a binary tree of n: what a leaf that was not split further stands for. */
-export function expectedPath(n: number): number {
+function expectedPath(n: number): number {
   if (n <= 1) return 0;
   return 2 * (Math.log(n - 1) + 0.5772156649) - (2 * (n - 1)) / n;
 }

@@ -2,7 +2,14 @@
 import type { VolumeGeometry } from '../dicom/volume.ts';
 import { displacementField } from './displacement.ts';
 import type { GridPair } from './deformation.ts';
-import { displacementLengths, inverseConsistency, jacobianFigures, spread, type GridField } from './field-quality.ts';
+import {
+  displacementLengths,
+  inverseConsistency,
+  jacobianFigures,
+  spread,
+  type GridField,
+  type JacobianFigures,
+} from './field-quality.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { pairOn, type Prepared } from './prepared.ts';
 import { rotationDegrees } from './rigid.ts';
@@ -21,7 +28,7 @@ import {
   type Matrix4,
 } from './space.ts';
 
-export interface RegistrationQuality {
+export interface RegistrationQuality extends JacobianFigures {
   readonly contrast: 'same' | 'different';
   readonly similarityMeasure: 'NCC' | 'NMI';
   /** After the initial alignment (identity in one frame of reference), before anything was estimated. */
@@ -32,14 +39,6 @@ export interface RegistrationQuality {
   readonly similarityAside: number;
   /** How far from where the series began the search ended, in the body: 95 % of it are moved less. */
   readonly movedMm: number;
-  readonly foldingFraction: number;
-  readonly extremeFraction: number;
-  readonly jacobianMin: number;
-  readonly jacobianP1: number;
-  readonly jacobianMedian: number;
-  readonly jacobianP99: number;
-  readonly jacobianMax: number;
-  readonly sdLogJacobian: number;
   readonly inverseConsistencyMedianMm: number;
   readonly inverseConsistencyP95Mm: number;
   /** Of the deformable part alone, in the body. */

@@ -7,7 +7,7 @@ export type Matrix4 = readonly number[];
 export const IDENTITY: Matrix4 = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 
 /** Axes of working grids are multiples of this: the graphs average over up to 4 voxels, on the grid and at half of it. */
-export const GRID_MULTIPLE = 8;
+const GRID_MULTIPLE = 8;
 
 export function voxelCount(geometry: VolumeGeometry): number {
   return geometry.columns * geometry.rows * geometry.slices;

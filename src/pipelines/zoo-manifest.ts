@@ -229,7 +229,7 @@ function checkEmit(
 }
 
 /** The figures that a gate of this card may name. */
-export function figureNames({ emit, program }: ManifestCard): string[] {
+function figureNames({ emit, program }: ManifestCard): string[] {
   if (emit.kind === 'derived-image')
     return [...Object.keys(FIGURES), ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : [])];
   return [

@@ -31,7 +31,7 @@ interface Span {
 }
 
 /** The pieces' sides along one axis. */
-export function spansOf(length: number, { size, overlap, multipleOf }: Tiling, fixed: number): Span[] {
+function spansOf(length: number, { size, overlap, multipleOf }: Tiling, fixed: number): Span[] {
   const side = fixed > 0 ? fixed : size === undefined ? Infinity : Math.ceil(size / multipleOf) * multipleOf;
   if (length <= side) {
     const padded = fixed > 0 ? fixed : Math.ceil(length / multipleOf) * multipleOf;

@@ -61,7 +61,7 @@ export function* cases(): Generator<Case> {
     }
 }
 
-export function withNoise(truth: Float32Array, colour: Colour, sigma: number, seed: number): Float32Array {
+function withNoise(truth: Float32Array, colour: Colour, sigma: number, seed: number): Float32Array {
   const next = random(seed * 1000 + sigma + (colour === 'white' ? 0 : 500));
   const noise = colour === 'white' ? Float32Array.from(truth, () => next.normal()) : scannerNoise(next, seed % 3);
   // Whole HU, as stored integers are.

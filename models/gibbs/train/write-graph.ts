@@ -35,7 +35,7 @@ const REACH = 4;
 
 const FLOAT32 = { to: FLOAT };
 
-export function writeUnringing(): Uint8Array {
+function writeUnringing(): Uint8Array {
   const g = newDraft();
   const size = op(g, 'Shape', ['x']);
   const [rows, columns] = [2, 3].map((axis) => op(g, 'Slice', [size, ints(g, axis), ints(g, axis + 1)]));
