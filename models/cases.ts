@@ -1,7 +1,7 @@
 /** What evaluations of all models share: cases from fixed seeds, a run of ours with its time and memory, rows as the command reads them. */
 import { loadManifest } from '../src/pipelines/zoo-manifest.ts';
 import { openModel, runModel, type OpenedModel } from '../src/pipelines/zoo.ts';
-import type { Volume } from '../src/dicom/volume.ts';
+import { axialGrid, type Volume } from '../src/dicom/volume.ts';
 import { join } from 'node:path';
 import type { Row } from './evaluate.ts';
 
@@ -34,19 +34,7 @@ export function volumeOf(
   return {
     voxels,
     modality,
-    geometry: {
-      columns: size[0],
-      rows: size[1],
-      slices: size[2],
-      spacingMm,
-      originMm: [0, 0, 0],
-      axes: [
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-      ],
-      frameOfReferenceUID: undefined,
-    },
+    geometry: axialGrid(size, spacingMm),
   };
 }
 

@@ -24,8 +24,9 @@ import {
   openFaceTools,
   openPixelTools,
 } from './gateway/wall.ts';
+import { openModels } from './gateway/models.ts';
 import type { Log } from './log.ts';
-import { closePool, openPool, type Pool } from './pipelines/pool.ts';
+import { closePool, type Pool } from './pipelines/pool.ts';
 import { MIGRATE_QUARANTINE, sweepQuarantine, type Quarantine } from './quarantine.ts';
 import type { Rules } from './routing/rules.ts';
 import { MIGRATE_WORK_ITEMS, releaseLeases, type WorkItems } from './workitems.ts';
@@ -223,13 +224,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       reserveBytes: config.archive.reserveBytes,
       now: () => new Date(now()),
     });
-    const pool = await openPool({
-      threads: config.pipelines.threads,
-      maxMemoryMb: config.pipelines.maxMemoryMb,
-      modelsFolder: config.modelsFolder,
-      siteModelsFolder: config.siteModelsFolder,
-      provider: config.pipelines.provider,
-    });
+    const pool = await openModels(config);
     for (const [model, { tookMb = 0, bytesPerVoxel = 0 }] of pool.probes)
       log.info('model probed', { model, tookMb: Math.ceil(tookMb), bytesPerVoxel: Math.ceil(bytesPerVoxel) });
     const codecs = openCodecs();

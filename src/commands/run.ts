@@ -12,7 +12,8 @@ import { encapsulatedExtents, pixelLayout, scanFragments } from '../dicom/pixel-
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesInstance } from '../dicom/volume.ts';
 import { swapWords } from '../dicom/writer.ts';
-import { closePool, openPool } from '../pipelines/pool.ts';
+import { openModels } from '../gateway/models.ts';
+import { closePool } from '../pipelines/pool.ts';
 import { TRANSFORMS } from '../pipelines/registration-settings.ts';
 import { loadedFrom } from '../workflow/each-volume.ts';
 import { decodedInstance, isDecoded, type FrameSource } from '../workflow/load-series.ts';
@@ -45,13 +46,7 @@ export async function runPipeline(args: string[]): Promise<number | undefined> {
     process.stderr.write(`there is no pipeline ${pipeline} (there are: ${[...config.runnable.keys()].join(', ')})\n`);
     return 2;
   }
-  const pool = await openPool({
-    threads: config.pipelines.threads,
-    maxMemoryMb: config.pipelines.maxMemoryMb,
-    modelsFolder: config.modelsFolder,
-    siteModelsFolder: config.siteModelsFolder,
-    provider: config.pipelines.provider,
-  });
+  const pool = await openModels(config);
   const codecs = openCodecs();
   try {
     const options = {

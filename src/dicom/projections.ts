@@ -4,7 +4,7 @@
  */
 import { asciiValue, findElement, numberValue, numberValues } from './data-set.ts';
 import { Refusal } from './refusal.ts';
-import type { SeriesInstance, SeriesVolume } from './volume.ts';
+import { axialGrid, type SeriesInstance, type SeriesVolume } from './volume.ts';
 import { pixelFormat, readFrame, refuseShortPixels } from './voxels.ts';
 
 /** Modalities whose images are read one by one. */
@@ -47,18 +47,6 @@ export async function readProjection({ head, pixels }: SeriesInstance): Promise<
       intercept,
       padding: undefined,
     })),
-    geometry: {
-      columns,
-      rows,
-      slices: frames,
-      spacingMm: [across ?? 1, down ?? 1, 1],
-      originMm: [0, 0, 0],
-      axes: [
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-      ],
-      frameOfReferenceUID: undefined,
-    },
+    geometry: axialGrid([columns, rows, frames], [across ?? 1, down ?? 1, 1]),
   };
 }

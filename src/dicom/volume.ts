@@ -26,6 +26,17 @@ export interface VolumeGeometry {
   readonly frameOfReferenceUID: string | undefined;
 }
 
+/** A grid whose axes are the patient's: rows run to the left, columns to the back, slices to the head (PS3.3 C.7.6.2.1.1). */
+export function axialGrid(counts: Vector3, spacingMm: Vector3, originMm: Vector3 = [0, 0, 0]): VolumeGeometry {
+  const [columns, rows, slices] = counts;
+  const axes: VolumeGeometry['axes'] = [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ];
+  return { columns, rows, slices, spacingMm, originMm, axes, frameOfReferenceUID: undefined };
+}
+
 /** Voxels in real world values (HU after rescale; arbitrary units in MR), index = (k * rows + j) * columns + i. */
 export interface Volume {
   readonly geometry: VolumeGeometry;

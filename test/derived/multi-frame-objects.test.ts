@@ -8,7 +8,7 @@ import { asciiValue, itemsOf, numberValue } from '../../src/dicom/data-set.ts';
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
-import { planVolume, type VolumeGeometry } from '../../src/dicom/volume.ts';
+import { axialGrid, planVolume } from '../../src/dicom/volume.ts';
 import { instanceOf, part10, phantomSeries } from './phantom.ts';
 import {
   HIGHDICOM_PYTHON,
@@ -171,19 +171,7 @@ describe('a segmentation', () => {
       },
       Buffer.alloc(32),
     );
-    const flat: VolumeGeometry = {
-      columns: 4,
-      rows: 4,
-      slices: 1,
-      spacingMm: [1, 1, 1],
-      originMm: [0, 0, 0],
-      axes: [
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-      ],
-      frameOfReferenceUID: undefined,
-    };
+    const flat = axialGrid([4, 4, 1], [1, 1, 1]);
     const object = deriveSegmentation({
       kind: 'binary',
       sources: [instanceOf(image).head],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Volume } from '../../src/dicom/volume.ts';
+import { axialGrid, type Volume } from '../../src/dicom/volume.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { loadManifest } from '../../src/pipelines/zoo-manifest.ts';
 import { openModel, runModel, type OpenedModel, type ZooResult } from '../../src/pipelines/zoo.ts';
@@ -20,19 +20,7 @@ function ball(shading: number, change: (value: number, x: number) => number = (v
     const grain = 1 + 0.02 * Math.sin(i * 12.9898 + (i % 7));
     voxels[i] = change(tissue * grain * Math.exp(shading * (u + 0.5 * v)), u);
   }
-  const geometry = {
-    columns,
-    rows,
-    slices,
-    spacingMm: [4, 4, 4],
-    originMm: [0, 0, 0],
-    axes: [
-      [1, 0, 0],
-      [0, 1, 0],
-      [0, 0, 1],
-    ],
-    frameOfReferenceUID: undefined,
-  } as const;
+  const geometry = axialGrid([columns, rows, slices], [4, 4, 4]);
   return { voxels, modality: 'MR', geometry };
 }
 

@@ -2,7 +2,7 @@
  * A CT phantom in HU with known truth: a body of soft tissue in a ring of fat, two lungs, a bone, a bead of metal, inserts of
  * low contrast, air around it and padding of -2000 outside the circle of reconstruction. Noise from a seeded generator.
  */
-import type { Volume } from '../../src/dicom/volume.ts';
+import { axialGrid, type Volume } from '../../src/dicom/volume.ts';
 
 export interface PhantomOptions {
   readonly columns: number;
@@ -63,19 +63,7 @@ export function makePhantom(options: PhantomOptions): Phantom {
 
 export function volumeOf(columns: number, rows: number, slices: number, voxels: Float32Array, modality = 'CT'): Volume {
   return {
-    geometry: {
-      columns,
-      rows,
-      slices,
-      spacingMm: [0.7, 0.7, 2],
-      originMm: [0, 0, 0],
-      axes: [
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-      ],
-      frameOfReferenceUID: undefined,
-    },
+    geometry: axialGrid([columns, rows, slices], [0.7, 0.7, 2]),
     voxels,
     modality,
   };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import type { VolumeGeometry } from '../../src/dicom/volume.ts';
+import { axialGrid, type VolumeGeometry } from '../../src/dicom/volume.ts';
 import { DEFORMATION, deform } from '../../src/pipelines/deformation.ts';
 import type { GridPair } from '../../src/pipelines/deformation.ts';
 import { jacobianFigures } from '../../src/pipelines/field-quality.ts';
@@ -175,19 +175,7 @@ test('the window of an image is that of its sorted voxels', () => {
   );
 });
 
-const grid: VolumeGeometry = {
-  columns: 48,
-  rows: 48,
-  slices: 48,
-  spacingMm: [2, 2, 2],
-  originMm: [0, 0, 0],
-  axes: [
-    [1, 0, 0],
-    [0, 1, 0],
-    [0, 0, 1],
-  ],
-  frameOfReferenceUID: undefined,
-};
+const grid = axialGrid([48, 48, 48], [2, 2, 2]);
 const size: Counts = [48, 48, 48];
 const total = 48 ** 3;
 let search: Session;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { axialGrid } from '../../src/dicom/volume.ts';
 import { maskFigures } from '../../src/pipelines/mask-figures.ts';
 import { fillHoles, keepLargest, partsOf } from '../../src/pipelines/mask-parts.ts';
 import { prepare, standing, type Grid, type Prepared } from '../../src/pipelines/zoo-steps.ts';
@@ -86,19 +87,7 @@ test('of a segment that was not found the figures that need one are no numbers, 
 const around = {
   modality: 'DX',
   rescaleType: undefined,
-  geometry: {
-    columns: 1,
-    rows: 1,
-    slices: 1,
-    spacingMm: [1, 1, 1] as const,
-    originMm: [0, 0, 0] as const,
-    axes: [
-      [1, 0, 0],
-      [0, 1, 0],
-      [0, 0, 1],
-    ] as const,
-    frameOfReferenceUID: undefined,
-  },
+  geometry: axialGrid([1, 1, 1], [1, 1, 1]),
 };
 
 test('fit keeps proportions in millimetres, fills the rest with the lowest value, and comes back to every size', () =>

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { axialGrid } from '../../src/dicom/volume.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { closePool, openPool, runZoo } from '../../src/pipelines/pool.ts';
 import { growth, soak } from '../bench/soak.ts';
@@ -32,19 +33,7 @@ test('POOL-same: the same input, model and settings give the same bytes in other
       const r = Math.hypot((n % side) - 24, (Math.floor(n / side) % side) - 24);
       return (r < 10 ? 700 : r < 20 ? 400 : 5) + ((n * 7919) % 101) / 3;
     });
-    const geometry = {
-      columns: side,
-      rows: side,
-      slices: 4,
-      spacingMm: [1, 1, 2],
-      originMm: [0, 0, 0],
-      axes: [
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-      ],
-      frameOfReferenceUID: '1.2',
-    } as const;
+    const geometry = { ...axialGrid([side, side, 4], [1, 1, 2]), frameOfReferenceUID: '1.2' };
     try {
       const request = {
         volume: { geometry, voxels, modality: 'MR' },

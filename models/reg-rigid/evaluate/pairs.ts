@@ -7,7 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { random, type Random } from '../../cases.ts';
-import type { Vector3, Volume, VolumeGeometry } from '../../../src/dicom/volume.ts';
+import { axialGrid, type Vector3, type Volume, type VolumeGeometry } from '../../../src/dicom/volume.ts';
 import { rotationAbout } from '../../../src/pipelines/rotation.ts';
 import {
   at,
@@ -178,20 +178,7 @@ function grid(radii: Vector3, spacingMm: Vector3, centre: Vector3): VolumeGeomet
     number,
     number,
   ];
-  const [columns, rows, slices] = counts;
-  return {
-    columns,
-    rows,
-    slices,
-    spacingMm,
-    originMm: origin,
-    axes: [
-      [1, 0, 0],
-      [0, 1, 0],
-      [0, 0, 1],
-    ],
-    frameOfReferenceUID: undefined,
-  };
+  return axialGrid(counts, spacingMm, origin);
 }
 
 /** Thick slices are averaged over their thickness. */

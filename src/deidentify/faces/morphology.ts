@@ -65,8 +65,21 @@ export function eroded(set: Uint8Array, size: Vector3, cells: number): Uint8Arra
   return Uint8Array.from(distance, (squared) => (squared > cells * cells ? 1 : 0));
 }
 
+/** The cells that share a face with one, within the grid. */
+function visitNeighbours(cell: number, [nx, ny, nz]: Vector3, visit: (next: number) => void): void {
+  const x = cell % nx;
+  const y = Math.floor(cell / nx) % ny;
+  const z = Math.floor(cell / (nx * ny));
+  if (x > 0) visit(cell - 1);
+  if (x < nx - 1) visit(cell + 1);
+  if (y > 0) visit(cell - nx);
+  if (y < ny - 1) visit(cell + nx);
+  if (z > 0) visit(cell - nx * ny);
+  if (z < nz - 1) visit(cell + nx * ny);
+}
+
 /** Labels of 6-connected parts from 1, and how many cells each has (index 0 unused). */
-export function partsOf(set: Uint8Array, [nx, ny, nz]: Vector3): { labels: Int32Array; sizes: number[] } {
+export function partsOf(set: Uint8Array, size: Vector3): { labels: Int32Array; sizes: number[] } {
   const labels = new Int32Array(set.length);
   const sizes = [0];
   const stack: number[] = [];
@@ -78,20 +91,11 @@ export function partsOf(set: Uint8Array, [nx, ny, nz]: Vector3): { labels: Int32
     stack.push(seed);
     for (let cell = stack.pop(); cell !== undefined; cell = stack.pop()) {
       count++;
-      const x = cell % nx;
-      const y = Math.floor(cell / nx) % ny;
-      const z = Math.floor(cell / (nx * ny));
-      const visit = (next: number): void => {
+      visitNeighbours(cell, size, (next) => {
         if (set[next] !== 1 || labels[next] !== 0) return;
         labels[next] = label;
         stack.push(next);
-      };
-      if (x > 0) visit(cell - 1);
-      if (x < nx - 1) visit(cell + 1);
-      if (y > 0) visit(cell - nx);
-      if (y < ny - 1) visit(cell + nx);
-      if (z > 0) visit(cell - nx * ny);
-      if (z < nz - 1) visit(cell + nx * ny);
+      });
     }
     sizes.push(count);
   }
@@ -133,16 +137,6 @@ export function filled(set: Uint8Array, size: Vector3): Uint8Array {
     }
   }
   for (let rest = 0; rest < nx * ny; rest++) visit((nz - 1) * nx * ny + rest);
-  for (let cell = stack.pop(); cell !== undefined; cell = stack.pop()) {
-    const x = cell % nx;
-    const y = Math.floor(cell / nx) % ny;
-    const z = Math.floor(cell / (nx * ny));
-    if (x > 0) visit(cell - 1);
-    if (x < nx - 1) visit(cell + 1);
-    if (y > 0) visit(cell - nx);
-    if (y < ny - 1) visit(cell + nx);
-    if (z > 0) visit(cell - nx * ny);
-    if (z < nz - 1) visit(cell + nx * ny);
-  }
+  for (let cell = stack.pop(); cell !== undefined; cell = stack.pop()) visitNeighbours(cell, size, visit);
   return Uint8Array.from(reached, (outside) => 1 - outside);
 }
