@@ -72,7 +72,9 @@ stream.on('test:fail', (event) => {
   );
 });
 stream.on('test:complete', ({ name, file }) => {
-  if (isFile(name)) console.log(`done  ${(file ?? name).replace(`${root}/`, '')}`);
+  if (!isFile(name)) return;
+  const seconds = ((Date.now() - (fileStarted.get(name) ?? Date.now())) / 1000).toFixed(1);
+  console.log(`done  ${(file ?? name).replace(`${root}/`, '')} (${seconds} s)`);
 });
 stream.on('test:stderr', ({ message }) => process.stderr.write(message));
 await new Promise<void>((resolve) => {
