@@ -3,7 +3,7 @@
  * without a pixel of their segment are left out, as viewers expect.
  */
 import { createHash } from 'node:crypto';
-import { asciiValue, asciiValues, findElement, type DataSet } from '../dicom/data-set.ts';
+import { asciiValue, asciiValues, findElement } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -127,7 +127,8 @@ export function deriveSegmentation(request: SegmentationRequest): DerivedObject 
     SegmentSequence: request.segments.map((segment, index) => segmentItem(segment, index + 1, provenance)),
     ...commonInstanceReferences(studyInstanceUID, references),
     ...dimensionItems(uidFrom(key, content, 'dimensions'), planar ? [SEGMENT] : [SEGMENT, POSITION]),
-    SharedFunctionalGroupsSequence: [planar ? projectedMeasures(first.dataSet) : gridItems(geometry)],
+    // No Pixel Measures for a projection: readers want a thickness with the spacing, and it has none.
+    SharedFunctionalGroupsSequence: [planar ? {} : gridItems(geometry)],
     PerFrameFunctionalGroupsSequence: perFrame(frames, geometry, places, planar),
     ...(planar || geometry.frameOfReferenceUID === undefined
       ? {}
@@ -159,17 +160,6 @@ function isSingleFrame(sources: readonly Head[]): boolean {
     sources.length === 1 &&
     sources.every(({ dataSet }) => findElement(dataSet, tag('SharedFunctionalGroupsSequence')) === undefined)
   );
-}
-
-/**
- * Pixel Measures of a projection's masks, where the image tells its spacing: that of its pixels, else that of the detector, as an image
- * that was not calibrated says it (PS3.3 10.7.1.3). Viewers read the group without asking whether it is there.
- */
-function projectedMeasures(source: DataSet): Item {
-  const spacing = ['PixelSpacing', 'ImagerPixelSpacing']
-    .map((keyword) => asciiValues(source, tag(keyword)))
-    .find((two) => two.length === 2);
-  return spacing === undefined ? {} : { PixelMeasuresSequence: [{ PixelSpacing: spacing }] };
 }
 
 interface Place {
