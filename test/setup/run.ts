@@ -46,10 +46,6 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .map((file) => join(root, file));
 
 const stream = run({ files, concurrency: 2, timeout: 900_000 });
-const fileStarted = new Map<string, number>();
-stream.on('test:start', ({ name, nesting }) => {
-  if (nesting === 0 && name.endsWith('.ts')) fileStarted.set(name, Date.now());
-});
 stream.on('test:pass', (event) => {
   if (isFile(event.name)) return;
   if (event.skip !== undefined && event.skip !== false) {
@@ -71,10 +67,9 @@ stream.on('test:fail', (event) => {
     ),
   );
 });
-stream.on('test:complete', ({ name, file }) => {
-  if (!isFile(name)) return;
-  const seconds = ((Date.now() - (fileStarted.get(name) ?? Date.now())) / 1000).toFixed(1);
-  console.log(`done  ${(file ?? name).replace(`${root}/`, '')} (${seconds} s)`);
+stream.on('test:complete', ({ name, file, details }) => {
+  if (isFile(name))
+    console.log(`done  ${(file ?? name).replace(`${root}/`, '')} (${(details.duration_ms / 1000).toFixed(1)} s)`);
 });
 stream.on('test:stderr', ({ message }) => process.stderr.write(message));
 await new Promise<void>((resolve) => {
