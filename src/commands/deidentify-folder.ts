@@ -40,6 +40,7 @@ interface FileReport extends FileOutcome {
 
 /** Files that make a further thread worth its start. */
 const FILES_PER_THREAD = 100;
+
 /** @returns the exit status; undefined when it was called wrongly. @throws Refusal */
 export async function deidentifyCommand(args: string[]): Promise<number | undefined> {
   const { values, positionals } = parseArgs({

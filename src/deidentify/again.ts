@@ -7,20 +7,17 @@ import { asciiOf, valueBytes, withoutTrailingPadding, type DataElement, type Dat
 import { isPrivate, isPrivateCreator, tag, vrOf } from '../dicom/dictionary.ts';
 import { attributeType } from '../dicom/iod.ts';
 import type { Deidentified } from '../dicom/object.ts';
-import { readHead, type HeadAndBody } from '../dicom/part10.ts';
+import type { HeadAndBody } from '../dicom/part10.ts';
 import { VR_TRAITS } from '../dicom/vr.ts';
 import {
-  beginItem,
-  beginSequence,
   copyElement,
-  endItem,
-  endSequence,
   openSink,
   sinkBytes,
   writeBytes,
   writeElement,
   writeText,
   type Sink,
+  writeSequence,
 } from '../dicom/writer.ts';
 import { isPublicScheme } from './codes.ts';
 import { domainOf, findStudy, type Wall } from './crosswalk.ts';
@@ -51,7 +48,7 @@ interface Again extends Knowledge {
 
 export interface SecondCleaning {
   /** The head of a stored object with what is known by now taken out; undefined when nothing has to go. */
-  clean(head: Buffer | HeadAndBody, sopClassUID: string): Buffer | undefined;
+  clean(read: HeadAndBody, sopClassUID: string): Buffer | undefined;
 }
 
 /** Undefined where nothing is known of the study any more. */
@@ -77,8 +74,7 @@ export function openSecondCleaning(
     return knowledge;
   };
   return {
-    clean(given, sopClassUID) {
-      const read = Buffer.isBuffer(given) ? readHead(given) : given;
+    clean(read, sopClassUID) {
       const [newest] = stamped(read.head.dataSet).ruleSets;
       const profile = of.profiles.find(({ hash }) => newest !== undefined && hash.startsWith(newest));
       // What no rule set of ours has written was made here of what one has.
@@ -142,15 +138,9 @@ function writeChanged(again: Again, sink: Sink, dataSet: DataSet, path: number[]
     if (left !== undefined) writeLeft(again, sink, element, left, path);
     else if (element.items === undefined) copyElement(sink, dataSet, element);
     else {
-      const sequence = beginSequence(sink, element.tag);
       path.push(element.tag);
-      for (const item of element.items) {
-        const mark = beginItem(sink);
-        writeChanged(again, sink, item, path);
-        endItem(sink, mark);
-      }
+      writeSequence(sink, element.tag, element.items, (item) => writeChanged(again, sink, item, path));
       path.pop();
-      endSequence(sink, sequence);
     }
   }
 }

@@ -38,6 +38,8 @@ export interface Domain {
   readonly seals: Map<number, KeyObject>;
   readonly uids: Map<string, string>;
   readonly patients: Map<string, PatientPseudonym>;
+  /** Whose a study is, seen in the database after its row's transaction ended: only an erasure changes it. */
+  readonly patientsOfStudies: Map<string, string>;
   /** Rows seen in the database after their transaction ended: they need not be written again. */
   readonly stored: Set<string>;
   /** Rows handed to a transaction whose end has not been seen yet. */
@@ -132,6 +134,7 @@ export function openDomain(project: string, root: Buffer, lasting: boolean): Dom
     seals: new Map([[0, keys.seal]]),
     uids: new Map(),
     patients: new Map(),
+    patientsOfStudies: new Map(),
     stored: new Set(),
     written: new Set(),
   };
@@ -211,7 +214,11 @@ function knownPatient(wall: Wall, domain: Domain, pseudonym: string): PatientPse
  */
 export function patientInStudy(wall: Wall, domain: Domain, study: string, patient: PatientPseudonym): PatientPseudonym {
   const { project } = domain;
-  const earlier = domain.lasting ? patientOfStudy(wall, project, study) : undefined;
+  const known = domain.patientsOfStudies.get(study);
+  if (known === patient.pseudonym || !domain.lasting) return patient;
+  const earlier = known ?? patientOfStudy(wall, project, study);
+  if (domain.patientsOfStudies.size >= MAX_CACHED) domain.patientsOfStudies.clear();
+  if (earlier !== undefined) domain.patientsOfStudies.set(study, earlier);
   return earlier !== undefined && isOtherRecord(wall, project, earlier, patient.pseudonym)
     ? knownPatient(wall, domain, earlier)
     : patient;
@@ -392,7 +399,8 @@ export function rememberRows(wall: Wall, domain: Domain, rows: NewRows): void {
         generation,
       );
     }
-    const first = patientOfStudy(wall, project, rows.study);
+    // Written by this transaction too, so not kept.
+    const first = domain.patientsOfStudies.get(rows.study) ?? patientOfStudy(wall, project, rows.study);
     if (first !== undefined && isOtherRecord(wall, project, first, rows.patient))
       throw new Refusal('Busy', 'the patient was merged while the object was on its way');
     for (const [pseudonym, original] of rows.uids) {
@@ -636,6 +644,7 @@ export function forgetPatient(wall: Wall, project: string, patient: string): num
   });
   domain.uids.clear();
   domain.patients.clear();
+  domain.patientsOfStudies.clear();
   domain.stored.clear();
   domain.written.clear();
   forgetInMemory(wall);

@@ -9,17 +9,14 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { parseUid, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
 import {
-  beginItem,
-  beginSequence,
   copyElement,
-  endItem,
-  endSequence,
   openSink,
   sinkBytes,
   writeElement,
   writeHeader,
   writeText,
   type Sink,
+  writeSequence,
 } from '../dicom/writer.ts';
 import type { Vr } from '../dicom/vr.ts';
 import { shiftDate, shiftDateTime } from './actions.ts';
@@ -185,15 +182,9 @@ const NOTHING: ReadonlyMap<number, undefined> = new Map();
 function restoreElement(back: WayBack, dataSet: DataSet, element: DataElement, path: number[]): void {
   const { sink, row } = back;
   if (element.items !== undefined) {
-    const sequence = beginSequence(sink, element.tag);
     path.push(element.tag);
-    for (const item of element.items) {
-      const mark = beginItem(sink);
-      restoreDataSet(back, item, NOTHING, path);
-      endItem(sink, mark);
-    }
+    writeSequence(sink, element.tag, element.items, (item) => restoreDataSet(back, item, NOTHING, path));
     path.pop();
-    endSequence(sink, sequence);
     return;
   }
   if (element.vr === 'UI') {

@@ -29,6 +29,7 @@ import {
   writeElement,
   writeText,
   type Sink,
+  writeSequence,
 } from '../dicom/writer.ts';
 import {
   ageInYears,
@@ -399,15 +400,11 @@ function walk(run: Rewriting, at: Place, element: DataElement): void {
     return;
   }
   run.counts.kept++;
-  const sequence = beginSequence(run.sink, element.tag);
   at.path.push(element.tag);
-  for (const item of element.items) {
-    const mark = beginItem(run.sink);
+  writeSequence(run.sink, element.tag, element.items, (item) => {
     rewriteDataSet(run, item, NO_INSERTS, at.path, at.set);
-    endItem(run.sink, mark);
-  }
+  });
   at.path.pop();
-  endSequence(run.sink, sequence);
 }
 
 export const NO_INSERTS: readonly Insert[] = [];

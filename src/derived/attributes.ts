@@ -12,17 +12,14 @@ import { isPrivate, tag, vrOf, type VrContext } from '../dicom/dictionary.ts';
 import { faultOf } from '../dicom/value-faults.ts';
 import { VR_TRAITS, type Vr } from '../dicom/vr.ts';
 import {
-  beginItem,
-  beginSequence,
   copyElement,
-  endItem,
-  endSequence,
   openSink,
   sinkBytes,
   writeElement,
   writeNumbers,
   writeText,
   type Sink,
+  writeSequence,
 } from '../dicom/writer.ts';
 
 export type Value =
@@ -141,16 +138,12 @@ function writeEntry(sink: Sink, key: number, value: Value | Copied, context: VrC
 /** An element as it is, its text decoded under the character set it came with, items included. */
 function writeCopied(sink: Sink, { dataSet, element, characterSet }: Copied): void {
   if (element.items !== undefined) {
-    const sequence = beginSequence(sink, element.tag);
-    for (const item of element.items.filter(isSoundItem)) {
-      const mark = beginItem(sink);
+    writeSequence(sink, element.tag, element.items.filter(isSoundItem), (item) => {
       const inner = characterSetOf(item, characterSet);
       for (const child of item.elements)
         if ((child.tag & 0xffff) !== 0 && child.tag !== 0x00080005 && isSound(item, child))
           writeCopied(sink, { dataSet: item, element: child, characterSet: inner });
-      endItem(sink, mark);
-    }
-    endSequence(sink, sequence);
+    });
   } else if (VR_TRAITS[element.vr].text === 'charset') {
     writeText(
       sink,
@@ -174,16 +167,12 @@ function writeValue(sink: Sink, key: number, value: Value, context: VrContext): 
 
 function writeItems(sink: Sink, key: number, value: Value, context: VrContext): void {
   const items = (Array.isArray(value) ? value : []) as readonly (Item | Attributes)[];
-  const sequence = beginSequence(sink, key);
-  for (const item of items) {
-    const mark = beginItem(sink);
+  writeSequence(sink, key, items, (item) => {
     const inner = isAttributes(item) ? item : openAttributes(context);
     if (!isAttributes(item)) put(inner, item);
     for (const tagOfChild of [...inner.entries.keys()].sort((a, b) => a - b))
       writeEntry(sink, tagOfChild, inner.entries.get(tagOfChild) ?? '', context);
-    endItem(sink, mark);
-  }
-  endSequence(sink, sequence);
+  });
 }
 
 function isAttributes(item: Item | Attributes): item is Attributes {

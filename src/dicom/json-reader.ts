@@ -4,16 +4,7 @@ import { formatNumber, isWritten, NAME_GROUPS, SPECIFIC_CHARACTER_SET } from './
 import { MAX_DEPTH, readDataSet } from './reader.ts';
 import { Refusal } from './refusal.ts';
 import { VR_TRAITS, type Vr } from './vr.ts';
-import {
-  beginItem,
-  beginSequence,
-  endItem,
-  endSequence,
-  openSink,
-  sinkBytes,
-  writeElement,
-  type Sink,
-} from './writer.ts';
+import { openSink, sinkBytes, writeElement, type Sink, writeSequence } from './writer.ts';
 
 export interface FromJsonOptions {
   /** The value that a BulkDataURI points to, little endian. Without it, or when it is undefined, the object is refused. */
@@ -110,14 +101,10 @@ function writeJsonItems(reader: JsonReader, tag: number, value: unknown, depth: 
   const { sink } = reader;
   const items = value === undefined ? [] : value;
   if (!Array.isArray(items)) throw malformed(tag, 'has a Value that is no array');
-  const sequence = beginSequence(sink, tag);
-  for (const item of items as readonly unknown[]) {
-    const mark = beginItem(sink);
+  writeSequence(sink, tag, items as readonly unknown[], (item) => {
     // Some writers give null for an empty item.
     if (item !== null) writeObject(reader, item, depth + 1, false);
-    endItem(sink, mark);
-  }
-  endSequence(sink, sequence);
+  });
 }
 
 function encodeValues(tag: number, vr: Vr, values: readonly unknown[]): Buffer {

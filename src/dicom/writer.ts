@@ -115,6 +115,17 @@ export function endItem(sink: Sink, mark: number): void {
   sink.buffer.writeUInt32LE(sink.length - mark, mark - 4);
 }
 
+/** A sequence of these items; `writeItem` writes what each holds. */
+export function writeSequence<T>(sink: Sink, tag: number, items: readonly T[], writeItem: (item: T) => void): void {
+  const sequence = beginSequence(sink, tag);
+  for (const item of items) {
+    const mark = beginItem(sink);
+    writeItem(item);
+    endItem(sink, mark);
+  }
+  endSequence(sink, sequence);
+}
+
 /**
  * Copies an element as it is: the very bytes where they already are Explicit VR LE, otherwise written anew with the same value.
  * Text is not re-encoded: that is for the caller who knows the character set.
@@ -125,13 +136,7 @@ export function copyElement(sink: Sink, dataSet: DataSet, element: DataElement):
     return;
   }
   if (element.items !== undefined) {
-    const sequence = beginSequence(sink, element.tag);
-    for (const item of element.items) {
-      const mark = beginItem(sink);
-      copyElements(sink, item);
-      endItem(sink, mark);
-    }
-    endSequence(sink, sequence);
+    writeSequence(sink, element.tag, element.items, (item) => copyElements(sink, item));
     return;
   }
   if (element.fragments !== undefined) {

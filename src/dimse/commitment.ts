@@ -4,17 +4,7 @@ import { tag } from '../dicom/dictionary.ts';
 import { readDataSet } from '../dicom/reader.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
-import {
-  beginItem,
-  beginSequence,
-  endItem,
-  endSequence,
-  openSink,
-  sinkBytes,
-  writeNumbers,
-  writeText,
-  type Sink,
-} from '../dicom/writer.ts';
+import { openSink, sinkBytes, writeNumbers, writeText, type Sink, writeSequence } from '../dicom/writer.ts';
 
 export interface ReferencedInstance {
   readonly sopClassUID: string;
@@ -105,15 +95,11 @@ function writeReferences(
   sequenceTag: number,
   instances: readonly (ReferencedInstance & { readonly reason?: number })[],
 ): void {
-  const sequence = beginSequence(sink, sequenceTag);
-  for (const { sopClassUID, sopInstanceUID, reason } of instances) {
-    const item = beginItem(sink);
+  writeSequence(sink, sequenceTag, instances, ({ sopClassUID, sopInstanceUID, reason }) => {
     writeText(sink, REFERENCED_SOP_CLASS_UID, 'UI', sopClassUID);
     writeText(sink, REFERENCED_SOP_INSTANCE_UID, 'UI', sopInstanceUID);
     if (reason !== undefined) writeNumbers(sink, FAILURE_REASON, 'US', [reason]);
-    endItem(sink, item);
-  }
-  endSequence(sink, sequence);
+  });
 }
 
 function readReferences(dataSet: DataSet, sequenceTag: number): ReferencedInstance[] {

@@ -15,7 +15,7 @@ const none: Session = {
   run: () => Promise.reject(new Error('a rigid registration runs no graph')),
   release: () => Promise.resolve(),
 };
-const applies = { modalities: ['CT', 'MR', 'PT', 'NM'], minSlices: 8 };
+const applies = { modalities: ['CT', 'MR', 'PT'], minSlices: 8 };
 const model = { sessions: new Proxy({}, { get: () => none }), gates: {}, applies } as unknown as RegistrationModel;
 
 /** Worse than any start, for a pair that is refused. */
