@@ -6,7 +6,7 @@ import express, { type Express, type NextFunction, type Request, type Response, 
 import helmet from 'helmet';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { authenticate, credentialsOf } from './access.ts';
-import type { HttpConfig } from './config.ts';
+import type { HttpConfig } from './config/doors.ts';
 import { refuseWithoutRoom } from './archive/intake.ts';
 import { openNotifications, type Notifications } from './dicomweb/notifications.ts';
 import { dicomwebRouter } from './dicomweb/router.ts';

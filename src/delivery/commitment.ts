@@ -2,7 +2,8 @@
  * Storage commitment as proof of arrival (PS3.4 Annex J): what a node was asked to commit itself to, and what it said. A transaction is
  * written before it is asked for and outlives a restart, since the report may come much later; it holds pseudonyms only.
  */
-import type { Node, TlsFiles } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
+import type { TlsFiles } from '../config/tls-files.ts';
 import type { Database } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { CommitmentReport, ReferencedInstance } from '../dimse/commitment.ts';

@@ -1,5 +1,6 @@
 /** Where a node's DICOM port is, as an association of ours wants to know it. */
-import type { DimseAddress, TlsFiles } from '../config.ts';
+import type { DimseAddress } from '../config/nodes.ts';
+import type { TlsFiles } from '../config/tls-files.ts';
 import type { ScuTls } from '../dimse/scu.ts';
 
 export interface Peer {

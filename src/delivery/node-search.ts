@@ -2,7 +2,8 @@
  * What else a node holds of a patient, and having it sent to us: C-FIND and C-MOVE (PS3.4 Annex C) or QIDO-RS and WADO-RS (PS3.18 10.4,
  * 10.6). Asked in true identities; nothing of an answer is logged or kept.
  */
-import type { Node, TlsFiles } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
+import type { TlsFiles } from '../config/tls-files.ts';
 import { asciiValue, asciiValues, characterSetOf, tagKey, textValue, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { readDataSet } from '../dicom/reader.ts';

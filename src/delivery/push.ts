@@ -1,5 +1,6 @@
 /** Pushes objects to a node by the way its configuration names, in bounded portions. */
-import type { Node, TlsFiles } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
+import type { TlsFiles } from '../config/tls-files.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { Status, isStored } from '../dimse/command.ts';
 import { abort, acceptedContexts, openAssociation, release, store, type Association } from '../dimse/scu.ts';

@@ -1,6 +1,6 @@
 /** Proof of arrival: the objects are searched in the node after the push, under the identity they were sent with (QIDO-RS). */
 import { api } from 'dicomweb-client';
-import type { Node } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { NodeRequest } from './node-request.ts';
 

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { Node } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Delivered, Outgoing } from './outgoing.ts';
 

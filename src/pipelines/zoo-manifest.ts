@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { isManifest } from '../config.ts';
+import { isManifest } from '../config/runnable.ts';
 import { readYamlFile } from '../config/yaml-file.ts';
 import { isKeyword } from '../dicom/dictionary.ts';
 import type { FamiliarityFile } from './familiarity.ts';

@@ -5,7 +5,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { instanceOf } from '../archive/instances.ts';
 import { recordAudit } from '../audit.ts';
-import type { Node } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
 import { domainOf, pseudonymOfUid, resolveUid } from '../deidentify/crosswalk.ts';
 import { closeTransaction, tellCommitment, transactionOf } from '../delivery/commitment.ts';
 import { settleLedger } from '../delivery/ledger.ts';

@@ -6,7 +6,7 @@
 import { instancesOf, readInstanceBody, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
 import { studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
-import type { Node, Proof } from '../config.ts';
+import type { Node, Proof } from '../config/nodes.ts';
 import { resolveUid } from '../deidentify/crosswalk.ts';
 import { reidentify } from '../deidentify/reidentify.ts';
 import {

@@ -7,7 +7,7 @@ import { seriesOf, studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
 import { domainOf, findStudy, pseudonymOfUid, type StudyRow } from '../deidentify/crosswalk.ts';
 import { searchNode, type NodeSearch, type NodeSeries, type NodeStudy } from '../delivery/node-search.ts';
-import type { Node } from '../config.ts';
+import type { Node } from '../config/nodes.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import type { SeriesFacts } from '../routing/match.ts';

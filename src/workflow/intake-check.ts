@@ -2,7 +2,7 @@
  * What is odd about a series as it came in: missing attributes, mixed sizes and depths, gaps and duplicates, geometry beyond the limits
  * of its modality, values of its pixels, and figures unlike the site's own earlier ones. Pure: heads and samples in, a report out.
  */
-import type { IntakeLimits } from '../config.ts';
+import type { IntakeLimits } from '../config/gateway-file.ts';
 import { asciiValue, asciiValues, findElement, numberValue } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { readLedger } from '../../src/delivery/ledger.ts';
 import { tellCommitment } from '../../src/delivery/commitment.ts';
-import type { Node } from '../../src/config.ts';
+import type { Node } from '../../src/config/nodes.ts';
 import { asciiValue } from '../../src/dicom/data-set.ts';
 import { readObject } from '../../src/dicom/part10.ts';
 import { newUid } from '../../src/dicom/uid.ts';
