@@ -9,7 +9,7 @@ import { openPictureCache, type PictureCache } from './codecs/picture-cache.ts';
 import { closeCodecs, openCodecs, type CodecPool } from './codecs/pool.ts';
 import type { Config } from './config.ts';
 import { lockFile, migrate, type Database, type FolderLock } from './database.ts';
-import type { Wall } from './deidentify/crosswalk.ts';
+import type { Wall } from './deidentify/wall.ts';
 import type { FaceTools } from './deidentify/faces/pixels.ts';
 import type { PixelTools } from './deidentify/pixels/tools.ts';
 import type { CompiledProfile } from './deidentify/profile.ts';

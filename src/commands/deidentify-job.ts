@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { closeCodecs, openCodecs } from '../codecs/pool.ts';
 import type { WallConfig } from '../config.ts';
-import type { Wall } from '../deidentify/crosswalk.ts';
+import type { Wall } from '../deidentify/wall.ts';
 import { awaitsDefacing, deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
 import { followPlan, planSeries, type Defaced, type FaceSource, type Follower } from '../deidentify/faces/defacer.ts';

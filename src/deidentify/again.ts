@@ -20,7 +20,8 @@ import {
   writeSequence,
 } from '../dicom/writer.ts';
 import { isPublicScheme } from './codes.ts';
-import { domainOf, findStudy, type Wall } from './crosswalk.ts';
+import { domainOf, type Wall } from './wall.ts';
+import { findStudy } from './crosswalk.ts';
 import { openCleaner, type Cleaner } from './free-text.ts';
 import { isIdentifier, retained } from './identity.ts';
 import { stamped } from './inspect.ts';

@@ -9,7 +9,9 @@ import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
 import { parseUid } from '../dicom/uid.ts';
-import { originalUid, patientOfStudy, refuseGone, rememberMinted, type Wall } from './crosswalk.ts';
+import { originalUid, patientOfStudy, rememberMinted } from './crosswalk.ts';
+import { refuseGone } from './patients.ts';
+import type { Wall } from './wall.ts';
 
 export interface DerivedBytes {
   /** Preamble, file meta, data set up to and including the pixel data element's header. */

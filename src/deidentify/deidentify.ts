@@ -13,20 +13,10 @@ import type { Vr } from '../dicom/vr.ts';
 import { openSink, sinkBytes, writeElement, writeHeader, writeNumbers, writeText, type Sink } from '../dicom/writer.ts';
 import { yearOfDate, yearsBetween, ageInYears } from './actions.ts';
 import { cleanBody, isOffsetTable, nativePlan, planBody, type BodyPlan } from './body.ts';
-import {
-  dateOffsetDays,
-  domainOf,
-  patientInStudy,
-  patientPseudonym,
-  pseudonymOfUid,
-  rememberRows,
-  settleWritten,
-  type Domain,
-  type Originals,
-  type PatientPseudonym,
-  type StudyRow,
-  type Wall,
-} from './crosswalk.ts';
+import { dateOffsetDays, pseudonymOfUid } from './pseudonyms.ts';
+import { domainOf, type Domain, type Wall } from './wall.ts';
+import { patientInStudy, rememberRows, settleWritten, type Originals, type StudyRow } from './crosswalk.ts';
+import { patientPseudonym, type PatientPseudonym } from './patients.ts';
 import { cleanClinicalDocument, readClinicalDocument, saysOf, type DocumentTools } from './cda.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
 import { openCleaner } from './free-text.ts';

@@ -4,7 +4,8 @@
  */
 import { createHmac } from 'node:crypto';
 import { tag, vrOf } from '../dicom/dictionary.ts';
-import { patientOfStudy, findStudy, seal, studiesOfPatient, unseal, type Domain, type Wall } from './crosswalk.ts';
+import { patientOfStudy, findStudy, studiesOfPatient } from './crosswalk.ts';
+import { seal, unseal, type Domain, type Wall } from './wall.ts';
 import { addPiece, decodePieces, isTelling, kindOf, noIdentity, type Identity, type RawIdentity } from './identity.ts';
 import { recordsOf } from './merge.ts';
 

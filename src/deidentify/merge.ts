@@ -3,17 +3,9 @@
  * what was stored before keeps the pseudonym and the dates it was given, since a viewer may have cited them, and is told of.
  */
 import { Refusal } from '../dicom/refusal.ts';
-import {
-  domainOf,
-  findStudy,
-  forgetInMemory,
-  knownPseudonym,
-  patientPseudonym,
-  rewriteStudy,
-  studiesOfPatient,
-  survivorOf,
-  type Wall,
-} from './crosswalk.ts';
+import { domainOf, forgetInMemory, type Wall } from './wall.ts';
+import { findStudy, rewriteStudy, studiesOfPatient } from './crosswalk.ts';
+import { knownPseudonym, patientPseudonym, survivorOf } from './patients.ts';
 
 /** As the hospital writes it. */
 export interface PatientRecord {

@@ -4,7 +4,7 @@
  * an epoch of a project: objects of one study that come in different epochs are different studies.
  */
 import { randomBytes } from 'node:crypto';
-import { openDomain, type Domain } from './crosswalk.ts';
+import { openDomain, type Domain } from './wall.ts';
 
 /** Long enough for a study to come whole and be sent again, short enough that few studies of a patient fall together. */
 const EPOCH_MS = 24 * 3_600_000;

@@ -20,7 +20,9 @@ import {
 } from '../dicom/writer.ts';
 import type { Vr } from '../dicom/vr.ts';
 import { shiftDate, shiftDateTime } from './actions.ts';
-import { findStudy, refuseLeaving, resolveUid, type StudyRow, type Wall } from './crosswalk.ts';
+import { findStudy, resolveUid, type StudyRow } from './crosswalk.ts';
+import { refuseLeaving } from './patients.ts';
+import type { Wall } from './wall.ts';
 import { writeFileMeta } from '../dicom/file-meta.ts';
 import { STAMP_TAGS } from './stamps.ts';
 

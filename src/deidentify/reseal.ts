@@ -1,6 +1,6 @@
 /** Every row of the crosswalk under a new secret: for the day after somebody may have seen the old one. */
 import type { Row } from '../database.ts';
-import { domainOf, seal, unseal, type Wall } from './crosswalk.ts';
+import { domainOf, seal, unseal, type Wall } from './wall.ts';
 import { addSealSecret, dropSealSecrets, newestGeneration, scrubbed, type KeySource } from './vault.ts';
 
 /** Rows of one transaction. */

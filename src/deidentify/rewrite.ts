@@ -46,7 +46,8 @@ import {
   type PlainAction,
 } from './actions.ts';
 import { isPublicScheme, isPlainCode } from './codes.ts';
-import { pseudonymOfText, pseudonymOfUid, type Domain } from './crosswalk.ts';
+import { pseudonymOfText, pseudonymOfUid } from './pseudonyms.ts';
+import type { Domain } from './wall.ts';
 import type { Cleaner } from './free-text.ts';
 import { isIdentifyingConcept } from './concepts.ts';
 import { isIdentifier } from './identity.ts';

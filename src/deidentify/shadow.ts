@@ -1,7 +1,8 @@
 /** The wall in memory, for trying things out: the same secrets and the patients known so far, and no trace in the crosswalk. */
 import { randomBytes } from 'node:crypto';
 import { openDatabase, type Database, type Row } from '../database.ts';
-import { knownPseudonym, openWall, type Wall } from './crosswalk.ts';
+import { knownPseudonym } from './patients.ts';
+import { openWall, type Wall } from './wall.ts';
 import { recordsOf, type PatientRecord } from './merge.ts';
 
 export interface Shadow {

@@ -5,7 +5,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { DataSet } from '../dicom/data-set.ts';
 import { littleEndianValue, openSink, sinkBytes, writeBytes, type Sink } from '../dicom/writer.ts';
-import type { Domain } from './crosswalk.ts';
+import type { Domain } from './wall.ts';
 
 /** Of everything but the pixel data, or with it where it does not pass as it came. */
 export interface SourceMark {

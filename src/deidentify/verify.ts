@@ -6,16 +6,8 @@ import { keywordOf } from '../dicom/dictionary.ts';
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isWellKnownUid } from '../dicom/sop-class.ts';
-import {
-  domainOf,
-  findStudy,
-  isMinted,
-  originalsOf,
-  patientOfUid,
-  studiesOfPatient,
-  type StudyRow,
-  type Wall,
-} from './crosswalk.ts';
+import { domainOf, type Wall } from './wall.ts';
+import { findStudy, isMinted, originalsOf, patientOfUid, studiesOfPatient, type StudyRow } from './crosswalk.ts';
 import { retained, type Identity } from './identity.ts';
 import { inspect, type Stamped } from './inspect.ts';
 import { knownKin, NOTHING_SAID, peopleOf } from './kin.ts';

@@ -6,7 +6,7 @@ import { decodedLayout } from '../codecs/photometric.ts';
 import type { Config, WallConfig } from '../config.ts';
 import type { ProfileSource } from '../config/profiles.ts';
 import { openDatabase, type Database } from '../database.ts';
-import { openWall, type Wall } from '../deidentify/crosswalk.ts';
+import { openWall, type Wall } from '../deidentify/wall.ts';
 import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { compileDevices, type DeviceFile } from '../deidentify/pixels/devices.ts';
 import type { PixelTools } from '../deidentify/pixels/tools.ts';

@@ -6,7 +6,7 @@
 import { outOfSpace } from '../archive/intake.ts';
 import type { Row } from '../database.ts';
 import { recordAudit } from '../audit.ts';
-import { studyMark, subjectMark } from '../deidentify/crosswalk.ts';
+import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';
 import { recordOf, studyPseudonym } from '../deidentify/deidentify.ts';
 import { followPlan, planSeries, type FaceSource, type PlannedSeries } from '../deidentify/faces/defacer.ts';
 import type { FacePlan } from '../deidentify/faces/plan.ts';

@@ -8,7 +8,6 @@ import { recordAudit } from '../audit.ts';
 import type { Row } from '../database.ts';
 import {
   findStudy,
-  isKnownPseudonym,
   originalUid,
   patientOfStudy,
   patientOfUid,
@@ -17,6 +16,7 @@ import {
   writeNote,
   type StudyRow,
 } from '../deidentify/crosswalk.ts';
+import { isKnownPseudonym } from '../deidentify/patients.ts';
 import { recordsOf } from '../deidentify/merge.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';

@@ -15,17 +15,15 @@ import {
 } from '../archive/studies.ts';
 import { blackOut, recordAudit } from '../audit.ts';
 import type { Row } from '../database.ts';
+import { findStudy, studiesOfPatient, uidsOfPatient } from '../deidentify/crosswalk.ts';
 import {
-  findStudy,
   forgetPatient,
   isKnownPseudonym,
   knownPseudonym,
   markLeaving,
   projectsOfWall,
-  studiesOfPatient,
-  subjectMark,
-  uidsOfPatient,
-} from '../deidentify/crosswalk.ts';
+} from '../deidentify/patients.ts';
+import { subjectMark } from '../deidentify/pseudonyms.ts';
 import { recordsOf, type PatientRecord } from '../deidentify/merge.ts';
 import { forgetTransactionsOf } from '../delivery/commitment.ts';
 import { forgetLedgerOf, readLedger } from '../delivery/ledger.ts';

@@ -5,7 +5,9 @@
  */
 import { seriesOf, studyOf } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
-import { domainOf, findStudy, pseudonymOfUid, type StudyRow } from '../deidentify/crosswalk.ts';
+import { domainOf } from '../deidentify/wall.ts';
+import { findStudy, type StudyRow } from '../deidentify/crosswalk.ts';
+import { pseudonymOfUid } from '../deidentify/pseudonyms.ts';
 import { searchNode, type NodeSearch, type NodeSeries, type NodeStudy } from '../delivery/node-search.ts';
 import type { Node } from '../config/nodes.ts';
 import { Refusal } from '../dicom/refusal.ts';

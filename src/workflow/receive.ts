@@ -3,7 +3,7 @@
  * The only place that sees identified objects, for as long as they stream by. What cannot be let in is sealed in quarantine.
  */
 import { randomUUID } from 'node:crypto';
-import { studyMark, subjectMark } from '../deidentify/crosswalk.ts';
+import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';
 import { awaitsDefacing, recordOf } from '../deidentify/deidentify.ts';
 import type { PatientRecord } from '../deidentify/merge.ts';
 import { outOfSpace } from '../archive/intake.ts';

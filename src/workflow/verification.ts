@@ -1,7 +1,8 @@
 /** The verification report of a study: what is stored of it, looked at once more, beside what the door wrote down. */
 import { instanceOf, instancesOf, readInstanceHeads, type InstanceRow } from '../archive/instances.ts';
 import { studyOf, uidsOfStudy, versionOf } from '../archive/studies.ts';
-import { findStudy, studyMark } from '../deidentify/crosswalk.ts';
+import { findStudy } from '../deidentify/crosswalk.ts';
+import { studyMark } from '../deidentify/pseudonyms.ts';
 import { formatVerification } from '../deidentify/verification-text.ts';
 import { openVerification, type DoorFacts, type Verification } from '../deidentify/verify.ts';
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import { openDatabase } from '../../src/database.ts';
-import { openWall, type Wall } from '../../src/deidentify/crosswalk.ts';
+import { openWall, type Wall } from '../../src/deidentify/wall.ts';
 import { deidentify } from '../../src/deidentify/deidentify.ts';
 import {
   compileProfile,

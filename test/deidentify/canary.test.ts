@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { openDatabase } from '../../src/database.ts';
-import { openWall } from '../../src/deidentify/crosswalk.ts';
+import { openWall } from '../../src/deidentify/wall.ts';
 import { compileProfile, type CompiledProfile } from '../../src/deidentify/profile.ts';
 import { assertNoLeak, leakedCanaries } from '../peers/canary-check.ts';
 import { BASIC, fileOf, pass, TABLE_ONLY } from './support.ts';

@@ -6,16 +6,10 @@ import { openDatabase } from '../../src/database.ts';
 import { asciiValue } from '../../src/dicom/data-set.ts';
 import { readObject } from '../../src/dicom/part10.ts';
 import type { Refusal } from '../../src/dicom/refusal.ts';
-import {
-  dateOffsetDays,
-  domainOf,
-  findStudy,
-  forgetPatient,
-  openWall,
-  originalUid,
-  pseudonymOfUid,
-  studiesOfPatient,
-} from '../../src/deidentify/crosswalk.ts';
+import { dateOffsetDays, pseudonymOfUid } from '../../src/deidentify/pseudonyms.ts';
+import { domainOf, openWall } from '../../src/deidentify/wall.ts';
+import { findStudy, originalUid, studiesOfPatient } from '../../src/deidentify/crosswalk.ts';
+import { forgetPatient } from '../../src/deidentify/patients.ts';
 import { deidentify } from '../../src/deidentify/deidentify.ts';
 import { BASIC, fileWall, gather, holds, KEY, makeFile, memoryWall, pass, UIDS } from './support.ts';
 

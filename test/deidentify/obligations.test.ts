@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
-import { openWall } from '../../src/deidentify/crosswalk.ts';
+import { openWall } from '../../src/deidentify/wall.ts';
 import { compileProfile } from '../../src/deidentify/profile.ts';
 import {
   asciiValue,

@@ -5,7 +5,8 @@ import { readHead } from '../../src/dicom/part10.ts';
 import type { Refusal } from '../../src/dicom/refusal.ts';
 import { newUid } from '../../src/dicom/uid.ts';
 import { certifyDerived } from '../../src/deidentify/certify.ts';
-import { outwardUids, type Wall } from '../../src/deidentify/crosswalk.ts';
+import { outwardUids } from '../../src/deidentify/crosswalk.ts';
+import type { Wall } from '../../src/deidentify/wall.ts';
 import { reidentify, type Reidentified } from '../../src/deidentify/reidentify.ts';
 import {
   CT_ATTRIBUTES,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { openDatabase, type Database } from '../../src/database.ts';
-import { openWall, type Wall } from '../../src/deidentify/crosswalk.ts';
+import { openWall, type Wall } from '../../src/deidentify/wall.ts';
 import { deidentify, type Deidentification } from '../../src/deidentify/deidentify.ts';
 import {
   compileProfile,

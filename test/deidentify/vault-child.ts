@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { openDatabase } from '../../src/database.ts';
-import { openWall } from '../../src/deidentify/crosswalk.ts';
+import { openWall } from '../../src/deidentify/wall.ts';
 import { resealRows } from '../../src/deidentify/reseal.ts';
 import { rewrapSecrets } from '../../src/deidentify/vault.ts';
 import { counting, stepsTaken } from '../peers/kill-at-step.ts';

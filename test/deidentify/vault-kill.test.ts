@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openDatabase } from '../../src/database.ts';
-import { openWall, originalUid } from '../../src/deidentify/crosswalk.ts';
+import { openWall } from '../../src/deidentify/wall.ts';
+import { originalUid } from '../../src/deidentify/crosswalk.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { fileWall, makeFile, pass, UIDS } from './support.ts';
 

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openDatabase } from '../../src/database.ts';
-import { openWall } from '../../src/deidentify/crosswalk.ts';
+import { openWall } from '../../src/deidentify/wall.ts';
 import { newUid } from '../../src/dicom/uid.ts';
 import { abort, openAssociation, release, store, type Association } from '../../src/dimse/scu.ts';
 import { unseal } from '../../src/quarantine.ts';
