@@ -1,6 +1,6 @@
 /**
  * What is odd about a series as it came in: missing attributes, mixed sizes and depths, gaps and duplicates, geometry beyond the limits
- * of its modality, values of its pixels, and figures unlike the site's own earlier ones. Pure: heads and samples in, a report out.
+ * of its modality, values of its pixels, and figures unlike the site's own earlier ones. Heads and samples in, a report out.
  */
 import type { IntakeLimits } from '../config/gateway-file.ts';
 import { asciiValue, asciiValues, findElement, numberValue } from '../dicom/data-set.ts';
@@ -78,32 +78,100 @@ const PROJECTED = ['MIP', 'MIN_IP', 'MAX_IP', 'MINIP', 'PROJECTION IMAGE', 'VOLU
 /** Secondary Capture and its multi-frame classes (PS3.4 table B.5-1). */
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
+/** What is noted of the heads of a series; the heads themselves are let go: a long series has thousands. */
+interface Notes {
+  heads: number;
+  /** Of the first head; empty and NaN before it. */
+  modality: string;
+  thicknessMm: number;
+  /** How many heads say what of themselves. */
+  readonly said: Map<SeriesKind, number>;
+  readonly planes: Plane[];
+  /** At least one image has no place in the patient. */
+  unplaced: boolean;
+  /** Keywords that an image of the modality has, and those of them that at least one head lacks. */
+  wanted: readonly string[];
+  readonly lacking: Set<string>;
+  readonly sizes: Set<string>;
+  readonly depths: Set<string>;
+  readonly thicknesses: Set<number>;
+}
+
+export interface IntakeCheck {
+  take(head: Head): void;
+  /** After the last head. */
+  end(samples: readonly Sample[], limits: IntakeLimits | undefined, history: readonly Figures[]): IntakeReport;
+}
+
+export function openIntakeCheck(): IntakeCheck {
+  const notes = noNotes();
+  return {
+    take: (head) => note(notes, head),
+    end: (samples, limits, history) => reportOf(notes, samples, limits, history),
+  };
+}
+
+/** What a series is, by its heads alone. */
+export function kindOf(heads: readonly Head[]): SeriesKind {
+  const notes = noNotes();
+  for (const head of heads) note(notes, head);
+  return kindNoted(notes);
+}
+
+function noNotes(): Notes {
+  return {
+    heads: 0,
+    modality: '',
+    thicknessMm: NaN,
+    said: new Map(),
+    planes: [],
+    unplaced: false,
+    wanted: [],
+    lacking: new Set(),
+    sizes: new Set(),
+    depths: new Set(),
+    thicknesses: new Set(),
+  };
+}
+
+function note(notes: Notes, head: Head): void {
+  const { dataSet } = head;
+  const values = (keywords: readonly string[]): string =>
+    keywords.map((keyword) => numberValue(dataSet, tag(keyword))).join();
+  const thicknessMm = numberValue(dataSet, tag('SliceThickness'));
+  if (notes.heads === 0) {
+    notes.modality = asciiValue(dataSet, tag('Modality')) ?? '';
+    notes.thicknessMm = thicknessMm ?? NaN;
+    notes.wanted = wantedOf(notes.modality);
+  }
+  const said = kindSaid(head);
+  notes.said.set(said, (notes.said.get(said) ?? 0) + 1);
+  try {
+    notes.planes.push(...planesOf(head, notes.heads));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    notes.unplaced = true;
+  }
+  for (const keyword of notes.wanted) if (lacks(head, keyword, notes.modality)) notes.lacking.add(keyword);
+  notes.sizes.add(values(['Rows', 'Columns']));
+  notes.depths.add(values(['BitsAllocated', 'BitsStored', 'PixelRepresentation']));
+  if (thicknessMm !== undefined) notes.thicknesses.add(thicknessMm);
+  notes.heads++;
+}
+
 /** By what the heads say, then by their planes. A scout or a screen save among the images of a series makes it no scout. */
-export function kindOf(
-  heads: readonly Head[],
-  { planes, said }: { planes: readonly Plane[]; said: Said } = { ...placed(heads), said: saidOf(heads) },
-): SeriesKind {
-  const mostly = said.count * 2 >= heads.length ? said.kind : 'image';
-  const [first] = heads;
-  const volumetric = first !== undefined && VOLUMES.has(asciiValue(first.dataSet, tag('Modality')) ?? '');
-  return mostly === 'image' && volumetric && isScout(planes) ? 'localizer' : mostly;
+function kindNoted({ said, heads, planes, modality }: Notes): SeriesKind {
+  const odd = oddOnes(said);
+  const mostly = odd !== undefined && odd.count * 2 >= heads ? odd.kind : 'image';
+  return mostly === 'image' && VOLUMES.has(modality) && isScout(planes) ? 'localizer' : mostly;
 }
 
-/** What the heads say of themselves, and how many of them say so. */
-interface Said {
-  readonly kind: SeriesKind;
-  readonly count: number;
-}
-
-function saidOf(heads: readonly Head[]): Said {
-  const kinds = Map.groupBy(heads, kindSaid);
-  const count = (kind: SeriesKind): number => kinds.get(kind)?.length ?? 0;
-  const odd = (['localizer', 'screen-save', 'projection', 'no-image'] as const).toSorted(
-    (a, b) => count(b) - count(a),
-  )[0];
-  return odd === undefined || count(odd) === 0
-    ? { kind: 'image', count: heads.length }
-    : { kind: odd, count: count(odd) };
+/** What most of the heads say that are no images; undefined where all are. */
+function oddOnes(said: ReadonlyMap<SeriesKind, number>): { kind: SeriesKind; count: number } | undefined {
+  return (['localizer', 'screen-save', 'projection', 'no-image'] as const)
+    .map((kind) => ({ kind, count: said.get(kind) ?? 0 }))
+    .filter(({ count }) => count > 0)
+    .toSorted((a, b) => b.count - a.count)[0];
 }
 
 function kindSaid({ dataSet, pixelData }: Head): SeriesKind {
@@ -143,47 +211,40 @@ function dot(a: Vector3, b: Vector3): number {
   return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-export function checkIntake(
-  heads: readonly Head[],
+function reportOf(
+  notes: Notes,
   samples: readonly Sample[],
   limits: IntakeLimits | undefined,
   history: readonly Figures[],
 ): IntakeReport {
-  const [first] = heads;
-  const modality = first === undefined ? '' : (asciiValue(first.dataSet, tag('Modality')) ?? '');
+  const { modality, planes } = notes;
   const volumetric = VOLUMES.has(modality);
-  const { planes, unplaced } = placed(heads);
-  const said = saidOf(heads);
-  const kind = kindOf(heads, { planes, said });
-  const missingAttributes = lacking(heads, modality, kind);
+  const kind = kindNoted(notes);
+  const missingAttributes = missingIn(notes, kind);
   const order = kind === 'image' && volumetric ? stepsOf(planes) : NO_STEPS;
   const pixels = pixelFigures(samples);
   const [plane] = planes;
   const figures: Figures = {
-    instances: heads.length,
+    instances: notes.heads,
     pixelMm: plane?.spacingMm[0] ?? NaN,
     spacingMm: order.usualMm,
-    thicknessMm:
-      first === undefined ? NaN : (numberValue(first.dataSet, tag('SliceThickness')) ?? plane?.thicknessMm ?? NaN),
+    thicknessMm: Number.isNaN(notes.thicknessMm) ? (plane?.thicknessMm ?? NaN) : notes.thicknessMm,
     ...pixels.figures,
   };
   const beyondLimits = kind === 'image' ? beyond(figures, limits) : [];
   const airless = kind === 'image' && modality === 'CT' && figures.lowest > AIR_HU;
   const { outliers, isolation, usual } =
     kind === 'image' ? unlikeHistory(figures, history) : { outliers: [], isolation: NaN, usual: NaN };
-  const mixedSizes = several(heads, ['Rows', 'Columns']);
-  const mixedBits = several(heads, ['BitsAllocated', 'BitsStored', 'PixelRepresentation']);
+  const mixedSizes = notes.sizes.size > 1;
+  const mixedBits = notes.depths.size > 1;
   // Masks have nothing between their ends, and a screen save is often flat.
   const pictures = kind === 'image' && modality !== 'SEG';
-  const thicknesses = volumetric
-    ? new Set(heads.flatMap(({ dataSet }) => numberValue(dataSet, tag('SliceThickness')) ?? [])).size
-    : 1;
+  const thicknesses = volumetric ? notes.thicknesses.size : 1;
+  const odd = oddOnes(notes.said);
   const findings = [
     ...missingAttributes.map((keyword) => `${keyword} is absent in at least one image`),
-    ...(kind === 'image' && said.kind !== 'image'
-      ? [`images that are a ${said.kind}: ${said.count} of ${heads.length}`]
-      : []),
-    ...(unplaced && kind === 'image' && volumetric ? ['at least one image has no place in the patient'] : []),
+    ...(kind === 'image' && odd !== undefined ? [`images that are a ${odd.kind}: ${odd.count} of ${notes.heads}`] : []),
+    ...(notes.unplaced && kind === 'image' && volumetric ? ['at least one image has no place in the patient'] : []),
     ...(mixedSizes ? ['sizes are mixed'] : []),
     ...(mixedBits ? ['bit depths are mixed'] : []),
     ...(order.gaps > 0 ? [`gaps: ${order.gaps}, slices missing: about ${order.missing}`] : []),
@@ -227,40 +288,24 @@ export function checkIntake(
 const AIR_HU = -200;
 const MOST_SATURATED_PERCENT = 1;
 
-function placed(heads: readonly Head[]): { planes: Plane[]; unplaced: boolean } {
-  let unplaced = false;
-  const planes = heads.flatMap((head, index) => {
-    try {
-      return planesOf(head, index);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      unplaced = true;
-      return [];
-    }
-  });
-  return { planes, unplaced };
+/** In the order of reports: first those that every image has, last those of one image of its modality. */
+function wantedOf(modality: string): readonly string[] {
+  return [...KEY, ...STORED, ...(VOLUMES.has(modality) ? PLACED : []), ...(SINGLE_FRAME[modality] ?? [])];
 }
 
-function lacking(heads: readonly Head[], modality: string, kind: SeriesKind): string[] {
+function lacks({ dataSet, pixelData }: Head, keyword: string, modality: string): boolean {
+  // Pixels as floating point numbers have no stored bits (PS3.3 C.7.6.24).
+  if (STORED.includes(keyword) && pixelData !== undefined && pixelData.tag !== 0x7fe00010) return false;
+  const single = SINGLE_FRAME[modality]?.includes(keyword) === true;
+  if (single && findElement(dataSet, tag('PerFrameFunctionalGroupsSequence')) !== undefined) return false;
+  const element = findElement(dataSet, tag(keyword));
+  return element === undefined || element.valueEnd === element.valueStart;
+}
+
+/** What has no pixels needs none of them; what is no image has no place that it must tell. */
+function missingIn({ wanted, lacking }: Notes, kind: SeriesKind): string[] {
   if (kind === 'no-image') return [];
-  const single = kind === 'image' ? (SINGLE_FRAME[modality] ?? []) : [];
-  const wanted = [...KEY, ...STORED, ...(kind === 'image' && VOLUMES.has(modality) ? PLACED : []), ...single];
-  return wanted.filter((keyword) =>
-    heads.some(({ dataSet, pixelData }) => {
-      // Pixels as floating point numbers have no stored bits (PS3.3 C.7.6.24).
-      if (STORED.includes(keyword) && pixelData !== undefined && pixelData.tag !== 0x7fe00010) return false;
-      if (single.includes(keyword) && findElement(dataSet, tag('PerFrameFunctionalGroupsSequence')) !== undefined)
-        return false;
-      const element = findElement(dataSet, tag(keyword));
-      return element === undefined || element.valueEnd === element.valueStart;
-    }),
-  );
-}
-
-function several(heads: readonly Head[], keywords: readonly string[]): boolean {
-  return (
-    new Set(heads.map(({ dataSet }) => keywords.map((keyword) => numberValue(dataSet, tag(keyword))).join())).size > 1
-  );
+  return (kind === 'image' ? wanted : [...KEY, ...STORED]).filter((keyword) => lacking.has(keyword));
 }
 
 interface Steps {

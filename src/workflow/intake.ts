@@ -2,7 +2,7 @@
  * The intake check of a study that has been quiet: each received series is looked at once for each state of its content, and what was
  * found is kept beside it, for rules, reports and people.
  */
-import { instancesOf, readInstanceHead, type InstanceRow } from '../archive/instances.ts';
+import { instancesOf, readInstanceHead, readInstanceHeads, type InstanceRow } from '../archive/instances.ts';
 import { readFrame } from '../archive/frames.ts';
 import { seriesOf, versionOf } from '../archive/studies.ts';
 import { imageLayout } from '../codecs/image.ts';
@@ -18,9 +18,9 @@ import { countedValues, pixelFormat, type PixelFormat, type Rescale } from '../d
 import type { Gateway } from '../gateway.ts';
 import type { IntakeFacts, SeriesFacts } from '../routing/match.ts';
 import type { IntakeNotes } from './beside.ts';
-import { checkIntake, sampleOf, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
+import { openIntakeCheck, sampleOf, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
 import type { Figures } from './intake-history.ts';
-import { isDecoded, loadHeads, type SeriesName } from './load-series.ts';
+import { isDecoded, type SeriesName } from './load-series.ts';
 
 /** Series of the same kind that fences are made of, the newest. */
 const MOST_HISTORY = 500;
@@ -65,10 +65,12 @@ export async function takeIn(gateway: Gateway, studyInstanceUID: string): Promis
 /** A series that cannot be read has no report: it waits for the next look, and rules see it as not checked. */
 async function assessed(gateway: Gateway, name: SeriesName, series: SeriesFacts): Promise<IntakeReport | undefined> {
   try {
-    const heads = await loadHeads(gateway, name);
-    const samples = await samplesOf(gateway, name);
+    const instances = instancesOf(gateway.archive, name);
+    const check = openIntakeCheck();
+    for await (const [, bytes] of readInstanceHeads(gateway.archive, instances)) check.take(readHead(bytes).head);
+    const samples = await samplesOf(gateway, instances);
     const { limits } = gateway.config.intake;
-    return checkIntake(heads, samples, limits[series.Modality], historyOf(gateway, name, series));
+    return check.end(samples, limits[series.Modality], historyOf(gateway, name, series));
   } catch (error) {
     gateway.log.warn('series not looked at', {
       series: name.seriesInstanceUID,
@@ -98,9 +100,9 @@ function historyOf({ database }: Gateway, name: SeriesName, series: SeriesFacts)
 }
 
 /** Frames spread evenly over the series; what is compressed with loss or is no grey image gives none. */
-async function samplesOf(gateway: Gateway, name: SeriesName): Promise<Sample[]> {
+async function samplesOf(gateway: Gateway, instances: readonly InstanceRow[]): Promise<Sample[]> {
   const most = gateway.config.intake.sampledImages;
-  const frames = instancesOf(gateway.archive, name).flatMap((instance) =>
+  const frames = instances.flatMap((instance) =>
     Array.from({ length: instance.frameCount }, (_, index) => ({ instance, frame: index + 1 })),
   );
   const count = Math.min(most, frames.length);

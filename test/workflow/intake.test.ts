@@ -5,8 +5,9 @@ import { random } from '../../models/cases.ts';
 import { instancesOf } from '../../src/archive/instances.ts';
 import { seriesOf } from '../../src/archive/studies.ts';
 import { workItemsOf } from '../../src/workitems.ts';
+import type { Head } from '../../src/dicom/object.ts';
 import { completeStudies, takeInAndComplete } from '../../src/workflow/complete.ts';
-import { checkIntake, sampleOf } from '../../src/workflow/intake-check.ts';
+import { openIntakeCheck, sampleOf, type Sample } from '../../src/workflow/intake-check.ts';
 import { LEAST_FOREST, LEAST_HISTORY, unlikeHistory, type Figures } from '../../src/workflow/intake-history.ts';
 import { intakeOfStudy } from '../../src/workflow/intake.ts';
 import { startPerformer } from '../../src/workflow/perform.ts';
@@ -20,7 +21,7 @@ const check = (
   samples: { values: Float32Array; highest: number }[] = [],
   history: Figures[] = [],
 ) =>
-  checkIntake(
+  reportOf(
     phantomSeries(options).map((file) => instanceOf(file).head),
     samples.map(({ values, highest }) =>
       sampleOf(
@@ -28,9 +29,14 @@ const check = (
         highest,
       ),
     ),
-    LIMITS,
     history,
   );
+
+function reportOf(heads: readonly Head[], samples: readonly Sample[] = [], history: readonly Figures[] = []) {
+  const intake = openIntakeCheck();
+  for (const head of heads) intake.take(head);
+  return intake.end(samples, LIMITS, history);
+}
 
 describe('the intake check of a series', () => {
   it('finds nothing in a regular one', () => {
@@ -136,7 +142,7 @@ describe('the intake check of a series', () => {
       const elements = head.dataSet.elements.filter(({ tag }) => tag >>> 16 !== 0x0028);
       return { ...head, pixelData: undefined, dataSet: { ...head.dataSet, elements } };
     });
-    const report = checkIntake(heads, [], LIMITS, []);
+    const report = reportOf(heads);
     assert.deepEqual([report.kind, report.findings], ['no-image', []]);
   });
 
