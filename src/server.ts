@@ -1,5 +1,5 @@
 /** The Express application, built without listening so that tests drive the same one, and the HTTP server it runs in. */
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express';
@@ -57,6 +57,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   const metrics = openMetrics();
   app.use((request, response, next) => {
     metrics.observe(request, response);
+    request.url = withoutEmptySegments(request.url);
     next();
   });
   app.get('/healthz', (_request, response) => sendText(response, 200, 'ok\n'));
@@ -90,15 +91,31 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   return app;
 }
 
+/** A base address that ends in a slash, and a path put after it that begins with one, mean the same resource. */
+function withoutEmptySegments(url: string): string {
+  const end = url.indexOf('?');
+  const path = end < 0 ? url : url.slice(0, end);
+  return path.includes('//') ? path.replace(/\/{2,}/g, '/') + url.slice(path.length) : url;
+}
+
+/**
+ * Java's client offers h2c with every request to http://. A server that does not change to what is offered answers as if nothing had
+ * been (RFC 9110 7.8); Node would hand the request over as soon as somebody waits for WebSockets.
+ */
+function offersWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket') === true;
+}
+
 /** Listens where the configuration says; resolves when connections are taken. */
 export function listen(app: Express, config: HttpConfig): Promise<Server> {
   const { tls } = config;
+  const options = { maxHeaderSize: MAX_HEADER_BYTES, shouldUpgradeCallback: offersWebSocket };
   const server: Server =
     tls === undefined
-      ? createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, app)
+      ? createHttpServer(options, app)
       : createHttpsServer(
           {
-            maxHeaderSize: MAX_HEADER_BYTES,
+            ...options,
             minVersion: 'TLSv1.2',
             key: tls.key,
             cert: tls.certificate,
@@ -111,6 +128,7 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
     if (!decidesToContinue(request.url)) response.writeContinue();
     app(request, response);
   });
+  server.on('clientError', refuseUnreadable);
   const upgraded = new Set<Duplex>();
   server.on('upgrade', (request, socket, head) => {
     upgraded.add(socket);
@@ -138,6 +156,29 @@ export function listen(app: Express, config: HttpConfig): Promise<Server> {
     });
   });
 }
+
+/** What Node's parser refuses never becomes a request: the answer is written by hand, and says what may be wrong. */
+function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
+  // As Node's own listener does: nothing is written into the middle of an answer.
+  const { _httpMessage: answer } = socket as Duplex & { _httpMessage?: { readonly headersSent: boolean } };
+  if (!socket.writable || error.code === 'ECONNRESET' || answer?.headersSent === true) {
+    socket.destroy();
+    return;
+  }
+  const [status, message] = UNREADABLE[error.code ?? ''] ?? NO_HTTP;
+  const body = JSON.stringify({ status: Number(status.slice(0, 3)), reason: 'BadRequest', message });
+  const head = ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`, 'Connection: close'];
+  socket.end(`HTTP/1.1 ${[status, ...head].join('\r\n')}\r\n\r\n${body}`);
+}
+
+const NO_HTTP: readonly [status: string, message: string] = [
+  '400 Bad Request',
+  'this is no HTTP/1.1 request; what is not ASCII in an address has to be percent-encoded (RFC 3986 2.1)',
+];
+const UNREADABLE: Readonly<Record<string, typeof NO_HTTP>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', `the headers are longer than ${MAX_HEADER_BYTES} bytes`],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request did not come to its end in time'],
+};
 
 /** What keeps the gateway from taking objects in; undefined: nothing. */
 async function obstacleOf(gateway: Gateway): Promise<string | undefined> {

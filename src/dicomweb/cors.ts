@@ -3,7 +3,8 @@ import type { Request, Response } from 'express';
 
 /** What a page may read of an answer besides the headers that it always may. */
 export const EXPOSED_HEADERS = 'Warning, ETag, Content-Location, Location, Content-Range, Retry-After, Allow';
-const REQUEST_HEADERS = 'Accept, Authorization, Content-Type, If-None-Match, Range';
+const REQUEST_HEADERS =
+  'Accept, Authorization, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Pragma, Range, X-Requested-With';
 const PREFLIGHT_SECONDS = 600;
 
 /** OPTIONS that asks for leave rather than for Capabilities. */

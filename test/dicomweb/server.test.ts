@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { Agent, request } from 'node:http';
 import { get } from 'node:https';
 import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -105,4 +106,48 @@ test('RFC9110-10.1.1: an empty Expect header asks for nothing; one that cannot b
   };
   assert.match(await ask(''), / 200 /);
   assert.match(await ask('a-miracle'), / 417 /);
+});
+
+/** What comes back on a connection of its own, as text. */
+async function exchangeRaw(text: string): Promise<string> {
+  const socket = connect(door.port, '127.0.0.1');
+  socket.write(Buffer.from(text, 'utf8'));
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+test('RFC9110-7.8: an offer of h2c, as the client of Java sends it with every request, is passed over and the request answered', async (t) => {
+  const one = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => one.destroy());
+  const ask = (method: string, path: string, body = ''): Promise<[status: number | undefined, reused: boolean]> =>
+    new Promise((resolve, reject) => {
+      const headers = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAEAAEAAAAIAAAAB' };
+      const options = { host: '127.0.0.1', port: door.port, path: `/dicom-web${path}`, method, agent: one };
+      const sent = request({ ...options, headers: { ...headers, 'Content-Type': 'text/plain' } }, (response) => {
+        response.resume().on('end', () => resolve([response.statusCode, sent.reusedSocket]));
+      });
+      sent.on('error', reject).end(body);
+    });
+  assert.deepEqual(await ask('GET', '/studies'), [204, false]);
+  assert.deepEqual(await ask('GET', '/series'), [204, true], 'the connection stays');
+  assert.deepEqual(await ask('POST', '/studies', 'not to be stored'), [415, true], 'what has a body too');
+});
+
+test('RFC9110-15.5.1: what is no HTTP is told so in a body, without repeating it', async () => {
+  const raw = await exchangeRaw('GET /dicom-web/studies?PatientName=M\u00fcller HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  assert.match(raw, /^HTTP\/1\.1 400 /);
+  assert.match(raw, /percent-encoded/);
+  assert.doesNotMatch(raw, /ller/);
+  const long = await exchangeRaw(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`);
+  assert.match(long, /^HTTP\/1\.1 431 [^]*65536 bytes/);
+});
+
+test('HTTP-4: a slash too many in a path names the same resource', async () => {
+  for (const path of ['/dicom-web//studies', '//dicom-web/studies', '/dicom-web/studies//?limit=1', '//healthz'])
+    assert.match(
+      await exchangeRaw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
+      / 20[04] /,
+      path,
+    );
 });
