@@ -7,7 +7,7 @@ import helmet from 'helmet';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { authenticate, credentialsOf } from './access.ts';
 import type { HttpConfig } from './config/doors.ts';
-import { refuseWithoutRoom } from './archive/intake.ts';
+import { refuseWithoutRoom } from './archive/room.ts';
 import { openNotifications, type Notifications } from './dicomweb/notifications.ts';
 import { dicomwebRouter } from './dicomweb/router.ts';
 import { decidesToContinue } from './dicomweb/stow.ts';

@@ -1,7 +1,7 @@
 /** What an opened archive consists of. */
 import type { FileHandle } from 'node:fs/promises';
 import type { Database } from '../database.ts';
-import type { Described } from './index-rows.ts';
+import type { Described } from './described.ts';
 import type { PackFiles } from './pack-files.ts';
 
 /** What happens to other bytes under a SOP Instance UID that is already there. */

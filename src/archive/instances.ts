@@ -4,7 +4,6 @@ import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Deidentified } from '../dicom/object.ts';
-import { transferSyntax } from '../dicom/transfer-syntax.ts';
 import {
   encapsulatedExtents,
   nativeExtents,
@@ -13,9 +12,12 @@ import {
   type FragmentScan,
 } from '../dicom/pixel-data.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import { transferSyntax } from '../dicom/transfer-syntax.ts';
+import { describe, type ReadDescription } from './described.ts';
 import type { Archive, Arrival, Source, StoreResult } from './handle.ts';
-import { describe, type ReadDescription } from './index-rows.ts';
-import { SPOOL_OFFSET, SPOOL_SUFFIX, checkSpace, commit, hold, outOfSpace, waitForMemory, writeAll } from './intake.ts';
+import { commit } from './intake.ts';
+import { SPOOL_OFFSET, SPOOL_SUFFIX, writeAll } from './pack-writing.ts';
+import { checkSpace, hold, outOfSpace, waitForMemory } from './room.ts';
 
 export type { Source, StoreResult } from './handle.ts';
 export {

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '../database.ts';
 import type { Archive } from './handle.ts';
-import { inflateDictionary, inflateManyMetadata } from './index-rows.ts';
+import { inflateDictionary, inflateManyMetadata } from './metadata-text.ts';
 
 export { BASE, withBase } from './attributes.ts';
 

@@ -6,12 +6,13 @@ import { constants } from 'node:fs';
 import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
-import type { Archive } from './handle.ts';
 import { lastChange, recordChange } from './changes.ts';
+import type { Archive } from './handle.ts';
 import { raiseHighWater, removeInstance } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
-import { betweenGroups, writeAll } from './intake.ts';
+import { betweenGroups } from './intake.ts';
 import { forgetPack, packPath, streamPack, syncFolder } from './pack-files.ts';
+import { writeAll } from './pack-writing.ts';
 import { BLOCK_BYTES, formatComment, recordBytes } from './tar.ts';
 
 /** Packs with more dead bytes than this share of their length are worth the copying. */

@@ -9,11 +9,12 @@ import { scanFragments } from '../dicom/pixel-data.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { parseUid, type SeriesInstanceUID, type SOPInstanceUID, type StudyInstanceUID } from '../dicom/uid.ts';
 import { listPacks } from './archive.ts';
+import { fillChanges } from './changes.ts';
+import { describe, type ReadDescription } from './described.ts';
 import type { Archive } from './handle.ts';
-import { addInstance, describe, nextVersion, type ReadDescription } from './index-rows.ts';
+import { addInstance, nextVersion } from './index-rows.ts';
 import { frameExtents } from './instances.ts';
 import { CHUNK_BYTES, faultOf, readAt } from './record-bytes.ts';
-import { fillChanges } from './changes.ts';
 import { INDEX_TABLES, migrateArchive } from './schema.ts';
 import { BLOCK_BYTES, parseComment, parseHeader, recordBytes, type TarRecord } from './tar.ts';
 

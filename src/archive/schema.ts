@@ -1,7 +1,7 @@
 /** The index: three levels with typed key columns, what QIDO returns ready-made, where the bytes lie. Rebuilt from packs by reindex. */
 import { migrate, type Database } from '../database.ts';
 import { CHANGE_TABLES, fillChanges } from './changes.ts';
-import { enterAllKeys } from './index-rows.ts';
+import { enterAllKeys } from './level-rows.ts';
 import { WITHHELD_TABLE } from './withheld.ts';
 
 export function migrateArchive(database: Database): void {

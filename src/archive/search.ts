@@ -7,7 +7,7 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { withheldStudies } from './withheld.ts';
 import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
-import { inflateDictionary, inflateMetadata } from './index-rows.ts';
+import { inflateDictionary, inflateMetadata } from './metadata-text.ts';
 import { elementsIn } from './json-elements.ts';
 import {
   asksForNumber,

@@ -3,12 +3,13 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
 import type { PriorFacts, SeriesFacts, StudyFacts } from '../routing/match.ts';
-import { lastChange, recordChange } from './changes.ts';
 import { forgetKeys } from './attribute-keys.ts';
+import { lastChange, recordChange } from './changes.ts';
 import type { Archive } from './handle.ts';
-import { forgetStudyKeys, raiseHighWater } from './index-rows.ts';
+import { raiseHighWater } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
+import { forgetStudyKeys } from './level-rows.ts';
 import { forgetPack, syncFolder } from './pack-files.ts';
 
 type Indexed = Pick<Archive, 'database'>;

@@ -7,7 +7,8 @@ import { constants } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Archive } from '../archive/archive.ts';
-import { SPOOL_SUFFIX, checkSpace, outOfSpace, writeAll } from '../archive/intake.ts';
+import { SPOOL_SUFFIX, writeAll } from '../archive/pack-writing.ts';
+import { checkSpace, outOfSpace } from '../archive/room.ts';
 
 export interface Spool {
   readonly archive: Archive;

@@ -2,7 +2,7 @@
  * STOW-RS (PS3.18 10.5): objects in, one part after another, each with its own result. What happens to an object is
  * workflow/receive's; here are the request, the number of objects in flight and the order of the results.
  */
-import { refuseWithoutRoom } from '../archive/intake.ts';
+import { refuseWithoutRoom } from '../archive/room.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { keepBusy, receiveInstance, releaseStudies, type Received, type Sender } from '../workflow/receive.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';

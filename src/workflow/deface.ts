@@ -3,7 +3,7 @@
  * of them, tried and checked; written down, it holds for each image by itself, for those that come late and after a crash as well. What no
  * plan can be made of stays sealed, with the reason, for a person to look at.
  */
-import { outOfSpace } from '../archive/intake.ts';
+import { outOfSpace } from '../archive/room.ts';
 import type { Row } from '../database.ts';
 import { recordAudit } from '../audit.ts';
 import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';

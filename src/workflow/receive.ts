@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';
 import { awaitsDefacing, recordOf } from '../deidentify/deidentify.ts';
 import type { PatientRecord } from '../deidentify/merge.ts';
-import { outOfSpace } from '../archive/intake.ts';
+import { outOfSpace } from '../archive/room.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
 import { receiveObject } from '../dicom/part10.ts';

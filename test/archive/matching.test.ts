@@ -9,7 +9,7 @@ import { storeInstance } from '../../src/archive/instances.ts';
 import { foldName } from '../../src/matching/names.ts';
 import { reindex } from '../../src/archive/reindex.ts';
 import { enterKeys } from '../../src/archive/attribute-keys.ts';
-import { enterAllKeys } from '../../src/archive/index-rows.ts';
+import { enterAllKeys } from '../../src/archive/level-rows.ts';
 import { matchingKeys, search, searchStatement, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
 import { tag, vrOf } from '../../src/dicom/dictionary.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
-import { deflateMetadata, inflateManyMetadata, inflateMetadata } from '../../src/archive/index-rows.ts';
+import { deflateMetadata, inflateManyMetadata, inflateMetadata } from '../../src/archive/metadata-text.ts';
 
 const texts = fc.array(fc.json(), { minLength: 1, maxLength: 12 });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { INDEX_TABLES, migrateArchive } from '../../src/archive/schema.ts';
-import { inflateDictionary, inflateMetadata } from '../../src/archive/index-rows.ts';
+import { inflateDictionary, inflateMetadata } from '../../src/archive/metadata-text.ts';
 import { openDatabase, type Database } from '../../src/database.ts';
 import { newFolder } from '../archive/support.ts';
 import { enterOneByOne, openFilling } from './bulk-index.ts';

@@ -3,25 +3,20 @@
  * names of its own, so that each table, column and index holds what arrival would have written (bulk-index.test.ts compares the two).
  * Texts keep their lengths, so a text deflated against its series' first one fits the next series as it stands.
  */
-import { mkdirSync, openSync, closeSync, ftruncateSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { createHash } from 'node:crypto';
+import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
-import {
-  addInstance,
-  deflateMetadata,
-  describe,
-  inflateDictionary,
-  inflateMetadata,
-  type Described,
-} from '../../src/archive/index-rows.ts';
+import { describe, type Described } from '../../src/archive/described.ts';
+import { addInstance } from '../../src/archive/index-rows.ts';
+import { deflateMetadata, inflateDictionary, inflateMetadata } from '../../src/archive/metadata-text.ts';
 import { enterName } from '../../src/archive/names.ts';
 import { packPath } from '../../src/archive/pack-files.ts';
 import { migrateArchive } from '../../src/archive/schema.ts';
 import { recordBytes } from '../../src/archive/tar.ts';
 import { openDatabase, type Database, type Row, type SqlValue } from '../../src/database.ts';
-import { foldName } from '../../src/matching/names.ts';
 import type { Deidentified } from '../../src/dicom/object.ts';
+import { foldName } from '../../src/matching/names.ts';
 import { CT_IMAGE, EXPLICIT_LE, openCtMaker } from './ct.ts';
 
 /** Instances of the series of each study; the first is the length of a chest CT. */
