@@ -70,7 +70,7 @@ export function settingsWithin(pair: RegistrationPair, limitMb: number): Registr
   return { ...pair.settings, maxWorkingVoxels: Math.min(pair.settings.maxWorkingVoxels, affordable) };
 }
 
-/** Both series and the result at native resolution, and what is there before any work. */
+/** Both series at native resolution, or the moving one and the result, which lies on the fixed grid; and what is there before any work. */
 function ownMb({ fixed, moving }: RegistrationPair): number {
-  return FIXED_MB + (4 * (2 * voxelCount(fixed.geometry) + voxelCount(moving.geometry))) / 1e6;
+  return FIXED_MB + (4 * (voxelCount(fixed.geometry) + voxelCount(moving.geometry))) / 1e6;
 }

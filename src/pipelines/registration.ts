@@ -48,6 +48,13 @@ export interface RegistrationResult {
   readonly verdict: Verdict;
 }
 
+/** What is known of a pair's use beside its run. */
+export interface RunsWith {
+  readonly progress?: Progress;
+  /** Told of voxels that are not needed any more: a long series is a gigabyte. */
+  readonly spent?: (voxels: Float32Array) => void;
+}
+
 /** Told after each step, with the share done. */
 export type Progress = (step: string, share: number) => void;
 
@@ -63,7 +70,7 @@ const SAME_CONTRAST_NCC = 0.5;
 export async function register(
   model: RegistrationModel,
   { fixed, moving, settings }: RegistrationPair,
-  progress: Progress = () => undefined,
+  { progress = () => undefined, spent = () => undefined }: RunsWith = {},
 ): Promise<RegistrationResult> {
   refuseUnfit('fixed', fixed, model.applies);
   refuseUnfit('moving', moving, model.applies);
@@ -71,6 +78,8 @@ export async function register(
   const grid = cubicGrid(fixed.geometry, finest, settings.maxWorkingVoxels);
   const spacing = at(grid.spacingMm, 0);
   const [f, m] = [prepare('fixed', fixed, spacing), prepare('moving', moving, spacing)];
+  // From here on the fixed series is seen at the working resolution alone; of the moving one every voxel is wanted at the end.
+  if (f.volume.voxels !== fixed.voxels) spent(fixed.voxels);
 
   const start = initialAlignment(f, m);
   refuseSeparate(grid, m.volume.geometry, start);

@@ -29,12 +29,12 @@ const OPENERS: {
       search: await open('deform-search'),
     };
     const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
-    return (pair, progress) => register(opened, pair, progress);
+    return (pair, progress) => register(opened, pair, { progress, spent });
   },
   align: (folder) => {
     const { gates, applies } = loadModel(folder).card;
     const opened: RegistrationModel = { sessions: { search: undefined }, gates, applies };
-    return Promise.resolve((pair, progress) => register(opened, pair, progress));
+    return Promise.resolve((pair, progress) => register(opened, pair, { progress, spent }));
   },
   denoise: async (folder, settings) => {
     const { threads } = settings;
@@ -75,6 +75,11 @@ const OPENERS: {
     return () => probeModel(opened);
   },
 };
+
+/** A job's voxels are this worker's own: their memory is given back at once, not when the job has ended. */
+function spent({ buffer }: Float32Array): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
 
 /** Answers each job in turn through `send`. */
 export function serveJobs(

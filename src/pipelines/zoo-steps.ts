@@ -27,6 +27,8 @@ export interface Surroundings {
   readonly rescaleType: string | undefined;
   /** Values of the source by keyword. */
   readonly attributes: Readonly<Record<string, readonly string[]>>;
+  /** The source's voxels, which are asked for again afterwards; what a step made of them may be written over. */
+  readonly voxels: Float32Array;
 }
 
 /** Applies one step of `pre`; `tile` is the runner's own. @throws Refusal PipelineRefused */
@@ -48,7 +50,7 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
       // PS3.3 C.7.6.3.1.2: MONOCHROME1 shows its lowest value white.
       if (around.attributes['PhotometricInterpretation']?.[0] !== 'MONOCHROME1') return before;
       const turned = (value: number): number => -value;
-      return mapped(before, turned, turned);
+      return mapped(before, around, turned, turned);
     }
     case 'stand':
       return reordered(before, standing(around.attributes['PatientOrientation'] ?? []));
@@ -66,15 +68,16 @@ export function prepare(before: Prepared, step: Step, around: Surroundings): Pre
     case 'window':
       return windowed(before, step.range[0], step.range[1]);
     case 'linear':
-      return affine(before, step.from, step.to);
+      return affine(before, around, step.from, step.to);
     case 'normalise': {
       const [low, high] = percentiles(before.grid.values, [step.low, step.high]);
       if (!(high! > low!)) throw unfit('the series shows nothing: its percentiles do not differ');
-      return affine(before, [low!, high!], [0, 1]);
+      return affine(before, around, [low!, high!], [0, 1]);
     }
     case 'log':
       return mapped(
         before,
+        around,
         (value) => Math.log(Math.max(0, value) + step.offset),
         (value) => Math.exp(value) - step.offset,
       );
@@ -94,13 +97,19 @@ function unfit(sentence: string): Refusal {
   return new Refusal('PipelineRefused', sentence);
 }
 
-/** PS3.3 C.8.3.1: the matrix is frequency rows, frequency columns, phase rows, phase columns, 0 where it does not apply. */
+/** Up to a fiftieth is a border that was cut or added. */
+const MEASURED = 0.98;
+
+/**
+ * PS3.3 C.8.3.1: the matrix is frequency rows, frequency columns, phase rows, phase columns, 0 where it does not apply. Some scanners name
+ * the sides of the picture before it was turned, so a matrix is taken that fits in either order.
+ */
 function refuseInterpolated(grid: Grid, mostDb: number, matrix: readonly string[]): void {
   const [frequencyRows = 0, frequencyColumns = 0, phaseRows = 0, phaseColumns = 0] = matrix.map(Number);
   const [columns, rows] = grid.size;
   const measured = [frequencyColumns || phaseColumns || columns, frequencyRows || phaseRows || rows] as const;
-  // Up to a fiftieth is a border that was cut or added.
-  if (measured[0] < 0.98 * columns || measured[1] < 0.98 * rows)
+  const fits = (across: number, down: number): boolean => across >= MEASURED * columns && down >= MEASURED * rows;
+  if (!fits(measured[0], measured[1]) && !fits(measured[1], measured[0]))
     throw unfit(
       `Acquisition Matrix (0018,1310) is ${measured.join(' x ')} of ${columns} x ${rows} pixels; an image that was not interpolated is expected`,
     );
@@ -115,24 +124,36 @@ function same(value: number): Vector3 {
   return [value, value, value];
 }
 
-function mapped(before: Prepared, forward: (value: number) => number, back: (value: number) => number): Prepared {
+function mapped(
+  before: Prepared,
+  { voxels }: Surroundings,
+  forward: (value: number) => number,
+  back: (value: number) => number,
+): Prepared {
   // A loop of its own: the array's map would box every value.
   const apply = (change: (value: number) => number, from: Float32Array, to: Float32Array): Float32Array => {
     for (let i = 0; i < from.length; i++) to[i] = change(from[i]!);
     return to;
   };
   const { values } = before.grid;
+  const room = values === voxels ? new Float32Array(values.length) : values;
   return {
     ...before,
-    grid: { ...before.grid, values: apply(forward, values, new Float32Array(values.length)) },
+    grid: { ...before.grid, values: apply(forward, values, room) },
     valuesBack: [(all) => void apply(back, all, all), ...before.valuesBack],
   };
 }
 
-function affine(before: Prepared, from: readonly [number, number], to: readonly [number, number]): Prepared {
+function affine(
+  before: Prepared,
+  around: Surroundings,
+  from: readonly [number, number],
+  to: readonly [number, number],
+): Prepared {
   const slope = (to[1] - to[0]) / (from[1] - from[0]);
   return mapped(
     before,
+    around,
     (value) => (value - from[0]) * slope + to[0],
     (value) => (value - to[0]) / slope + from[0],
   );

@@ -12,6 +12,8 @@ export interface Tiling {
   readonly fixed: Vector3;
   /** 1 in the third axis for slice by slice. */
   readonly flat: boolean;
+  /** The grid's values are not needed afterwards. */
+  readonly spend?: boolean;
 }
 
 export interface Piece {
@@ -50,7 +52,8 @@ function spansOf(length: number, { size, overlap, multipleOf }: Tiling, fixed: n
 }
 
 /**
- * Runs `run` on every piece in order and puts the results together: as many channels, one after the other, as the first result has.
+ * Runs `run` on every piece in order and puts the results together: as many channels, one after the other, as the first result has. What
+ * was seen slice by slice is written over the grid itself where `tiling.spend` allows it, so that a long series is there once.
  */
 export async function byPieces(
   grid: Grid,
@@ -60,40 +63,68 @@ export async function byPieces(
 ): Promise<Float32Array> {
   const [nx, ny, nz] = grid.size;
   const spans = [spansOf(nx, tiling, tiling.fixed[0]), spansOf(ny, tiling, tiling.fixed[1])] as const;
-  const depth = tiling.flat
-    ? Array.from({ length: nz }, (_, start): Span => ({ start, length: 1, padded: 1, first: true, last: true }))
-    : spansOf(nz, tiling, tiling.fixed[2]);
-  const single = spans[0].length * spans[1].length === 1 && (tiling.flat || depth.length === 1);
+  const depth = spansOf(nz, tiling, tiling.fixed[2]);
+  const layers: Layer[] = tiling.flat
+    ? Array.from({ length: nz }, (_, start) => ({
+        start,
+        slices: 1,
+        depth: [{ start: 0, length: 1, padded: 1, first: true, last: true }],
+      }))
+    : [{ start: 0, slices: nz, depth }];
+  const perLayer = spans[0].length * spans[1].length * (layers[0]?.depth.length ?? 0);
+  const single = perLayer === 1;
   const voxels = grid.values.length;
+  const plane = nx * ny;
+  const weights = single ? undefined : new Float32Array(plane * (layers[0]?.slices ?? 0));
   let out: Float32Array | undefined;
-  const weights = single ? undefined : new Float32Array(grid.values.length);
-  const total = spans[0].length * spans[1].length * depth.length;
+  let part: Float32Array | undefined;
   let done = 0;
-  for (const z of depth) {
-    for (const y of spans[1]) {
-      for (const x of spans[0]) {
-        const place = [x, y, z] as const;
-        const size: Vector3 = [x.padded, y.padded, z.padded];
-        const values = await run({ size, values: cut(grid, place, size, tiling.pad), slice: z.start });
-        const piece = size[0] * size[1] * size[2];
-        const channels = values.length / piece;
-        out ??= new Float32Array(voxels * channels);
-        for (let c = 0; c < channels; c++)
-          lay(out.subarray(c * voxels, (c + 1) * voxels), c === 0 ? weights : undefined, {
-            grid: grid.size,
-            place,
-            size,
-            values: values.subarray(c * piece, (c + 1) * piece),
-            overlap: tiling.overlap,
-            single,
-          });
-        progress(++done / total);
-      }
-    }
+  for (const layer of layers) {
+    const length = plane * layer.slices;
+    const source: Grid = {
+      ...grid,
+      size: [nx, ny, layer.slices],
+      values: grid.values.subarray(layer.start * plane, layer.start * plane + length),
+    };
+    part?.fill(0);
+    weights?.fill(0);
+    for (const z of layer.depth)
+      for (const y of spans[1])
+        for (const x of spans[0]) {
+          const place = [x, y, z] as const;
+          const size: Vector3 = [x.padded, y.padded, z.padded];
+          const values = await run({ size, values: cut(source, place, size, tiling.pad), slice: layer.start });
+          const piece = size[0] * size[1] * size[2];
+          const channels = values.length / piece;
+          part ??= new Float32Array(length * channels);
+          for (let c = 0; c < channels; c++)
+            lay(part.subarray(c * length, (c + 1) * length), c === 0 ? weights : undefined, {
+              grid: source.size,
+              place,
+              size,
+              values: values.subarray(c * piece, (c + 1) * piece),
+              overlap: tiling.overlap,
+              single,
+            });
+          progress(++done / (perLayer * layers.length));
+        }
+    if (part === undefined) break;
+    if (weights !== undefined) for (let i = 0; i < part.length; i++) part[i]! /= weights[i % length]!;
+    if (layers.length === 1) return part;
+    const channels = part.length / length;
+    out ??= tiling.spend === true && channels === 1 ? grid.values : new Float32Array(voxels * channels);
+    for (let c = 0; c < channels; c++)
+      out.set(part.subarray(c * length, (c + 1) * length), c * voxels + layer.start * plane);
   }
   if (out === undefined) throw new Error('a grid without a piece');
-  if (weights !== undefined) for (let i = 0; i < out.length; i++) out[i]! /= weights[i % voxels]!;
   return out;
+}
+
+/** What is blended at once: the whole grid, or one slice of it. */
+interface Layer {
+  readonly start: number;
+  readonly slices: number;
+  readonly depth: readonly Span[];
 }
 
 type Place = readonly [Span, Span, Span];

@@ -89,10 +89,23 @@ export function zooMemoryMb(card: ManifestCard, volume: Volume, probed?: Probe):
   const fit = card.pre?.find(({ op }) => op === 'fit');
   const [wide, high] = fit?.op === 'fit' ? fit.pixels : [columns, rows];
   const seen = Math.min(wide, side) * Math.min(high, side) * (flat ? 1 : Math.min(slices, side));
-  const held = columns * rows * slices * 20 + maskBytes(card, volume);
+  const held = columns * rows * slices * heldBytes(card) + maskBytes(card, volume);
   const bytesPerVoxel = Math.max(card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL, probed?.bytesPerVoxel ?? 0);
   return Math.ceil((60e6 + held + seen * bytesPerVoxel) / 1e6);
 }
+
+/** Bytes of a voxel of the source while a model runs: the source, what the steps make of it, and what the model gives. */
+function heldBytes({ io: { dims }, pre = [], program = 'graph' }: ManifestCard): number {
+  const [source, copy] = [4, 4];
+  // A slice's result is written over what the steps made of that slice.
+  if (dims === '2d-slice') return source + copy + (pre.some(({ op }) => ONE_MORE.has(op)) ? copy : 0);
+  if (program !== 'graph') return source + copy + (pre.every(({ op }) => KEEPS.has(op)) ? 0 : copy);
+  return source + 4 * copy;
+}
+
+/** Steps that leave the source's voxels as they are, and those that keep what they saw or have to bring it back to its grid. */
+const KEEPS: ReadonlySet<Step['op']> = new Set(['rescale', 'rescaleHU', 'asMeasured', 'tile']);
+const ONE_MORE: ReadonlySet<Step['op']> = new Set(['orient', 'resample', 'fit', 'stand', 'phaseDown', 'window']);
 
 /**
  * Opens the graph and holds it against the card: names, type, number of axes, sides it fixes, the self-test. @throws Refusal
@@ -211,7 +224,7 @@ export async function probeModel(opened: OpenedModel): Promise<Probe> {
     spacingMm: [1, 1, 1],
   };
   const most = watchPeak();
-  await runGraph(opened, grid, () => undefined).catch((error: unknown) =>
+  await runGraph(opened, grid, { progress: () => undefined, spend: false, sigma: 1 }).catch((error: unknown) =>
     refuseModel(
       folder,
       `memory probe: the graph does not run on ${size.join(' x ')}: ${error instanceof Error ? error.message : 'unknown'}`,
@@ -266,15 +279,19 @@ export async function propagate(
   progress: (step: string, share: number) => void,
 ): Promise<{ prepared: Prepared; made: Float32Array; own: Readonly<Record<string, number>> }> {
   const { card } = opened.model;
-  const { columns, rows, slices, spacingMm } = volume.geometry;
-  const around = { geometry: volume.geometry, modality: volume.modality, rescaleType, attributes };
+  const { geometry, modality, voxels } = volume;
+  const around = { geometry, modality, rescaleType, attributes, voxels };
+  const { columns, rows, slices, spacingMm } = geometry;
   let prepared: Prepared = {
-    grid: { values: volume.voxels, size: [columns, rows, slices], spacingMm },
+    grid: { values: voxels, size: [columns, rows, slices], spacingMm },
     valuesBack: [],
     gridBack: [],
   };
   for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
-  const { values, figures } = await runProgram(opened, prepared.grid, (share) => progress(card.id, share));
+  const { values, figures } = await runProgram(opened, prepared.grid, {
+    progress: (share) => progress(card.id, share),
+    spend: prepared.grid.values !== voxels,
+  });
   refuseNoNumbers(card, values);
   return { prepared, made: values, own: figures };
 }
@@ -301,14 +318,22 @@ interface Made {
   readonly figures: Readonly<Record<string, number>>;
 }
 
-async function runProgram(opened: OpenedModel, grid: Grid, progress: (share: number) => void): Promise<Made> {
+interface Running {
+  readonly progress: (share: number) => void;
+  /** Whether what is made may be written over the grid. */
+  readonly spend: boolean;
+  /** Noise, where it is known and not to be found in the grid. */
+  readonly sigma?: number;
+}
+
+async function runProgram(opened: OpenedModel, grid: Grid, running: Running): Promise<Made> {
   const { card } = opened.model;
   const program = card.program ?? 'graph';
   switch (program) {
     case 'graph':
-      return { values: await runGraph(opened, grid, progress), figures: {} };
+      return { values: await runGraph(opened, grid, running), figures: {} };
     case 'bias-field':
-      return biasField(opened.session, grid, card.settings ?? {}, progress);
+      return biasField(opened.session, grid, card.settings ?? {}, running.progress);
     case 'exposure':
       return { values: enhanceExposure(grid, card.settings ?? {}), figures: {} };
     default:
@@ -319,14 +344,15 @@ async function runProgram(opened: OpenedModel, grid: Grid, progress: (share: num
 async function runGraph(
   { model: { card }, session }: OpenedModel,
   grid: Grid,
-  progress: (share: number) => void,
+  { progress, spend, sigma }: Running,
 ): Promise<Float32Array> {
   if (session === undefined) throw new Error(`${card.id} has no graph`);
   const inputs = card.io.inputs ?? [];
   const image = inputs.find(({ role }) => role === 'image');
   const flat = card.io.dims === '2d-slice';
   const output = card.io.outputs[0]?.name ?? '';
-  const sigmas = inputs.some(({ role }) => role === 'noiseSigma') ? noiseOf(grid, flat) : [];
+  const asksNoise = inputs.some(({ role }) => role === 'noiseSigma') && sigma === undefined;
+  const sigmas = asksNoise ? noiseOf(grid, flat) : [sigma ?? 0];
   const tile = card.pre?.find(({ op }) => op === 'tile');
   const sides = dimsOf(session, image?.name ?? '')
     .slice(2)
@@ -342,6 +368,7 @@ async function runGraph(
     pad: image?.pad ?? 'edge',
     fixed: [fixedSide(0), fixedSide(1), flat ? 1 : fixedSide(2)],
     flat,
+    spend,
   };
   const fits = (channels: number): boolean => Number.isInteger(channels) && channels >= channelsOf(card.emit);
   const run = async (piece: Piece): Promise<Float32Array> => {
@@ -376,7 +403,10 @@ function repeated(values: Float32Array, times: number): Float32Array {
   return all;
 }
 
-/** Per slice, the median with its two neighbours; of a volume the median of its slices. */
+/**
+ * Per slice, the median with its two neighbours, of those that show any; of a volume the median of its slices. A slice of a head that was cut
+ * out, say, shows too little to tell by: there it is what the series has. @throws Refusal PipelineRefused where no slice shows noise
+ */
 function noiseOf({ values, size: [columns, rows, slices] }: Grid, flat: boolean): number[] {
   const pixels = columns * rows;
   const found = Array.from(
@@ -387,7 +417,9 @@ function noiseOf({ values, size: [columns, rows, slices] }: Grid, flat: boolean)
     const sorted = of.filter((sigma) => sigma > 0).sort((a, b) => a - b);
     return sorted[sorted.length >> 1] ?? 0;
   };
-  return flat ? found.map((_, k) => median(found.slice(Math.max(0, k - 2), k + 3))) : [median(found)];
+  const whole = median(found);
+  if (whole === 0) throw new Refusal('PipelineRefused', 'no noise was found; nothing to correct');
+  return flat ? found.map((_, k) => median(found.slice(Math.max(0, k - 2), k + 3)) || whole) : [whole];
 }
 
 /** The steps of `post`; what they leave undone of the grid is undone at the end. */

@@ -54,10 +54,13 @@ function shownPlanes(kept: Kept, results: readonly Voxels[]): { before: Plane; a
   return { before: kept.before, after: planeOf(after, kept.k) };
 }
 
+/** Result minus source, in the room of what was kept of the source: the last thing that is made of it. */
 function residuals(kept: Kept, results: readonly Voxels[]): Volume[] {
-  return resultVolumes(kept, results).map((volume, index) => {
-    const source = kept.voxels?.[index];
-    return { ...volume, voxels: volume.voxels.map((value, n) => value - (source?.[n] ?? value)) };
+  return resultVolumes(kept, results).flatMap((volume, index) => {
+    const voxels = kept.voxels?.[index];
+    if (voxels === undefined) return [];
+    for (let n = 0; n < voxels.length; n++) voxels[n] = volume.voxels[n]! - voxels[n]!;
+    return [{ ...volume, voxels }];
   });
 }
 

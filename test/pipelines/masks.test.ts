@@ -104,7 +104,7 @@ test('fit keeps proportions in millimetres, fills the rest with the lowest value
         const { grid: made, gridBack } = prepare(
           before,
           { op: 'fit', pixels: [64, 48] },
-          { ...around, attributes: {} },
+          { ...around, attributes: {}, voxels: values },
         );
         assert.deepEqual(made.size, [64, 48, 1]);
         assert.ok(made.values.every((value) => value >= 10 - 1e-4 && value < 12));
@@ -121,7 +121,8 @@ test('display turns MONOCHROME1 round and stand turns the picture; both come bac
   const grid: Grid = { values: Float32Array.of(1, 2, 3, 4), size: [2, 2, 1], spacingMm: [1, 1, 1] };
   const attributes = { PhotometricInterpretation: ['MONOCHROME1'], PatientOrientation: ['R', 'F'] };
   let prepared: Prepared = { grid, valuesBack: [], gridBack: [] };
-  for (const op of ['display', 'stand'] as const) prepared = prepare(prepared, { op }, { ...around, attributes });
+  for (const op of ['display', 'stand'] as const)
+    prepared = prepare(prepared, { op }, { ...around, attributes, voxels: grid.values });
   assert.deepEqual([...prepared.grid.values], [-2, -1, -4, -3]);
   let back: Grid = prepared.grid;
   for (const undo of prepared.valuesBack) undo(back.values);
@@ -135,7 +136,15 @@ test('phaseDown turns a series whose phase runs along rows, leaves one whose pha
   const grid: Grid = { values: Float32Array.of(1, 2, 3, 4, 5, 6), size: [3, 2, 1], spacingMm: [1, 2, 3] };
   const before: Prepared = { grid, valuesBack: [], gridBack: [] };
   const asked = (value: readonly string[]): Prepared =>
-    prepare(before, { op: 'phaseDown' }, { ...around, attributes: { InPlanePhaseEncodingDirection: value } });
+    prepare(
+      before,
+      { op: 'phaseDown' },
+      {
+        ...around,
+        attributes: { InPlanePhaseEncodingDirection: value },
+        voxels: grid.values,
+      },
+    );
   const { grid: made, gridBack } = asked(['ROW']);
   assert.deepEqual([...made.values], [1, 4, 2, 5, 3, 6]);
   assert.deepEqual(

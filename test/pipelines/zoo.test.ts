@@ -1,12 +1,17 @@
 /** What surrounds a manifest's graph: pieces put together again, steps undone, the Rician transform and its noise estimate. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { seeded } from '../phantom/random.ts';
+import { axialGrid } from '../../src/dicom/volume.ts';
 import { ricianSigma, stabilise } from '../../src/pipelines/rician.ts';
+import { openModel, runModel } from '../../src/pipelines/zoo.ts';
+import { loadManifest } from '../../src/pipelines/zoo-manifest.ts';
 import { prepare, type Grid, type Prepared } from '../../src/pipelines/zoo-steps.ts';
 import { byPieces } from '../../src/pipelines/zoo-tiles.ts';
 
+const MODELS = join(import.meta.dirname, '..', '..', 'models');
 const side = fc.integer({ min: 1, max: 40 });
 
 function ramp(size: readonly [number, number, number]): Grid {
@@ -41,9 +46,24 @@ test('a model that changes nothing gives back every voxel, whatever the size, th
     { numRuns: 60 },
   ));
 
+test('slice by slice, a result may be written over the grid: the same values, and no second volume', async () => {
+  const tiling = { size: 12, overlap: 5, multipleOf: 4, pad: 'reflect', fixed: [0, 0, 0], flat: true } as const;
+  const doubled = ({ values }: { readonly values: Float32Array }): Promise<Float32Array> =>
+    Promise.resolve(values.map((value) => 2 * value + 1));
+  const kept = ramp([30, 22, 5]);
+  const apart = await byPieces(kept, tiling, doubled, () => undefined);
+  assert.deepEqual(kept.values, ramp([30, 22, 5]).values);
+  const spent = ramp([30, 22, 5]);
+  const over = await byPieces(spent, { ...tiling, spend: true }, doubled, () => undefined);
+  assert.equal(over, spent.values);
+  assert.deepEqual(over, apart);
+});
+
 test('value steps are undone by invert, orientation always', () => {
   const grid = ramp([5, 6, 7]);
+  const untouched = grid.values.slice();
   const around = {
+    voxels: grid.values,
     modality: 'MR',
     rescaleType: undefined,
     attributes: {},
@@ -72,6 +92,7 @@ test('value steps are undone by invert, orientation always', () => {
   ] as const)
     prepared = prepare(prepared, step, around);
   assert.deepEqual(prepared.grid.size, [7, 5, 6]);
+  assert.deepEqual(grid.values, untouched);
   assert.deepEqual(prepared.grid.spacingMm, [3, 1, 1.5]);
   let back: Grid = prepared.grid;
   for (const undo of prepared.valuesBack) undo(back.values);
@@ -99,6 +120,38 @@ test('the noise of a magnitude image is found within 15 %, and the way back take
     where.every((i) => Math.abs(back[i]! - 100) < 2),
     `${back[where[0]!]}`,
   );
+});
+
+test('mr-denoise: slices that show too little to tell their noise by have that of the series', async () => {
+  const random = seeded(11);
+  const [n, slices] = [96, 15];
+  // A head that was cut out: nothing around it, and hardly any of it in the outer slices.
+  const radiusOf = (k: number): number => 40 * Math.sqrt(Math.max(0, 1 - ((k - 7) / 4.2) ** 2));
+  const sigma = 12;
+  const noisy = Float32Array.from({ length: n * n * slices }, (_, i) => {
+    const [x, y, k] = [i % n, Math.floor(i / n) % n, Math.floor(i / n / n)];
+    if (Math.hypot(x - 48, y - 48) > radiusOf(k)) return 0;
+    const signal = 400 + (Math.hypot(x - 40, y - 50) < 10 ? 200 : 0);
+    return Math.hypot(signal + sigma * random.gaussian(), sigma * random.gaussian());
+  });
+  const { session, model } = await openModel(loadManifest(join(MODELS, 'mr-denoise')), 1);
+  const opened = { session, familiarity: undefined, model: { ...model, card: { ...model.card, gates: {} } } };
+  const { voxels } = await runModel(opened, {
+    volume: { voxels: noisy, modality: 'MR', geometry: axialGrid([n, n, slices], [2, 2, 2]) },
+    stored: { lowest: 0, highest: 65_535 },
+    imageType: [],
+    rescaleType: undefined,
+    settings: {},
+  });
+  assert.ok(voxels.every(Number.isFinite));
+  const spreadIn = (of: Float32Array, k: number): number =>
+    momentsOf(
+      [...of.keys()]
+        .filter((i) => Math.floor(i / n / n) === k && Math.hypot((i % n) - 60, (Math.floor(i / n) % n) - 40) < 7)
+        .map((i) => of[i]!),
+    ).spread;
+  for (const k of [4, 7, 10]) assert.ok(spreadIn(voxels, k) < 0.75 * spreadIn(noisy, k), `slice ${k}`);
+  await session?.release();
 });
 
 test('noise that grows threefold over the plane has one variance after the transform, and edges do not count as noise', () => {
@@ -151,10 +204,13 @@ test('what was interpolated or zero-filled is refused by its spectrum and by its
     prepare(
       { grid: { values, size: [columns, side, 1], spacingMm: [1, 1, 1] }, valuesBack: [], gridBack: [] },
       { op: 'asMeasured', dropDb: 8 },
-      { geometry, modality: 'MR', rescaleType: undefined, attributes: { AcquisitionMatrix: matrix } },
+      { geometry, modality: 'MR', rescaleType: undefined, attributes: { AcquisitionMatrix: matrix }, voxels: values },
     );
   assert.equal(asked(measured, side, ['128', '0', '0', '128']).grid.values, measured);
   assert.equal(asked(measured, side).grid.values, measured);
+  // 112 of 128 columns and all 128 rows, as a scanner says it of a picture that it has turned.
+  const tall = measured.slice(0, 112 * side);
+  assert.equal(asked(tall, 112, ['0', '128', '112', '0']).grid.values, tall);
   assert.throws(() => asked(stretched, wide), /the spectrum falls by .* the image was interpolated/);
   assert.throws(() => asked(measured, side, ['0', '128', '96', '0']), /Acquisition Matrix .* is 128 x 96 of 128 x 128/);
 });
