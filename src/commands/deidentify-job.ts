@@ -25,7 +25,7 @@ import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
 import { compileProfile, type CompiledProfile, type ProfileFile } from '../deidentify/profile.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
-import type { Counts } from '../deidentify/rewrite.ts';
+import type { Counts } from '../deidentify/rewriting.ts';
 import { openShadow } from '../deidentify/shadow.ts';
 import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';

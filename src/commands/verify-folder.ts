@@ -5,7 +5,7 @@ import { openSecondCleaning, type SecondCleaning } from '../deidentify/again.ts'
 import type { WallConfig } from '../config.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Lost } from '../deidentify/required.ts';
-import { noCounts, type Counts } from '../deidentify/rewrite.ts';
+import { noCounts, type Counts } from '../deidentify/rewriting.ts';
 import { openVerification, type DoorFacts, type Verification } from '../deidentify/verify.ts';
 import { asciiValue } from '../dicom/data-set.ts';
 import { readHead, type HeadAndBody } from '../dicom/part10.ts';

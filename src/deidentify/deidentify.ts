@@ -30,16 +30,10 @@ import type { CompiledProfile } from './profile.ts';
 import { cleanPixels, type CleanedPixels } from './pixels/clean.ts';
 import { planPixels, type PixelPlan } from './pixels/policy.ts';
 import type { PixelTools } from './pixels/tools.ts';
-import {
-  changedDate,
-  noCounts,
-  pseudonymFor,
-  rewriteDataSet,
-  type Counts,
-  type Insert,
-  type Rewriting,
-  type Trace,
-} from './rewrite.ts';
+import { changedDate } from './value-rules.ts';
+import { noCounts, type Counts, type Insert, type Rewriting, type Trace } from './rewriting.ts';
+import { pseudonymFor } from './value-outcomes.ts';
+import { rewriteDataSet } from './rewrite.ts';
 import { findResidue, needlesOf, type Known } from './residue.ts';
 import { CDA_STORAGE, faceRisk, isSliceClass, uncleanable } from './risk.ts';
 import { digested, sourceMark, type SourceMark } from './source-mark.ts';

@@ -5,7 +5,7 @@ import { keywordOf } from '../dicom/dictionary.ts';
 import { readDataSet } from '../dicom/reader.ts';
 import { numbersOf } from '../dicom/data-set.ts';
 import { VR_TRAITS } from '../dicom/vr.ts';
-import type { Traced } from './rewrite.ts';
+import type { Traced } from './rewriting.ts';
 
 export interface Change {
   /** Tags of the sequences around it, then its own. */

@@ -5,7 +5,9 @@ import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import { beginItem, endItem, writeNumbers, writeText } from '../dicom/writer.ts';
 import type { DefacedPixels } from './faces/defacer.ts';
 import type { CompiledProfile, Option } from './profile.ts';
-import { NO_INSERTS, rewriteDataSet, writeCode, writeCodeSequence, type Insert, type Rewriting } from './rewrite.ts';
+import { NO_INSERTS, type Insert, type Rewriting } from './rewriting.ts';
+import { rewriteDataSet } from './rewrite.ts';
+import { writeCode, writeCodeSequence } from './codes.ts';
 
 const IMAGE_TYPE = tag('ImageType');
 const DERIVATION_DESCRIPTION = tag('DerivationDescription');

@@ -16,7 +16,7 @@ import { formatPath } from './path.ts';
 import type { CompiledProfile } from './profile.ts';
 import type { Lost } from './required.ts';
 import { candidatesIn, findResidue, needlesOf, type Exceptions, type Needles } from './residue.ts';
-import type { Counts } from './rewrite.ts';
+import type { Counts } from './rewriting.ts';
 
 export interface RuleSet {
   readonly profile: string;

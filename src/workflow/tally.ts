@@ -3,7 +3,7 @@ import { versionOf } from '../archive/studies.ts';
 import type { Deidentification } from '../deidentify/deidentify.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import { lostRequired, type Lost } from '../deidentify/required.ts';
-import { noCounts, type Counts } from '../deidentify/rewrite.ts';
+import { noCounts, type Counts } from '../deidentify/rewriting.ts';
 import type { DoorPixels, RuleSet } from '../deidentify/verify.ts';
 import type { Row } from '../database.ts';
 import type { Identified } from '../dicom/object.ts';
