@@ -1,14 +1,11 @@
 /** QIDO-RS against the index: one statement for a page, answers from columns and fragments made at arrival (PS3.18 10.6). */
 import type { Row, SqlValue } from '../database.ts';
 import { tagKey } from '../dicom/data-set.ts';
-import { isPrivate, isPrivateCreator, privateCreatorTag, tag, vrOf } from '../dicom/dictionary.ts';
-import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
+import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { withheldStudies } from './withheld.ts';
-import { BASE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type LevelAttributes } from './attributes.ts';
-import { inflateDictionary, inflateMetadata } from './metadata-text.ts';
-import { elementsIn } from './json-elements.ts';
+import { STUDY_ATTRIBUTES } from './attributes.ts';
 import {
   asksForNumber,
   classesAsked,
@@ -24,7 +21,9 @@ import {
   type Level,
   type Match,
 } from './matching.ts';
+import type { Shape } from './plain-results.ts';
 import { readyResult } from './ready-results.ts';
+import { resultsOf } from './results.ts';
 import { findPage, startCondition, type PageStart } from './page-start.ts';
 
 export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
@@ -68,17 +67,14 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const statement = searchStatement(query, timezones, start, classes, hidden);
   const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
   const shape = shapeOf(query);
+  const make = resultsOf(archive, query.level, shape);
+  const whole = query.level === 'instance' ? withSeries(archive) : (row: Row): Row => row;
   const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
   const results: string[] = [];
-  const known: Known = new Map();
   let characters = 0;
   for (const row of rows) {
-    const result =
-      ready === undefined
-        ? formatRow(archive, row, query.level, shape, known)
-        : readyResult(database, { uid: String(row['study_uid']), version: Number(row['study_version']) }, ready, () =>
-            formatRow(archive, row, query.level, shape, known),
-          );
+    const study = { uid: String(row['study_uid']), version: Number(row['study_version']) };
+    const result = ready === undefined ? make(whole(row)) : readyResult(database, study, ready, () => make(row));
     characters += result.length;
     if (characters > (query.mostCharacters ?? Infinity))
       throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
@@ -89,6 +85,19 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   const counted = hidden ? undefined : countedAlready(archive, query, classes);
   const total = counted ?? Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
   return { results, remaining: Math.max(0, total - query.offset - rows.length) };
+}
+
+/** Instances of a series come one after another: what is above them is read once for all, and never sorted with them. */
+function withSeries({ database }: Pick<Archive, 'database'>): (row: Row) => Row {
+  let above: Row | undefined;
+  return (row) => {
+    if (above?.['series'] !== row['series'])
+      above = database.get(
+        `SELECT ${STUDY_COLUMNS}, ${SERIES_COLUMNS} FROM series CROSS JOIN study ON study.id = series.study WHERE series.id = ?`,
+        row['series'] ?? null,
+      );
+    return { ...above, ...row };
+  };
 }
 
 /** How many instances of the whole archive a class or a number by itself leads to. */
@@ -116,7 +125,7 @@ const STUDY_COLUMNS = `study.study_uid AS study_uid, study.modalities AS modalit
   study.instance_count AS study_instances, study.version AS study_version, study.json AS study_json`;
 const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.instance_count AS series_instances,
   series.json AS series_json`;
-const INSTANCE_COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
+const INSTANCE_COLUMNS = `instance.id AS id, instance.series AS series, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
   instance.rows AS rows, instance.columns AS columns, instance.bits_allocated AS bits_allocated, instance.frames AS frames,
   instance.transfer_syntax AS transfer_syntax`;
 
@@ -125,28 +134,37 @@ const FROM: Readonly<Record<Level, string>> = {
   series: 'series JOIN study ON study.id = series.study',
   instance: 'instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study',
 };
-/** The same from studies downwards, in this order and no other: the order of results comes from indexes, level by level. */
+/**
+ * The same from studies downwards, in this order and no other: the order of results comes from indexes, level by level. By itself SQLite
+ * takes other ones, and sorts whole studies with all their texts for one page.
+ */
 const FROM_STUDIES: Readonly<Record<Level, string>> = {
   study: 'study',
-  series: 'study CROSS JOIN series ON series.study = study.id',
-  instance: 'study CROSS JOIN series ON series.study = study.id CROSS JOIN instance ON instance.series = series.id',
+  series: 'study CROSS JOIN series INDEXED BY series_order ON series.study = study.id',
+  instance: `study CROSS JOIN series INDEXED BY series_order ON series.study = study.id
+    CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id`,
 };
-/** The same by the index of each series: SQLite would rather make one of all instances for the one search. */
-const FROM_STUDIES_BY_SERIES = `study CROSS JOIN series INDEXED BY series_order ON series.study = study.id
-  CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id`;
 const FROM_FEW_SERIES = `series CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id
   CROSS JOIN study ON study.id = series.study`;
 const COLUMNS: Readonly<Record<Level, string>> = {
   study: STUDY_COLUMNS,
   series: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}`,
-  instance: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}, ${INSTANCE_COLUMNS}`,
+  instance: INSTANCE_COLUMNS,
 };
-const STUDY_ORDER = 'study.study_date DESC, study.study_time DESC, study.study_uid';
-const SERIES_ORDER = 'series.number, series.series_uid';
+// The key behind each UID tells SQLite that no two rows are alike there: without it what is below a level is sorted, texts and all.
+const STUDY_ORDER = 'study.study_date DESC, study.study_time DESC, study.study_uid, study.id';
+const SERIES_ORDER = 'series.number, series.series_uid, series.id';
+const INSTANCE_ORDER = 'instance.number, instance.sop_uid';
 const ORDER: Readonly<Record<Level, string>> = {
   study: STUDY_ORDER,
   series: `${STUDY_ORDER}, ${SERIES_ORDER}`,
-  instance: `${STUDY_ORDER}, ${SERIES_ORDER}, instance.number, instance.sop_uid`,
+  instance: `${STUDY_ORDER}, ${SERIES_ORDER}, ${INSTANCE_ORDER}`,
+};
+/** In one study the order of the level above is no question. */
+const ORDER_IN_STUDY: Readonly<Record<Level, string>> = {
+  study: STUDY_ORDER,
+  series: SERIES_ORDER,
+  instance: `${SERIES_ORDER}, ${INSTANCE_ORDER}`,
 };
 
 /** Exported so that a test can look at its query plan. */
@@ -173,15 +191,7 @@ export function searchStatement(
     });
   const where = whereOf(all);
   const values = all.flatMap((one) => one.values);
-  // In one study (or series) the order of the levels above is no question, which leaves the index to give the rest.
-  const order =
-    studyInstanceUID === undefined
-      ? ORDER[level]
-      : level === 'instance'
-        ? `${SERIES_ORDER}, instance.number, instance.sop_uid`
-        : level === 'series'
-          ? SERIES_ORDER
-          : STUDY_ORDER;
+  const order = (studyInstanceUID === undefined ? ORDER : ORDER_IN_STUDY)[level];
   const from = fromOf(query, classes);
   const count = hidden ? `SELECT count(*) AS total FROM ${from} ${where}` : countOf(query, from, where);
   // What a list of keys gives has to be sorted: keys alone first, the rows of the page then.
@@ -206,8 +216,8 @@ function fromOf({ level, scope, matches, ...options }: Query, classes: Classes |
   if (scope.seriesInstanceUID !== undefined) return FROM[level];
   if (matchesStudiesOnly(matches)) return FROM_STUDIES[level];
   if (level !== 'instance' || scope.studyInstanceUID !== undefined || !leadsToManyOnly(matches)) return FROM[level];
-  if (classes !== undefined) return classes.instances > FEW ? FROM_STUDIES_BY_SERIES : FROM_FEW_SERIES;
-  return asksForNumber(matches, options) ? FROM_STUDIES_BY_SERIES : FROM[level];
+  if (classes !== undefined) return classes.instances > FEW ? FROM_STUDIES[level] : FROM_FEW_SERIES;
+  return asksForNumber(matches, options) ? FROM_STUDIES[level] : FROM[level];
 }
 
 function whereOf(all: readonly Condition[]): string {
@@ -261,7 +271,7 @@ function listedStatement(query: Query, modality: string): SearchStatement {
             : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
   const values = all.flatMap((one) => one.values);
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level])} LIMIT ? OFFSET ?`,
+    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level]).replace('study.id', 'study_modality.study')} LIMIT ? OFFSET ?`,
     pageValues: values,
     count,
     values,
@@ -313,16 +323,6 @@ function timezonesIn(database: Archive['database']): string[] {
     .map(({ offset }) => String(offset));
 }
 
-/** What a result shows. */
-interface Shape {
-  readonly study: boolean;
-  readonly series: boolean;
-  /** Attributes asked for besides, top-level keys; the paths below them that are wanted, or all. */
-  readonly included: ReadonlyMap<string, readonly (readonly string[])[] | 'all'> | 'all';
-  /** Private attributes, each with who reserved its block. */
-  readonly private: ReadonlyMap<number, string>;
-}
-
 /** Of a study's result. */
 function formOf({ included }: Shape): string {
   return included === 'all'
@@ -345,312 +345,4 @@ function shapeOf({ level, scope, matches, includeFields, creators }: Query): Sha
     included.set(first, below.length === 0 || known === 'all' ? 'all' : [...known, below]);
   }
   return { study, series, included, private: secret };
-}
-
-/** What a study or series shows, by the text it is made of: many results of one answer share it. */
-type Known = Map<string, DicomJson>;
-
-function formatRow(archive: Pick<Archive, 'database'>, row: Row, level: Level, shape: Shape, known: Known): string {
-  if (
-    level === 'instance' &&
-    !shape.study &&
-    !shape.series &&
-    shape.included !== 'all' &&
-    shape.included.size === 0 &&
-    shape.private.size === 0
-  ) {
-    return plainInstance(row);
-  }
-  const plain = level === 'study' ? keysOfPlainStudy(shape) : undefined;
-  if (plain !== undefined) return plainStudy(row, plain, shape);
-  const shown: DicomJson = {};
-  const base = `${BASE}/studies/${String(row['study_uid'])}`;
-  if (level === 'study' || shape.study)
-    Object.assign(shown, returned(row, 'study_json', STUDY_ATTRIBUTES, known), studyCounts(row));
-  if (level === 'series' || (level === 'instance' && shape.series)) {
-    Object.assign(shown, returned(row, 'series_json', SERIES_ATTRIBUTES, known), seriesCounts(row));
-  }
-  if (level === 'instance') Object.assign(shown, JSON.parse(plainInstance(row)) as DicomJson);
-  const timezone = knownTimezone(row['study_json']);
-  if (timezone !== undefined) shown[KEY.timezone] = { vr: 'SH', Value: [timezone] };
-  const from = available(archive, row, level, shape.included);
-  include(shown, level, from, shape.included);
-  if (shape.private.size > 0)
-    includePrivate(shown, level === 'instance' ? from() : privateOf(archive, row, level), shape);
-  shown['0020000D'] = { vr: 'UI', Value: [String(row['study_uid'])] };
-  const series = level === 'study' ? '' : `/series/${String(row['series_uid'])}`;
-  if (level !== 'study') shown['0020000E'] = { vr: 'UI', Value: [String(row['series_uid'])] };
-  const instance = level === 'instance' ? `/instances/${String(row['sop_uid'])}` : '';
-  shown[KEY.retrieveUrl] = { vr: 'UR', Value: [base + series + instance] };
-  shown[KEY.availability] = { vr: 'CS', Value: ['ONLINE'] };
-  const text = formatDicomJsonObject(shown);
-  if (!/[^\0-\x7f]/.test(text)) return text;
-  return formatDicomJsonObject({ ...shown, [KEY.specificCharacterSet]: { vr: 'CS', Value: ['ISO_IR 192'] } });
-}
-
-const key = (keyword: string): string => tagKey(tag(keyword));
-const KEY = {
-  availability: key('InstanceAvailability'),
-  classes: key('SOPClassesInStudy'),
-  modalities: key('ModalitiesInStudy'),
-  retrieveUrl: key('RetrieveURL'),
-  seriesInStudy: key('NumberOfStudyRelatedSeries'),
-  instancesInStudy: key('NumberOfStudyRelatedInstances'),
-  instancesInSeries: key('NumberOfSeriesRelatedInstances'),
-  specificCharacterSet: key('SpecificCharacterSet'),
-  studyInstanceUid: key('StudyInstanceUID'),
-  timezone: key('TimezoneOffsetFromUTC'),
-} as const;
-
-/** The attributes that a level always returns, empty ones too. */
-function returned(row: Row, column: string, level: LevelAttributes, known: Known): DicomJson {
-  const text = String(row[column]);
-  const before = known.get(`${column} ${text}`);
-  if (before !== undefined) return before;
-  const json = JSON.parse(text) as DicomJson;
-  const shown: DicomJson = {};
-  for (const [at, vr] of Object.entries(level.returned)) {
-    const element = json[at];
-    if (element !== undefined) shown[at] = element;
-    else if (at !== '00400275') shown[at] = { vr } as DicomJsonElement;
-  }
-  known.set(`${column} ${text}`, shown);
-  return shown;
-}
-
-/** Present where known, at every level (PS3.18 tables 10.6.3-3 to 10.6.3-5); a study has one. */
-function knownTimezone(studyText: unknown): string | undefined {
-  return /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(String(studyText))?.[1];
-}
-
-function modalitiesOf(row: Row): DicomJsonElement {
-  const modalities = String(row['modalities']);
-  return modalities === '' ? { vr: 'CS' } : { vr: 'CS', Value: modalities.split('\\') };
-}
-
-function studyCounts(row: Row): DicomJson {
-  return {
-    [KEY.modalities]: modalitiesOf(row),
-    [KEY.seriesInStudy]: { vr: 'IS', Value: [Number(row['series_count'])] },
-    [KEY.instancesInStudy]: { vr: 'IS', Value: [Number(row['study_instances'])] },
-  };
-}
-
-function seriesCounts(row: Row): DicomJson {
-  return { [KEY.instancesInSeries]: { vr: 'IS', Value: [Number(row['series_instances'])] } };
-}
-
-/** Looked up only for who asks: no other result costs a look into the series. */
-function classesOf({ database }: Pick<Archive, 'database'>, row: Row): DicomJsonElement {
-  const rows = database.all(
-    `SELECT DISTINCT instance.sop_class AS sop_class FROM study JOIN series ON series.study = study.id
-       JOIN instance ON instance.series = series.id WHERE study.study_uid = ? ORDER BY instance.sop_class`,
-    String(row['study_uid']),
-  );
-  return { vr: 'UI', Value: rows.map(({ sop_class: uid }) => String(uid)) };
-}
-
-/** Everything that includefield can ask for at this level. */
-function available(
-  archive: Pick<Archive, 'database'>,
-  row: Row,
-  level: Level,
-  included: Shape['included'],
-): () => DicomJson {
-  return () => {
-    const study = { ...(JSON.parse(String(row['study_json'])) as DicomJson), ...studyCounts(row) };
-    if (included === 'all' ? level === 'study' : included.has(KEY.classes))
-      study[KEY.classes] = classesOf(archive, row);
-    if (level === 'study') return study;
-    const series = { ...study, ...(JSON.parse(String(row['series_json'])) as DicomJson), ...seriesCounts(row) };
-    if (level === 'series') return series;
-    const stored = archive.database.get(
-      'SELECT metadata.json AS json, series.dictionary AS dictionary FROM metadata, series WHERE metadata.instance = ? AND series.id = ?',
-      Number(row['id']),
-      Number(row['series']),
-    );
-    if (stored === undefined) return series;
-    const text = inflateMetadata(stored['json'] as Buffer, inflateDictionary(stored['dictionary'] as Buffer));
-    return { ...series, ...(JSON.parse(text) as DicomJson) };
-  };
-}
-
-function include(shown: DicomJson, level: Level, from: () => DicomJson, included: Shape['included']): void {
-  if (included === 'all') {
-    for (const [at, element] of Object.entries(from())) shown[at] ??= element;
-    return;
-  }
-  let all: DicomJson | undefined;
-  for (const [at, below] of included) {
-    if (shown[at] !== undefined && Object.keys(shown[at]).length > 1) continue;
-    const element = (all ??= from())[at];
-    if (element !== undefined) shown[at] = below === 'all' ? element : narrowed(element, below);
-    else if (shown[at] === undefined && belongsTo(level, at)) addEmpty(shown, at);
-  }
-}
-
-/** Private attributes in the blocks that the query names, with who reserved them; absent ones are left out. */
-function includePrivate(shown: DicomJson, from: DicomJson, shape: Shape): void {
-  for (const [asked, creator] of shape.private) {
-    const group = tagKey(asked).slice(0, 4);
-    const reserved = Object.entries(from).find(
-      ([at, element]) =>
-        at.startsWith(`${group}00`) && isPrivateCreator(Number.parseInt(at, 16)) && firstText(element) === creator,
-    );
-    if (reserved === undefined) continue;
-    const block = reserved[0].slice(6);
-    const element = isPrivateCreator(asked) ? undefined : from[`${group}${block}${tagKey(asked).slice(6)}`];
-    const creatorTag = isPrivateCreator(asked) ? asked : (privateCreatorTag(asked) ?? 0);
-    shown[tagKey(creatorTag)] = { vr: 'LO', Value: [creator] };
-    if (element !== undefined) shown[tagKey(asked)] = element;
-  }
-}
-
-function firstText(element: DicomJsonElement): string {
-  const [first] = 'Value' in element ? (element.Value ?? []) : [];
-  return typeof first === 'string' ? first.trim() : '';
-}
-
-/** What the first instance of a study or series holds. */
-function privateOf(archive: Pick<Archive, 'database'>, row: Row, level: Level): DicomJson {
-  const [where, value] =
-    level === 'study' ? ['study.study_uid = ?', row['study_uid']] : ['series.id = ?', row['series']];
-  const stored = archive.database.get(
-    `SELECT metadata.json AS json, series.dictionary AS dictionary FROM study JOIN series ON series.study = study.id
-       JOIN instance ON instance.series = series.id JOIN metadata ON metadata.instance = instance.id
-     WHERE ${where} LIMIT 1`,
-    value ?? null,
-  );
-  if (stored === undefined) return {};
-  return JSON.parse(
-    inflateMetadata(stored['json'] as Buffer, inflateDictionary(stored['dictionary'] as Buffer)),
-  ) as DicomJson;
-}
-
-/** At instance level every attribute may be asked for; above it those that describe a series or study. */
-function belongsTo(level: Level, at: string): boolean {
-  const levels = level === 'study' ? [STUDY_ATTRIBUTES] : [STUDY_ATTRIBUTES, SERIES_ATTRIBUTES];
-  return level === 'instance' || levels.some(({ returned, further }) => at in returned || further.includes(at));
-}
-
-/** A match key or included attribute that has no value is returned empty. */
-function addEmpty(shown: DicomJson, at: string): void {
-  const vr = vrOf(Number.parseInt(at, 16));
-  if (vr !== undefined) shown[at] = { vr } as DicomJsonElement;
-}
-
-/** Of a sequence only what was asked for inside it. */
-function narrowed(element: DicomJsonElement, paths: readonly (readonly string[])[]): DicomJsonElement {
-  if (element.vr !== 'SQ' || element.Value === undefined) return element;
-  return { vr: 'SQ', Value: element.Value.map((item) => narrowedItem(item, paths)) };
-}
-
-function narrowedItem(item: DicomJson, paths: readonly (readonly string[])[]): DicomJson {
-  const kept: DicomJson = {};
-  for (const [first, ...below] of paths) {
-    const element = first === undefined ? undefined : item[first];
-    if (first === undefined || element === undefined) continue;
-    kept[first] = below.length === 0 ? element : narrowed(element, [below]);
-  }
-  return kept;
-}
-
-const COMPUTED: ReadonlySet<string> = new Set([
-  KEY.availability,
-  KEY.modalities,
-  KEY.retrieveUrl,
-  KEY.seriesInStudy,
-  KEY.instancesInStudy,
-  KEY.timezone,
-  KEY.studyInstanceUid,
-]);
-const ALWAYS_OF_STUDY: readonly string[] = [
-  ...new Set([...Object.keys(STUDY_ATTRIBUTES.returned), ...COMPUTED]),
-].sort();
-
-/** Keys of a result of a study, ascending; undefined where it shows private attributes, parts of sequences or all there is. */
-function keysOfPlainStudy({ included, private: secret }: Shape): readonly string[] | undefined {
-  if (secret.size > 0 || included === 'all') return undefined;
-  // Neither stands in the text.
-  if (included.has(KEY.specificCharacterSet) || included.has(KEY.classes)) return undefined;
-  const more: string[] = [];
-  for (const [at, below] of included) {
-    if (below !== 'all') return undefined;
-    if (!(at in STUDY_ATTRIBUTES.returned) && !COMPUTED.has(at) && belongsTo('study', at)) more.push(at);
-  }
-  return more.length === 0 ? ALWAYS_OF_STUDY : [...ALWAYS_OF_STUDY, ...more].sort();
-}
-
-/** A study as worklists ask for it: what stands in its text goes out as it stands there. */
-function plainStudy(row: Row, keys: readonly string[], { included }: Shape): string {
-  // UIDs are digits and dots: nothing in them needs escaping.
-  const uid = String(row['study_uid']);
-  const elements = elementsIn(String(row['study_json']));
-  const timezone = knownTimezone(elements.get(KEY.timezone));
-  const zoned = timezone !== undefined || (included !== 'all' && included.has(KEY.timezone));
-  const members: string[] = [];
-  for (const at of keys) {
-    switch (at) {
-      case KEY.availability:
-        members.push(`"${at}":{"vr":"CS","Value":["ONLINE"]}`);
-        break;
-      case KEY.modalities:
-        members.push(`"${at}":${JSON.stringify(modalitiesOf(row))}`);
-        break;
-      case KEY.retrieveUrl:
-        members.push(`"${at}":{"vr":"UR","Value":["\\u0001/studies/${uid}"]}`);
-        break;
-      case KEY.seriesInStudy:
-        members.push(`"${at}":{"vr":"IS","Value":[${Number(row['series_count'])}]}`);
-        break;
-      case KEY.instancesInStudy:
-        members.push(`"${at}":{"vr":"IS","Value":[${Number(row['study_instances'])}]}`);
-        break;
-      case KEY.studyInstanceUid:
-        members.push(`"${at}":{"vr":"UI","Value":["${uid}"]}`);
-        break;
-      case KEY.timezone:
-        if (timezone !== undefined) members.push(`"${at}":{"vr":"SH","Value":["${timezone}"]}`);
-        else if (zoned) members.push(elements.get(at) ?? `"${at}":{"vr":"SH"}`);
-        break;
-      default:
-        members.push(elements.get(at) ?? `"${at}":{"vr":"${String(vrOf(Number.parseInt(at, 16)))}"}`);
-    }
-  }
-  const text = members.join(',');
-  return /[^\0-\x7f]/.test(text)
-    ? `{"${KEY.specificCharacterSet}":{"vr":"CS","Value":["ISO_IR 192"]},${text}}`
-    : `{${text}}`;
-}
-
-/** An instance in its series, by far the most frequent result: straight from columns, keys ascending. */
-function plainInstance(row: Row): string {
-  const timezone = knownTimezone(row['study_json']);
-  const study = String(row['study_uid']);
-  const series = String(row['series_uid']);
-  const sop = String(row['sop_uid']);
-  const number = (at: string, vr: string, column: string): string =>
-    typeof row[column] === 'number' ? `"${at}":{"vr":"${vr}","Value":[${row[column]}]}` : `"${at}":{"vr":"${vr}"}`;
-  // UIDs are digits and dots: nothing in them needs escaping.
-  const text = (at: string, vr: string, value: string): string => `"${at}":{"vr":"${vr}","Value":["${value}"]}`;
-  const image = row['rows'] !== null;
-  return `{${[
-    text('00080016', 'UI', String(row['sop_class'])),
-    text('00080018', 'UI', sop),
-    text('00080056', 'CS', 'ONLINE'),
-    ...(timezone === undefined ? [] : [text(KEY.timezone, 'SH', timezone)]),
-    text('00081190', 'UR', `\\u0001/studies/${study}/series/${series}/instances/${sop}`),
-    text('00083002', 'UI', String(row['transfer_syntax'])),
-    text('0020000D', 'UI', study),
-    text('0020000E', 'UI', series),
-    number('00200013', 'IS', 'number'),
-    ...(row['frames'] === null ? [] : [number('00280008', 'IS', 'frames')]),
-    ...(image
-      ? [
-          number('00280010', 'US', 'rows'),
-          number('00280011', 'US', 'columns'),
-          number('00280100', 'US', 'bits_allocated'),
-        ]
-      : []),
-  ].join(',')}}`;
 }
