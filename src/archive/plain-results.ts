@@ -227,7 +227,7 @@ function instanceResults(database: Database, form: Form): (row: Row) => string {
     before = shared;
     const levels = { ...shared.levels, row };
     let known: ReadonlyMap<string, string> | undefined;
-    const metadata = (): ReadonlyMap<string, string> => (known ??= elementsIn(metadataOf(database, row) ?? '{}'));
+    const metadata = (): ReadonlyMap<string, string> => (known ??= elementsIn(attributesOf(database, row) ?? '{}'));
     let text = '';
     for (const { before, own } of shared.pieces) {
       const element = textOf(form, own, levels, metadata);
@@ -259,7 +259,7 @@ function sharedOf(form: Form, row: Row): Shared {
 }
 
 /** The attributes of an instance as DICOM JSON. */
-export function metadataOf(database: Database, row: Row): string | undefined {
+export function attributesOf(database: Database, row: Row): string | undefined {
   const stored = database.get(
     `SELECT metadata.json AS json, series.dictionary AS dictionary FROM metadata, series
      WHERE metadata.instance = (SELECT ?) AND series.id = (SELECT ?)`,

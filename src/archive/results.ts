@@ -11,7 +11,7 @@ import {
   SERIES_COUNTS,
   STUDY_COUNTS,
   belongsTo,
-  metadataOf,
+  attributesOf,
   plainResults,
   type FromRow,
   type Shape,
@@ -47,7 +47,7 @@ function available(
       study[KEY.classes] = classesOf(archive, row);
     if (level === 'study') return study;
     const series = { ...study, ...parsed(row['series_json']), ...counts(SERIES_COUNTS, row) };
-    return level === 'series' ? series : { ...series, ...parsed(metadataOf(archive.database, row) ?? '{}') };
+    return level === 'series' ? series : { ...series, ...parsed(attributesOf(archive.database, row) ?? '{}') };
   };
 }
 

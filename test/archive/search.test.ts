@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { storeInstance } from '../../src/archive/instances.ts';
 import { metadataOf, withBase } from '../../src/archive/metadata.ts';
-import { search, searchStatement, type Query } from '../../src/archive/search.ts';
+import { search, searchStatement, type Level, type Query } from '../../src/archive/search.ts';
+import { SERIES_ATTRIBUTES, STUDY_ATTRIBUTES } from '../../src/archive/attributes.ts';
 import { reindex } from '../../src/archive/reindex.ts';
 import { tag, vrOf } from '../../src/dicom/dictionary.ts';
-import type { DicomJson } from '../../src/dicom/json.ts';
+import { tagKey } from '../../src/dicom/data-set.ts';
+import { formatDicomJsonObject, type DicomJson } from '../../src/dicom/json.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
 import { MR_IMAGE, makeObject, type ObjectOptions } from '../phantom/objects.ts';
 import { close, openIn, opened, type Opened } from './support.ts';
@@ -358,6 +360,36 @@ describe('results', () => {
     const [study] = found({ includeFields: 'all', matches: [matchOf('StudyInstanceUID', '2.25.1')] });
     assert.equal(first(study ?? {}, '00081030'), 'CT Thorax');
     assert.equal(study?.['00080060'], undefined);
+  });
+
+  test('PROP-c: results put together from texts are those that are read and written anew, whatever is asked for', () => {
+    const attributes = fc.constantFrom(
+      ...[...STUDY_ATTRIBUTES.keys, ...SERIES_ATTRIBUTES.keys].map((at) => Number.parseInt(at, 16)),
+      ...['InstanceNumber', 'ContentDate', 'SliceThickness', 'Rows', 'NumberOfFrames', 'PixelData'].map(tag),
+      ...['NumberOfStudyRelatedInstances', 'NumberOfSeriesRelatedInstances', 'ModalitiesInStudy', 'RetrieveURL'].map(
+        tag,
+      ),
+    );
+    // Which classes a study has is not in the texts: who asks for it as well is answered the other way.
+    const classes = tag('SOPClassesInStudy');
+    fc.assert(
+      fc.property(
+        fc.constantFrom<Level>('study', 'series', 'instance'),
+        fc.constantFrom({}, { studyInstanceUID: '2.25.1' }, { studyInstanceUID: '2.25.3' }),
+        fc.uniqueArray(attributes, { maxLength: 6 }),
+        (level, scope, asked) => {
+          const fields = asked.map((at) => [at]);
+          const plain = search(one.archive, ask({ level, scope, includeFields: fields })).results;
+          const whole = search(one.archive, ask({ level, scope, includeFields: [...fields, [classes]] })).results;
+          const without = whole.map((text) => {
+            const object = JSON.parse(text) as DicomJson;
+            delete object[tagKey(classes)];
+            return formatDicomJsonObject(object);
+          });
+          assert.deepEqual(plain, without);
+        },
+      ),
+    );
   });
 
   test('names beyond ASCII declare UTF-8', () => {
