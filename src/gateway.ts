@@ -53,6 +53,7 @@ export interface Gateway {
   readonly faceTools: FaceTools;
   readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
+  readonly receipts: Receipts;
   /** The look at erasures that is under way: one at a time. */
   readonly erasing: { turn: Promise<unknown> };
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
@@ -65,6 +66,9 @@ export interface Gateway {
 
 /** Studies that somebody is sending right now: how many objects or associations are open per study (pseudonym). */
 export type Arrivals = Map<string, number>;
+
+/** How many objects each door has been handed since the start, by what became of them. */
+export type Receipts = Map<`${'stow' | 'dimse'} ${string}`, number>;
 
 const MIGRATE_WORKFLOW = {
   room: 'workflow',
@@ -255,6 +259,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       faceTools: openFaceTools(codecs),
       pictures: openPictureCache(),
       arrivals: new Map(),
+      receipts: new Map(),
       erasing: { turn: Promise.resolve() },
       rules: config.rules,
       rulebook: { seen: '' },

@@ -219,6 +219,12 @@ export function groupHeld({ database }: Quarantine): (HeldGroup & { objects: num
     }));
 }
 
+export function heldByReason({ database }: Quarantine): { reason: string; objects: number; bytes: number }[] {
+  return database
+    .all('SELECT reason, count(*) AS objects, sum(bytes) AS bytes FROM quarantine GROUP BY reason')
+    .map((row) => ({ reason: String(row['reason']), objects: Number(row['objects']), bytes: Number(row['bytes']) }));
+}
+
 export function countHeld(quarantine: Quarantine): number {
   return Number(quarantine.database.get('SELECT count(*) AS held FROM quarantine')?.['held'] ?? 0);
 }

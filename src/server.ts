@@ -4,7 +4,6 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express';
 import helmet from 'helmet';
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { authenticate, credentialsOf } from './access.ts';
 import type { HttpConfig } from './config/doors.ts';
 import { refuseWithoutRoom } from './archive/room.ts';
@@ -13,6 +12,7 @@ import { dicomwebRouter } from './dicomweb/router.ts';
 import { decidesToContinue } from './dicomweb/stow.ts';
 import { Refusal } from './dicom/refusal.ts';
 import type { Gateway } from './gateway.ts';
+import { openMetrics } from './metrics.ts';
 
 export interface Doors {
   /** Administration, at `/api`. */
@@ -54,7 +54,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
       contentSecurityPolicy: { directives: { upgradeInsecureRequests: encrypted ? [] : null } },
     }),
   );
-  const metrics = openMetrics();
+  const metrics = openMetrics(gateway);
   app.use((request, response, next) => {
     metrics.observe(request, response);
     request.url = withoutEmptySegments(request.url);
@@ -76,7 +76,7 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
       sendText(response, caller === undefined ? 401 : 403, 'the role radiology-it is needed\n');
       return;
     }
-    sendText(response, 200, await metrics.registry.metrics(), metrics.registry.contentType);
+    sendText(response, 200, await metrics.text((await obstacleOf(gateway)) === undefined), metrics.contentType);
   });
   app.use('/dicom-web', dicomwebRouter(gateway));
   NOTIFICATIONS.set(app, openNotifications(gateway));
@@ -205,37 +205,3 @@ export function expectNothingOfNothing(server: Server): void {
     else response.writeHead(417, { Connection: 'close' }).end();
   });
 }
-
-interface Metrics {
-  readonly registry: Registry;
-  observe(request: Request, response: Response): void;
-}
-
-/** Durations by method, row of the routing table and status: never by URL, which may name what a sender named. */
-function openMetrics(): Metrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const durations = new Histogram({
-    name: 'isthmus_http_request_seconds',
-    help: 'HTTP requests from the first byte read to the answer sent',
-    labelNames: ['method', 'route', 'status'],
-    buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60],
-    registers: [registry],
-  });
-  return {
-    registry,
-    observe(request, response) {
-      const end = durations.startTimer();
-      response.once('close', () => {
-        const route: unknown = response.locals['route'];
-        end({
-          method: METHODS.has(request.method) ? request.method : 'other',
-          route: typeof route === 'string' ? route : 'other',
-          status: response.statusCode,
-        });
-      });
-    },
-  };
-}
-
-const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);

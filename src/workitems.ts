@@ -358,6 +358,46 @@ export function countWork(items: WorkItems): Record<WorkItemState, number> {
   return counts;
 }
 
+export interface LiveWork {
+  readonly kind: WorkKind;
+  readonly stage: 'waiting' | 'running' | 'retrying';
+  readonly items: number;
+  /** How long ago the first of them was due; 0 or less: none is. */
+  readonly overdueMs: number;
+}
+
+/** What has not ended: before its first attempt, at work, or between attempts. */
+export function liveWork({ database, now }: WorkItems): LiveWork[] {
+  const at = now();
+  return database
+    .all(
+      `SELECT kind, CASE WHEN lease_until > ? THEN 'running' WHEN attempts > 0 THEN 'retrying' ELSE 'waiting' END AS stage,
+         count(*) AS items, min(next_attempt_at) AS due
+       FROM work_item WHERE state IN ('SCHEDULED', 'IN PROGRESS') GROUP BY kind, stage`,
+      at,
+    )
+    .map((row) => ({
+      kind: String(row['kind']) as WorkKind,
+      stage: String(row['stage']) as LiveWork['stage'],
+      items: Number(row['items']),
+      overdueMs: at - Number(row['due']),
+    }));
+}
+
+/** How many items of a kind ended in which way since then. */
+export function endedWork(
+  { database }: WorkItems,
+  since: number,
+): { readonly kind: string; readonly state: string; readonly items: number }[] {
+  return database
+    .all(
+      `SELECT kind, state, count(*) AS items FROM work_item
+       WHERE state IN ('COMPLETED', 'CANCELED') AND updated_at >= ? GROUP BY kind, state`,
+      since,
+    )
+    .map((row) => ({ kind: String(row['kind']), state: String(row['state']), items: Number(row['items']) }));
+}
+
 /** What ended before then, with its steps, those of others too; a step under a deletion lock stays. */
 export function deleteEndedWork(items: WorkItems, before: number): number {
   return items.database.transaction(() => {

@@ -19,7 +19,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['delivery'],
   ['gateway'],
   ['workflow'],
-  ['dicomweb', 'admin'],
+  ['dicomweb', 'admin', 'metrics'],
   ['server'],
   ['commands'],
   ['main', 'health'],

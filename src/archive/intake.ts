@@ -4,14 +4,13 @@
  * so that whatever file nobody knows is no leftover of a crash.
  */
 import type { Database } from '../database.ts';
-import { Refusal } from '../dicom/refusal.ts';
 import { lastChange, recordChange } from './changes.ts';
 import { decide, type Planned } from './duplicates.ts';
 import type { Archive, Arrival, Intake, StoreResult, Waiting } from './handle.ts';
 import { addInstance, removeInstance } from './index-rows.ts';
 import { closeIdleGrowing } from './pack-files.ts';
 import { orFail, place, syncPacks, undo, writePacks, type Pack, type Placed } from './pack-writing.ts';
-import { outOfSpace } from './room.ts';
+import { outOfSpace, refuseAfterFailure } from './room.ts';
 
 export const MOST_GROUP_BYTES = 96 * 2 ** 20;
 
@@ -43,10 +42,7 @@ export function openIntake(database: Database): Intake {
 /** Resolves when the arrival is durable. */
 export async function commit(archive: Archive, arrival: Arrival): Promise<StoreResult> {
   const { intake } = archive;
-  if (intake.failure !== undefined) {
-    // What fdatasync failed on may look written while it is not: only reading it anew after a start tells.
-    throw new Refusal('OutOfResources', "the archive's disk failed while storing; nothing is taken until a restart");
-  }
+  refuseAfterFailure(intake);
   return new Promise((resolve, reject) => {
     intake.waiting.push({ arrival, resolve, reject });
     intake.running ??= run(archive);

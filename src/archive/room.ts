@@ -43,6 +43,7 @@ export async function checkSpace(archive: Archive, bytes: number): Promise<void>
  */
 export async function refuseWithoutRoom(archive: Archive, announcedBytes = 0): Promise<void> {
   const { intake, options } = archive;
+  refuseAfterFailure(intake);
   if (performance.now() - intake.lookedAt > LOOK_EVERY_MS || intake.untilLookBytes <= 0) await look(archive);
   if (intake.freeBytes - announcedBytes < options.reserveBytes) {
     intake.untilLookBytes = 0;
@@ -50,10 +51,21 @@ export async function refuseWithoutRoom(archive: Archive, announcedBytes = 0): P
   }
 }
 
+/** What fdatasync failed on may look written while it is not: only reading it anew after a start tells. */
+export function refuseAfterFailure({ failure }: Intake): void {
+  if (failure !== undefined)
+    throw new Refusal('OutOfResources', "the archive's disk failed while storing; nothing is taken until a restart");
+}
+
+/** On the archive's disk, for us. */
+export async function freeBytes({ folder }: Pick<Archive, 'folder'>): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
 /** What is free; until the next look, what is stored is taken off. */
 async function look({ intake, folder }: Archive): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  intake.freeBytes = bavail * bsize;
+  intake.freeBytes = await freeBytes({ folder });
   intake.untilLookBytes = LOOK_EVERY_BYTES;
   intake.lookedAt = performance.now();
 }

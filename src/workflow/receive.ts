@@ -76,8 +76,27 @@ export function receiveInstance(
   from: Sender,
 ): { taken: Promise<void>; done: Promise<Received> } {
   const tee = keepBytes(source.bytes, { folder: spoolFolder(gateway.config), memoryBytes: KEEP_IN_MEMORY_BYTES });
-  const done = receive(gateway, source, tee, from).finally(() => tee.drain());
+  const done = receive(gateway, source, tee, from)
+    .then((received) => {
+      countReceipt(gateway, from, received);
+      return received;
+    })
+    .finally(() => tee.drain());
   return { taken: Promise.race([tee.ended, done.then(() => tee.ended)]), done };
+}
+
+/** What is sealed because its head cannot be read is counted as sealed: its bytes are safe, whatever the sender is told. */
+function countReceipt({ receipts }: Gateway, { door }: Sender, received: Received): void {
+  const { stored, quarantined, waitsIn, refusal } = received;
+  const kept = stored
+    ? 'stored'
+    : quarantined
+      ? 'quarantined'
+      : waitsIn === undefined
+        ? 'own result'
+        : 'waits for its series';
+  const key = `${door} ${quarantined || refusal === undefined ? kept : refusal.reason}` as const;
+  receipts.set(key, (receipts.get(key) ?? 0) + 1);
 }
 
 type Names = Pick<Received, 'sopClassUID' | 'sopInstanceUID' | 'studyInstanceUID' | 'faults'>;

@@ -1,8 +1,10 @@
 /** How the gateway is doing, in numbers. */
+import { freeBytes } from '../archive/room.ts';
+import { totalsOf, type Totals } from '../archive/studies.ts';
 import { readLedger, type LedgerRow } from '../delivery/ledger.ts';
 import type { Gateway } from '../gateway.ts';
-import { countHeld } from '../quarantine.ts';
-import { countWork, type WorkItemState } from '../workitems.ts';
+import { countHeld, heldByReason } from '../quarantine.ts';
+import { countWork, endedWork, liveWork, type LiveWork, type WorkItemState } from '../workitems.ts';
 
 export interface Status {
   readonly studies: number;
@@ -27,6 +29,47 @@ export function readStatus(gateway: Gateway): Status {
     nodes: [...gateway.config.nodes.keys()],
     profiles: [...gateway.profiles.keys()],
     admission: gateway.rules.admission.map(({ project, profile }) => ({ project, profile })),
+  };
+}
+
+/** What an operator watches over time (/metrics): cheap at any size of archive and queue. */
+export interface Figures {
+  readonly archive: Totals;
+  readonly openStudies: number;
+  readonly withheldStudies: number;
+  readonly work: readonly LiveWork[];
+  /** In the last 24 hours. */
+  readonly ended: ReturnType<typeof endedWork>;
+  /** Deliveries that have failed and wait for another attempt, by node. */
+  readonly unreachable: ReadonlyMap<string, number>;
+  readonly held: readonly { readonly reason: string; readonly objects: number; readonly bytes: number }[];
+  readonly diskFreeBytes: number;
+  readonly diskReserveBytes: number;
+}
+
+const DAY_MS = 86_400_000;
+
+export async function readFigures({ archive, config, database, quarantine, workItems }: Gateway): Promise<Figures> {
+  const count = (sql: string): number => Number(database.get(sql)?.['n'] ?? 0);
+  const failing = database.all(
+    `SELECT json_extract(parameters, '$.node') AS node, count(*) AS items FROM work_item
+     WHERE kind = 'deliver' AND state = 'IN PROGRESS' AND last_error IS NOT NULL GROUP BY node`,
+  );
+  return {
+    archive: totalsOf(archive),
+    openStudies: count("SELECT count(*) AS n FROM study_clock WHERE state = 'open'"),
+    withheldStudies: count('SELECT count(*) AS n FROM study_withheld WHERE accepted IS NULL'),
+    work: liveWork(workItems),
+    ended: endedWork(workItems, workItems.now() - DAY_MS),
+    unreachable: new Map(
+      [...config.nodes.keys()].map((node) => [
+        node,
+        Number(failing.find((row) => row['node'] === node)?.['items'] ?? 0),
+      ]),
+    ),
+    held: heldByReason(quarantine),
+    diskFreeBytes: await freeBytes(archive),
+    diskReserveBytes: config.archive.reserveBytes,
   };
 }
 

@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../src/server.ts';
 import { makeCertificate, withoutOpenssl } from '../peers/certificate.ts';
-import { agent, openDoor, type Door } from './door.ts';
+import { scheduleWork } from '../../src/workitems.ts';
+import { makeObject } from '../phantom/objects.ts';
+import { agent, MULTIPART, multipartBody, openDoor, type Door } from './door.ts';
 
 let door: Door;
 before(async () => {
@@ -40,6 +42,35 @@ test('SERVER-2: metrics count by row of the routing table and never name what wa
     /isthmus_http_request_seconds_count\{method="GET",route="\/studies\/:study\/metadata",status="404"\} 1/,
   );
   assert.ok(!text.includes('2.25.123456789') && !text.includes('SECRET'));
+});
+
+test('SERVER-6: metrics tell of archive, queue, quarantine, disk and doors, in the text format of Prometheus', async () => {
+  const before = (await agent(door).get('/metrics')).text;
+  assert.match(before, /^isthmus_ready 1$/m);
+  assert.match(before, /^isthmus_archive_entities\{level="instances"\} 0$/m);
+  const body = multipartBody([makeObject({ rows: 4, columns: 4 }).bytes, Buffer.from('no object')]);
+  assert.equal((await agent(door).post('/dicom-web/studies').set('Content-Type', MULTIPART).send(body)).status, 202);
+  scheduleWork(door.gateway.workItems, {
+    kind: 'deliver',
+    key: 'a delivery',
+    studyInstanceUID: '2.25.1',
+    parameters: { node: 'pacs' },
+    maxAttempts: 3,
+  });
+  const { text } = await agent(door).get('/metrics');
+  assert.match(text, /^isthmus_archive_entities\{level="instances"\} 1$/m);
+  assert.match(text, /^isthmus_objects_received_total\{door="stow",outcome="stored"\} 1$/m);
+  assert.match(text, /^isthmus_objects_received_total\{door="stow",outcome="(quarantined|CannotUnderstand)"\} 1$/m);
+  assert.match(text, /^isthmus_work_items\{kind="deliver",stage="waiting"\} 1$/m);
+  assert.match(text, /^isthmus_work_overdue_seconds\{kind="deliver"\} [\d.]+$/m);
+  assert.match(text, /^isthmus_disk_free_bytes \d+$/m);
+  for (const line of text.split('\n').filter((one) => one !== ''))
+    assert.match(
+      line,
+      /^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{[^{}]*\})? [-+\d.eE]+|[a-z0-9_]+(\{[^{}]*\})? (NaN|[+-]Inf))$/,
+    );
+  for (const [, name] of text.matchAll(/^# HELP (isthmus_\S+) /gm))
+    assert.equal(text.split(`# TYPE ${name} `).length, 2, `${name} has one type`);
 });
 
 test('SERVER-3: unknown paths are 404 without repeating them', async () => {
@@ -129,8 +160,8 @@ test('RFC9110-7.8: an offer of h2c, as the client of Java sends it with every re
       });
       sent.on('error', reject).end(body);
     });
-  assert.deepEqual(await ask('GET', '/studies'), [204, false]);
-  assert.deepEqual(await ask('GET', '/series'), [204, true], 'the connection stays');
+  assert.deepEqual(await ask('GET', '/studies?limit=0'), [204, false]);
+  assert.deepEqual(await ask('GET', '/series?limit=0'), [204, true], 'the connection stays');
   assert.deepEqual(await ask('POST', '/studies', 'not to be stored'), [415, true], 'what has a body too');
 });
 
