@@ -6,9 +6,10 @@
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openCtMaker, type CtMaker } from './ct.ts';
-import { measure } from './process-tree.ts';
+import { measure, untilIdle } from './process-tree.ts';
 import { compilerMissing, sendByCStore, sendByStow, storescuMissing, type Sent } from './senders.ts';
 import { countByQido, startFloor, startOurs, startPeer, type Server } from './servers.ts';
 import { headline, summarise, table, type Cell } from './report.ts';
@@ -26,6 +27,8 @@ const GROUPS: Readonly<Record<string, (name: string) => boolean>> = {
 /** Instances that each server gets before anything is timed: both run for days, not for seconds. */
 const WARM_UP = 1500;
 const WARM_UP_CSTORE = 300;
+/** A study is complete when it has been quiet for half a minute: what the large ones of the warm-up cost then is no cell's. */
+const SETTLES_MS = 32_000;
 
 interface Kind {
   readonly name: string;
@@ -259,6 +262,8 @@ async function warmUp(servers: readonly Server[], maker: CtMaker): Promise<void>
     await sendByStow(server, objects, { clients: 2, perRequest: 1 });
     if (warmsByCStore(server)) await sendByCStore(server, more, { clients: 4, perRequest: 1 });
   }
+  await setTimeout(SETTLES_MS);
+  for (const { pid } of servers) await untilIdle(pid, 60_000);
 }
 
 function warmsByCStore({ kind }: Server): boolean {
@@ -275,7 +280,7 @@ async function checkCounts(servers: readonly Server[], cells: readonly Cell[]): 
     const sent = own.reduce((sum, cell) => sum + (cell.server === server.name ? cell.items : 0), before);
     let shown = 0;
     for (let attempt = 0; attempt < 20 && (shown = await countByQido(server)) !== sent; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await setTimeout(500);
     }
     if (shown !== sent)
       complaints.push(`${server.name} shows ${shown} of ${sent} instances: its figures are NOT valid`);
