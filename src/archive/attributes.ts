@@ -110,6 +110,9 @@ export const SERIES_ATTRIBUTES = levelAttributes(
   ),
 );
 
+/** Of an instance, besides what can be matched without a column of its own (attribute-keys.ts). */
+export const INSTANCE_COLUMNS = ['InstanceNumber', 'Rows', 'Columns', 'BitsAllocated', 'NumberOfFrames'] as const;
+
 /** The part of an object that describes its study or series; absent attributes left out. */
 export function levelJson(object: DicomJson, level: LevelAttributes): string {
   const kept: DicomJson = {};

@@ -1,10 +1,12 @@
 /** What the index wants to know of an object, read from its head. */
 import { tagKey, type DataSet } from '../dicom/data-set.ts';
+import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { formatDicomJson } from '../dicom/json.ts';
 import type { Deidentified, PixelDataHeader } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import type { FrameExtents } from '../dicom/pixel-data.ts';
-import { BASE } from './attributes.ts';
+import { ATTRIBUTE_KEYS } from './attribute-keys.ts';
+import { BASE, INSTANCE_COLUMNS, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type Level } from './attributes.ts';
 
 /** All that the index says of an instance but where it lies. */
 export interface Described {
@@ -14,8 +16,10 @@ export interface Described {
   readonly sopClassUID: string;
   readonly transferSyntaxUID: string;
   readonly project: string;
-  /** The data set as DICOM JSON, URLs beginning with BASE. */
-  readonly metadata: string;
+  /** The data set as DICOM JSON, UTF-8, URLs beginning with BASE. Bytes: many wait for a commit, and text is longer in memory. */
+  readonly metadata: Buffer;
+  /** What the index keeps of it, the attributes of each level as a text of their own: nobody has to parse the whole. */
+  readonly levels: Readonly<Record<Level, string>>;
   extents: FrameExtents;
 }
 
@@ -24,6 +28,14 @@ export interface ReadDescription {
   readonly dataSet: DataSet;
   readonly pixelData: PixelDataHeader | undefined;
 }
+
+const tagsOf = (keys: readonly string[]): readonly number[] => keys.map((key) => Number.parseInt(key, 16));
+const KEPT: Readonly<Record<Level, ReadonlySet<number>>> = {
+  study: new Set(tagsOf(STUDY_ATTRIBUTES.keys)),
+  series: new Set(tagsOf(SERIES_ATTRIBUTES.keys)),
+  // And every private one.
+  instance: new Set([...INSTANCE_COLUMNS.map(tag), ...ATTRIBUTE_KEYS.instance.flatMap(([root]) => root ?? [])]),
+};
 
 /** Reads what the index wants to know from an object's head. @throws Refusal, as readHead does */
 export function describe(
@@ -41,7 +53,13 @@ export function describe(
   const { dataSet, pixelData } = readHead(object.head).head;
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID, sopClassUID, transferSyntaxUID, project } = object;
   const url = `${BASE}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}/bulkdata/`;
+  const levels: Record<Level, string[]> = { study: [], series: [], instance: [] };
   const metadata = formatDicomJson(dataSet, {
+    onMember: (attribute, member) => {
+      if (KEPT.study.has(attribute)) levels.study.push(member);
+      if (KEPT.series.has(attribute)) levels.series.push(member);
+      if (KEPT.instance.has(attribute) || isPrivate(attribute)) levels.instance.push(member);
+    },
     bulkDataUri: (path) => url + path,
     ...(pixelData === undefined
       ? {}
@@ -54,7 +72,12 @@ export function describe(
     sopClassUID,
     transferSyntaxUID,
     project,
-    metadata,
+    metadata: Buffer.from(metadata),
+    levels: {
+      study: `{${levels.study.join()}}`,
+      series: `{${levels.series.join()}}`,
+      instance: `{${levels.instance.join()}}`,
+    },
     extents: { kind: 'none' },
   };
   return { described, dataSet, pixelData };

@@ -3,7 +3,7 @@ import type { Database } from '../database.ts';
 import type { DicomJson } from '../dicom/json.ts';
 import { packExtents, type FrameExtents } from '../dicom/pixel-data.ts';
 import { enterKeys, forgetKeys } from './attribute-keys.ts';
-import { integerOf } from './attributes.ts';
+import { INSTANCE_COLUMNS, integerOf } from './attributes.ts';
 import type { Described } from './described.ts';
 import type { InstanceRow } from './instance-rows.ts';
 import {
@@ -32,22 +32,20 @@ export interface Place {
 
 /** Returns the study's key, a new one or, for a study that is new to the index, `studyKey`. Must run inside a transaction. */
 export function addInstance(database: Database, described: Described, place: Place, studyKey?: number): number {
-  const object = JSON.parse(described.metadata) as DicomJson;
-  const study = enterStudy(database, described, object, place, studyKey ?? null);
-  const series = enterSeries(database, study, described, object, place);
+  const object = JSON.parse(described.levels.instance) as DicomJson;
+  const [number, ...image] = INSTANCE_COLUMNS.map((keyword) => integerOf(object, keyword));
+  const study = enterStudy(database, described, place, studyKey ?? null);
+  const series = enterSeries(database, study, described, place);
   const { lastId } = database.run(
     `INSERT INTO instance (sop_uid, series, number, sop_class, transfer_syntax, rows, columns, bits_allocated, frames, frame_count,
        extents, derived, sequence, pack, offset, head_length, length, crc, source)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     described.sopInstanceUID,
     series.id,
-    integerOf(object, 'InstanceNumber'),
+    number ?? null,
     described.sopClassUID,
     described.transferSyntaxUID,
-    integerOf(object, 'Rows'),
-    integerOf(object, 'Columns'),
-    integerOf(object, 'BitsAllocated'),
-    integerOf(object, 'NumberOfFrames'),
+    ...image,
     frameCount(described.extents),
     packExtents(described.extents) ?? null,
     place.derived ? 1 : 0,
@@ -60,8 +58,8 @@ export function addInstance(database: Database, described: Described, place: Pla
     place.source ?? null,
   );
   enterKeys(database, 'instance', lastId, object);
-  const text = Buffer.from(described.metadata);
-  database.run('INSERT INTO metadata (instance, json) VALUES (?, ?)', lastId, deflateMetadata(text, series.dictionary));
+  const deflated = deflateMetadata(described.metadata, series.dictionary);
+  database.run('INSERT INTO metadata (instance, json) VALUES (?, ?)', lastId, deflated);
   database.run(
     'DELETE FROM tombstone WHERE uid IN (?, ?, ?)',
     described.studyInstanceUID,

@@ -22,18 +22,13 @@ import type { Place } from './index-rows.ts';
 import { inflateDictionary, inflateMetadata } from './metadata-text.ts';
 import { enterName } from './names.ts';
 
-export function enterStudy(
-  database: Database,
-  described: Described,
-  object: DicomJson,
-  place: Place,
-  studyKey: number | null,
-): number {
+export function enterStudy(database: Database, described: Described, place: Place, studyKey: number | null): number {
   const { studyInstanceUID, project } = described;
-  const json = levelJson(object, STUDY_ATTRIBUTES);
+  const json = described.levels.study;
   const known = database.get('SELECT id, json FROM study WHERE study_uid = ?', studyInstanceUID);
   const derived = place.derived ? 1 : 0;
   if (known === undefined) {
+    const object = JSON.parse(json) as DicomJson;
     const { lastId } = database.run(
       `INSERT INTO study (id, study_uid, project, patient_id, patient_name, birth_date, sex, study_date, study_time, accession_number, study_id,
          description, referring_physician, timezone, modalities, series_count, instance_count, derived_count, last_stored, version, json)
@@ -47,7 +42,7 @@ export function enterStudy(
       place.sequence,
       json,
     );
-    enterStudyKeys(database, lastId, JSON.parse(json) as DicomJson);
+    enterStudyKeys(database, lastId, object);
     return lastId;
   }
   const id = Number(known['id']);
@@ -148,14 +143,8 @@ interface EnteredSeries {
   readonly dictionary: Buffer;
 }
 
-export function enterSeries(
-  database: Database,
-  study: number,
-  described: Described,
-  object: DicomJson,
-  place: Place,
-): EnteredSeries {
-  const json = levelJson(object, SERIES_ATTRIBUTES);
+export function enterSeries(database: Database, study: number, described: Described, place: Place): EnteredSeries {
+  const json = described.levels.series;
   const known = database.get(
     'SELECT id, json, dictionary FROM series WHERE study = ? AND series_uid = ?',
     study,
@@ -163,7 +152,8 @@ export function enterSeries(
   );
   const derived = place.derived ? 1 : 0;
   if (known === undefined) {
-    const dictionary = Buffer.from(described.metadata);
+    const dictionary = described.metadata;
+    const object = JSON.parse(json) as DicomJson;
     const { lastId } = database.run(
       `INSERT INTO series (study, series_uid, number, modality, description, body_part, step_start_date, step_start_time, frame_of_reference,
          sop_class, instance_count, derived_count, version, dictionary, json)

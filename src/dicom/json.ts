@@ -63,6 +63,8 @@ export interface JsonOptions {
   readonly bulkDataThresholdBytes?: number;
   /** The pixel data that the data set was cut off before: written last, as a BulkDataURI. */
   readonly pixelData?: { readonly tag: number; readonly vr: Vr; readonly bulkDataUri: string };
+  /** Told each attribute of the data set itself, not those inside sequences, as it is written: `"00100020":{...}`. */
+  readonly onMember?: (tag: number, member: string) => void;
 }
 
 const DEFAULT_BULK_DATA_THRESHOLD_BYTES = 1024;
@@ -120,10 +122,12 @@ function formatElements(
   for (const element of elements) {
     if (!isWritten(element.tag)) continue;
     if (text !== '') text += ',';
-    text +=
+    const member =
       element.tag === SPECIFIC_CHARACTER_SET
         ? UTF_8_DECLARATION
         : `"${tagKey(element.tag)}":{"vr":"${element.vr}"${formatContent(writer, dataSet, element, set, path)}}`;
+    if (path === '') writer.options.onMember?.(element.tag, member);
+    text += member;
   }
   return text;
 }

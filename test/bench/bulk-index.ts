@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
+import { levelJson, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES } from '../../src/archive/attributes.ts';
 import { describe, type Described } from '../../src/archive/described.ts';
 import { addInstance } from '../../src/archive/index-rows.ts';
 import { deflateMetadata, inflateDictionary, inflateMetadata } from '../../src/archive/metadata-text.ts';
@@ -15,6 +16,7 @@ import { packPath } from '../../src/archive/pack-files.ts';
 import { migrateArchive } from '../../src/archive/schema.ts';
 import { recordBytes } from '../../src/archive/tar.ts';
 import { openDatabase, type Database, type Row, type SqlValue } from '../../src/database.ts';
+import type { DicomJson } from '../../src/dicom/json.ts';
 import type { Deidentified } from '../../src/dicom/object.ts';
 import { foldName } from '../../src/matching/names.ts';
 import { CT_IMAGE, EXPLICIT_LE, openCtMaker } from './ct.ts';
@@ -119,12 +121,12 @@ function makeObjects(modality: 'CT' | 'MR'): TemplateObject[] {
         transferSyntaxUID: EXPLICIT_LE,
         project: 'bench',
       } as unknown as Deidentified);
-      const object = JSON.parse(described.metadata) as Record<string, { Value?: unknown[] }>;
+      const object = JSON.parse(described.metadata.toString()) as Record<string, { Value?: unknown[] }>;
       for (const key of Object.keys(object)) if (/^0009/.test(key)) delete object[key];
       const patient = String(object['00100020']?.Value?.[0]).slice('PID-'.length);
       const series0 = String(object['0020000E']?.Value?.[0]);
       const frame = String(object['00200052']?.Value?.[0]);
-      const metadata = JSON.stringify(object)
+      const text = JSON.stringify(object)
         .replaceAll('\u0001', '\\u0001')
         .replaceAll(sopInstanceUID, own)
         .replaceAll(series0, uids.seriesInstanceUID)
@@ -138,9 +140,16 @@ function makeObjects(modality: 'CT' | 'MR'): TemplateObject[] {
           'CT thorax with contrast',
           modality === 'CT' ? 'CT thorax with contrast' : 'MR head without contrast',
         );
+      const metadata = Buffer.from(text);
+      const cleaned = JSON.parse(text) as DicomJson;
+      const levels = {
+        study: levelJson(cleaned, STUDY_ATTRIBUTES),
+        series: levelJson(cleaned, SERIES_ATTRIBUTES),
+        instance: text,
+      };
       const extents = { kind: 'native', count: 1, frameBits: pixels.length * 8 } as const;
       return {
-        described: { ...described, ...uids, sopInstanceUID: own, metadata, extents },
+        described: { ...described, ...uids, sopInstanceUID: own, metadata, levels, extents },
         headBytes: head.length,
         lengthBytes: head.length + pixels.length,
       };
@@ -213,12 +222,19 @@ export function enterOneByOne(database: Database, studies: number): void {
 }
 
 function underNames(described: Described, names: Names): Described {
-  return Object.fromEntries(
-    Object.entries(described).map(([key, value]) => [
-      key,
-      typeof value === 'string' ? renamed(value, names) : (value as unknown),
-    ]),
-  ) as unknown as Described;
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID, metadata, levels } = described;
+  return {
+    ...described,
+    studyInstanceUID: renamed(studyInstanceUID, names),
+    seriesInstanceUID: renamed(seriesInstanceUID, names),
+    sopInstanceUID: renamed(sopInstanceUID, names),
+    metadata: Buffer.from(renamed(metadata.toString(), names)),
+    levels: {
+      study: renamed(levels.study, names),
+      series: renamed(levels.series, names),
+      instance: renamed(levels.instance, names),
+    },
+  };
 }
 
 function enterObjects(database: Database, objects: readonly TemplateObject[], at: number): void {
@@ -275,9 +291,13 @@ function deflateAnew(scratch: Database, objects: readonly TemplateObject[], dict
   const rows = scratch.all('SELECT id, series FROM instance ORDER BY id');
   for (const [k, { id, series }] of rows.entries()) {
     const dictionary = lettered(dictionaries[Number(series) - 1] ?? '');
-    const text = lettered(objects[k]?.described.metadata ?? '');
+    const text = lettered(textOf(objects[k]));
     scratch.run('UPDATE metadata SET json = ? WHERE instance = ?', deflateMetadata(text, dictionary), Number(id));
   }
+}
+
+function textOf(object: TemplateObject | undefined): string {
+  return object?.described.metadata.toString() ?? '';
 }
 
 function insertRow(database: Database, table: string, row: Row): void {
@@ -297,7 +317,7 @@ function checkDeflated(scratch: Database, objects: readonly TemplateObject[], di
     const names = namesAt(at);
     for (const [k, { json, series }] of rows.entries()) {
       const dictionary = Buffer.from(renamed(dictionaries[Number(series) - 1] ?? '', names));
-      if (inflateMetadata(json as Buffer, dictionary) !== renamed(objects[k]?.described.metadata ?? '', names))
+      if (inflateMetadata(json as Buffer, dictionary) !== renamed(textOf(objects[k]), names))
         throw new Error(`the deflated text of instance ${k} cannot be used under other names`);
     }
   }
