@@ -20,7 +20,8 @@ import {
   SOURCE_IMAGE,
   type DerivedObject,
 } from './provenance.ts';
-import { deriveEnhanced, isEnhanced } from './enhanced-image.ts';
+import { deriveEnhanced } from './enhanced-image.ts';
+import { isEnhanced } from './enhanced-description.ts';
 import { referenceItem, referenceTo } from './references.ts';
 import {
   derivationCode,
