@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { readWallConfig, type WallConfig } from '../config.ts';
-import { assertInForce } from '../deidentify/deidentify.ts';
+import { assertInForce } from '../deidentify/admit.ts';
 import { changeLine } from '../deidentify/dry-run.ts';
 import { oneTimeRoot } from '../deidentify/one-time.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';

@@ -4,6 +4,7 @@
  * schema does not know goes; what holds another document inside is refused.
  */
 import { Refusal } from '../dicom/refusal.ts';
+import type { Said } from './identity.ts';
 import { decodeXml, formatXml, parseXml, XmlFault, type XmlElement } from './xml.ts';
 
 /** What the profile does with texts, times and identifiers. */
@@ -51,7 +52,7 @@ function orQuarantine<Result>(work: () => Result): Result {
 }
 
 /** Of whom and of what a document speaks, by the attribute of DICOM that says the same. */
-export function saysOf(document: ClinicalDocument): readonly (readonly [keyword: string, text: string])[] {
+export function saysOf(document: ClinicalDocument): Said {
   const said: [string, string][] = [];
   const note = (keyword: string, text: string): void => {
     const plain = text.replaceAll(/[\\\s]+/g, ' ').trim();

@@ -77,8 +77,11 @@ export function rawIdentityOf(dataSet: DataSet, options: ReadonlySet<Option>): R
   return { key: key.join('\u0000'), pieces };
 }
 
+/** What a document in an object says of the people it is about, by the attribute that would say it. */
+export type Said = readonly (readonly [keyword: string, text: string])[];
+
 /** What is said elsewhere than in attributes, by the attribute that would say it. */
-export function withSaid(raw: RawIdentity, said: readonly (readonly [keyword: string, text: string])[]): RawIdentity {
+export function withSaid(raw: RawIdentity, said: Said): RawIdentity {
   const pieces = said.map(([keyword, text]) => ({
     attribute: tag(keyword),
     set: UTF_8,

@@ -4,7 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';
-import { awaitsDefacing, recordOf } from '../deidentify/deidentify.ts';
+import { awaitsDefacing } from '../deidentify/admit.ts';
+import { recordOf } from '../deidentify/patient-facts.ts';
 import type { PatientRecord } from '../deidentify/merge.ts';
 import { outOfSpace } from '../archive/room.ts';
 import { characterSetOf, asciiValue, textValue, type DataSet } from '../dicom/data-set.ts';

@@ -1,6 +1,7 @@
 /** What a person decides: a sealed object is let in under a profile of their choice or discarded, failed work is tried anew. */
 import { recordAudit } from '../audit.ts';
-import { awaitsDefacing, studyPseudonym } from '../deidentify/deidentify.ts';
+import { awaitsDefacing } from '../deidentify/admit.ts';
+import { studyPseudonym } from '../deidentify/subject.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteSealed, discard, heldById, listHeld, takeOut, type HeldGroup } from '../quarantine.ts';
