@@ -136,6 +136,12 @@ function hasValue(element: DicomJsonElement): boolean {
   return element.Value?.some((value) => value !== null && value !== '') === true;
 }
 
+/** The same of an instance that is at hand: its own rows are looked at, in place of all that match. */
+export function ownRowWhere(inner: string): string {
+  return `EXISTS (SELECT 1 FROM attribute_key WHERE attribute_key.level = ${LEVEL_NUMBERS.instance}
+    AND attribute_key.owner = instance.id AND attribute_key.path = ?${inner})`;
+}
+
 /** Owners at `level` of which some row, their own or of what is below them, satisfies `inner` on attribute_key.value. */
 export function ownersWhere(level: Level, rowLevel: Level, inner: string): string {
   const rows = `attribute_key.level = ${LEVEL_NUMBERS[rowLevel]} AND attribute_key.path = ?${inner}`;

@@ -25,7 +25,7 @@ import {
 import { dayAfter, offsetMinutes, shiftedColumns } from '../matching/moments.ts';
 import { foldName } from '../matching/names.ts';
 import { kindOfVr, pathName, type ValueKind } from '../matching/values.ts';
-import { ATTRIBUTE_KEYS, MORE_PRIVATE_VALUES, ownersWhere, privatePath } from './attribute-keys.ts';
+import { ATTRIBUTE_KEYS, MORE_PRIVATE_VALUES, ownRowWhere, ownersWhere, privatePath } from './attribute-keys.ts';
 import type { Level } from './attributes.ts';
 import { nameCondition } from './names.ts';
 
@@ -35,6 +35,8 @@ export type { Level } from './attributes.ts';
 export interface MatchOptions extends ValueOptions {
   /** Offsets from UTC that studies of the archive declare, '' among them; needed only when the query names one. */
   readonly timezones?: readonly string[] | undefined;
+  /** The conditions are for instances that are gone through, not for an index to find them. */
+  readonly oneByOne?: boolean;
 }
 
 type Options = MatchOptions & Lookups;
@@ -197,9 +199,29 @@ export function leadsToManyOnly(matches: readonly Match[]): boolean {
   });
 }
 
+/** Whether instances are asked for by what they or their series are, though not by name. */
+export function leadsToSeries(matches: readonly Match[]): boolean {
+  return !leadsToManyOnly(matches) && !matches.some(({ path }) => pathName(path) === '00080018');
+}
+
+/** Whether nothing is asked for that tells instances of a series apart. */
+export function matchesSeriesOnly(matches: readonly Match[]): boolean {
+  return matches.every(({ path, value }) => {
+    const key = KEYS[pathName(path)];
+    return isUniversal(value) || (key !== undefined && key.level !== 'instance');
+  });
+}
+
 /** Whether dates of studies alone decide. */
 export function matchesDaysOnly(matches: readonly Match[]): boolean {
   return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === '00080020');
+}
+
+/** First and last of the days that are asked for; undefined for all there is, or those of studies without a date. @throws Refusal BadRequest */
+export function daysAsked(matches: readonly Match[], options: MatchOptions): ReturnType<typeof dateRange> | undefined {
+  const match = matches.find(({ path, value }) => pathName(path) === '00080020' && !isUniversal(value));
+  if (match === undefined) return undefined;
+  return isEmptyValue(match, options) ? { from: '', to: '' } : dateRange(match);
 }
 
 /** The offset that the query's times are in, when it names one. @throws Refusal BadRequest for what is none */
@@ -293,10 +315,12 @@ function rowsCondition(
   match: Match,
   options: Options,
 ): Condition | undefined {
-  if (isEmptyValue(match, options)) return { sql: `NOT ${ownersWhere(rowLevel, rowLevel, '')}`, values: [path] };
+  const rows = (at: Level, where: string): string =>
+    options.oneByOne === true && rowLevel === 'instance' ? ownRowWhere(where) : ownersWhere(at, rowLevel, where);
+  if (isEmptyValue(match, options)) return { sql: `NOT ${rows(rowLevel, '')}`, values: [path] };
   const inner = valueCondition(kind, 'attribute_key.value', match, options);
   if (inner === undefined) return undefined;
-  return { sql: ownersWhere(level, rowLevel, ` AND ${inner.sql}`), values: [path, ...inner.values] };
+  return { sql: rows(level, ` AND ${inner.sql}`), values: [path, ...inner.values] };
 }
 
 /**

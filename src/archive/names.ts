@@ -37,23 +37,38 @@ export function nameCondition(column: string, value: string, fuzzy: boolean): Na
 }
 
 function literalCondition(name: string): NameCondition {
-  const whole = wordsOf(name).join('');
-  // A whole component group is one token; the pieces of three are shared by many names.
-  const grams =
-    whole !== '' && !/[*?=]/.test(name) ? [wordToken(whole)] : [...new Set(literalRuns(name).flatMap(gramsOf))];
+  const tokens = tokensFor(name);
   const found = 'name.id IN (SELECT rowid FROM name_token WHERE name_token MATCH ?) AND ';
-  const prefix = grams.length === 0 ? '' : found;
-  const values = grams.length === 0 ? [] : [grams.join(' ')];
+  const prefix = tokens.length === 0 ? '' : found;
+  const values = tokens.length === 0 ? [] : [tokens.join(' ')];
+  // Of a bare `?` behind GLOB SQLite wants to know the value, and plans the statement anew for each.
+  const glob = 'name.folded GLOB (SELECT ?)';
   if (name.includes('=')) {
     const pattern = name
       .split('=')
       .map((group) => (group === '' ? '*' : globOf(group)))
       .join('=');
-    return { sql: `${prefix}(name.folded GLOB ? OR name.folded GLOB ?)`, values: [...values, pattern, `${pattern}=*`] };
+    return { sql: `${prefix}(${glob} OR ${glob})`, values: [...values, pattern, `${pattern}=*`] };
   }
   const group = globOf(name);
-  const sql = 'name.folded GLOB ? OR name.folded GLOB ? OR name.folded GLOB ? OR name.folded GLOB ?';
+  const sql = [glob, glob, glob, glob].join(' OR ');
   return { sql: `${prefix}(${sql})`, values: [...values, group, `${group}=*`, `*=${group}`, `*=${group}=*`] };
+}
+
+const FEW_CHARACTERS = 3;
+
+/** What every name that fits has among its tokens. */
+function tokensFor(name: string): string[] {
+  if (!name.includes('=')) {
+    // A whole component group is one token, and its first words are some; the pieces of three are shared by many names.
+    const [beginning = ''] = name.split(/[*?]/, 1);
+    const whole = wordsOf(name).join('');
+    if (beginning === name && whole !== '') return [wordToken(whole)];
+    const words = wordsOf(beginning);
+    if (words.join('').length >= FEW_CHARACTERS)
+      return words.map((word, at) => (at < words.length - 1 ? wordToken(word) : `${wordToken(word)}*`));
+  }
+  return [...new Set(literalRuns(name).flatMap(gramsOf))];
 }
 
 /** What stands between wild cards and component group delimiters. */

@@ -1,4 +1,4 @@
-/** Where a page far into the archive begins: the numbers of years and days lead to the day, those of its studies to the study. */
+/** How much there is of years and days: where a page far into the archive begins, and how much a range of dates has. */
 import type { Database } from '../database.ts';
 import type { Condition } from './matching.ts';
 
@@ -10,13 +10,36 @@ export interface PageStart {
   readonly skipped: number;
 }
 
-type Unit = 'studies' | 'series' | 'instances';
+export type Unit = 'studies' | 'series' | 'instances';
 
 const NUMBER_IN_STUDY: Readonly<Record<Unit, string>> = {
   studies: '1',
   series: 'series_count',
   instances: 'instance_count',
 };
+
+/** Of the days from the first to the last, both included, or of all there is: whole years by their own numbers. */
+export function countInDays(
+  database: Database,
+  unit: Unit,
+  days: { readonly from: string | undefined; readonly to: string | undefined } | undefined,
+): number {
+  const sum = (table: 'year' | 'day', where: string, ...values: string[]): number =>
+    Number(
+      database.get(`SELECT coalesce(sum(${unit}), 0) AS total FROM ${table} WHERE ${where}`, ...values)?.['total'],
+    );
+  if (days === undefined) return sum('year', '1');
+  const { from = '00000000', to = '99999999' } = days;
+  if (from > to) return 0;
+  const [first, last] = [from.slice(0, 4), to.slice(0, 4)];
+  const between = 'study_date >= ? AND study_date <= ?';
+  if (first === last) return sum('day', between, from, to);
+  return (
+    sum('day', between, from, `${first}9999`) +
+    sum('year', 'year > ? AND year < ?', first, last) +
+    sum('day', between, last, to)
+  );
+}
 
 /** `dates`: conditions on study.study_date alone. */
 export function findPage(

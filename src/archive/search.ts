@@ -10,10 +10,13 @@ import {
   asksForNumber,
   classesAsked,
   conditions,
+  daysAsked,
   leadsToManyOnly,
+  leadsToSeries,
   listedModality,
   matchesClassOnly,
   matchesDaysOnly,
+  matchesSeriesOnly,
   matchesStudiesOnly,
   numberAlone,
   timezoneOf,
@@ -24,7 +27,7 @@ import {
 import type { Shape } from './plain-results.ts';
 import { readyResult } from './ready-results.ts';
 import { resultsOf } from './results.ts';
-import { findPage, startCondition, type PageStart } from './page-start.ts';
+import { countInDays, findPage, startCondition, type PageStart } from './page-start.ts';
 
 export { matchingKeys, matchingTable, type Level, type Match, type MatchingKey } from './matching.ts';
 
@@ -64,8 +67,9 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   if (start === 'behind the end') return { results: [], remaining: 0 };
   const classes = classesIn(archive, query);
   if (classes?.instances === 0) return { results: [], remaining: 0 };
-  const statement = searchStatement(query, timezones, start, classes, hidden);
-  const rows = database.all(statement.page, ...statement.pageValues, query.limit, query.offset - (start?.skipped ?? 0));
+  const { rows, total } = goesBySeries(query, classes)
+    ? pageBySeries(archive, query, { timezones, hidden })
+    : pageOf(archive, query, { timezones, hidden, start, classes });
   const shape = shapeOf(query);
   const make = resultsOf(archive, query.level, shape);
   const whole = query.level === 'instance' ? withSeries(archive) : (row: Row): Row => row;
@@ -82,10 +86,93 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   }
   // Fewer than asked for: these were the last.
   if (rows.length < query.limit && (rows.length > 0 || query.offset === 0)) return { results, remaining: 0 };
-  const counted = hidden ? undefined : countedAlready(archive, query, classes);
-  const total = counted ?? Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0);
-  return { results, remaining: Math.max(0, total - query.offset - rows.length) };
+  return { results, remaining: Math.max(0, total() - query.offset - rows.length) };
 }
+
+interface Page {
+  readonly rows: readonly Row[];
+  /** Of all there are. */
+  total(): number;
+}
+
+interface Known {
+  readonly timezones: readonly string[] | undefined;
+  /** Whether some studies are withheld. */
+  readonly hidden: boolean;
+}
+
+function pageOf(
+  archive: Pick<Archive, 'database'>,
+  query: Query,
+  { timezones, hidden, start, classes }: Known & { start: PageStart | undefined; classes: Classes | undefined },
+): Page {
+  const { database } = archive;
+  const statement = searchStatement(query, timezones, start, classes, hidden);
+  const offset = query.offset - (start?.skipped ?? 0);
+  return {
+    rows: database.all(statement.page, ...statement.pageValues, query.limit, offset),
+    total: () =>
+      (hidden ? undefined : countedAlready(archive, query, classes)) ??
+      Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0),
+  };
+}
+
+/** Whether it is worth knowing which series have any before the instances are looked at. */
+function goesBySeries(query: Query, classes: Classes | undefined): boolean {
+  const { level, scope, matches } = query;
+  return (
+    level === 'instance' && scope.studyInstanceUID === undefined && classes === undefined && leadsToSeries(matches)
+  );
+}
+
+/** Series and how many instances each has that match; then only the instances of the page are read, however many there are. */
+function pageBySeries({ database }: Pick<Archive, 'database'>, query: Query, { timezones, hidden }: Known): Page {
+  const { lead, values, page, pageValues } = seriesStatements(query, timezones, hidden);
+  const series = database.all(lead, ...values);
+  const rows: Row[] = [];
+  let skipped = query.offset;
+  for (const { series: id, instances } of series) {
+    if (rows.length >= query.limit) break;
+    if (skipped >= Number(instances)) {
+      skipped -= Number(instances);
+      continue;
+    }
+    rows.push(...database.all(page, Number(id), ...pageValues, query.limit - rows.length, skipped));
+    skipped = 0;
+  }
+  return { rows, total: () => series.reduce((sum, { instances }) => sum + Number(instances), 0) };
+}
+
+interface SeriesStatements {
+  /** Which series have instances that match, in the order of results, and how many. */
+  readonly lead: string;
+  readonly values: readonly SqlValue[];
+  /** Those of one series, its key before `pageValues`, LIMIT ? OFFSET ? behind. */
+  readonly page: string;
+  readonly pageValues: readonly SqlValue[];
+}
+
+/** Exported so that a test can look at its query plans. */
+export function seriesStatements(query: Query, timezones?: readonly string[], hidden = false): SeriesStatements {
+  const { matches } = query;
+  const shown = hidden ? [SHOWN] : [];
+  const all = [...shown, ...conditions('instance', matches, { ...query, timezones })];
+  const wholeSeries = matchesSeriesOnly(matches);
+  const found = wholeSeries
+    ? `SELECT series.id AS series, series.instance_count AS instances FROM ${FROM.series} ${whereOf(all)}`
+    : `SELECT instance.series AS series, count(*) AS instances FROM ${FROM.instance} ${whereOf(all)} GROUP BY instance.series`;
+  const each = wholeSeries ? [] : conditions('instance', matches, { ...query, timezones, oneByOne: true });
+  const ofSeries = { sql: 'series.id = ?', values: [] };
+  return {
+    lead: `SELECT found.series AS series, found.instances AS instances FROM (${found}) AS found
+      CROSS JOIN series ON series.id = found.series CROSS JOIN study ON study.id = series.study ORDER BY ${ORDER.series}`,
+    values: all.flatMap((one) => one.values),
+    page: `SELECT ${INSTANCE_COLUMNS} FROM ${FROM_FEW_SERIES} ${whereOf([ofSeries, ...each])} ORDER BY ${INSTANCE_ORDER} LIMIT ? OFFSET ?`,
+    pageValues: each.flatMap((one) => one.values),
+  };
+}
+
+const SHOWN: Condition = { sql: 'study.study_uid NOT IN (SELECT study_uid FROM withheld)', values: [] };
 
 /** Instances of a series come one after another: what is above them is read once for all, and never sorted with them. */
 function withSeries({ database }: Pick<Archive, 'database'>): (row: Row) => Row {
@@ -100,15 +187,17 @@ function withSeries({ database }: Pick<Archive, 'database'>): (row: Row) => Row 
   };
 }
 
-/** How many instances of the whole archive a class or a number by itself leads to. */
+/** How many there are of what days, a class or a number by itself lead to. */
 function countedAlready(
   { database }: Pick<Archive, 'database'>,
-  { level, scope, matches }: Query,
+  query: Query,
   classes: Classes | undefined,
 ): number | undefined {
+  const { level, scope, matches } = query;
   if (classes !== undefined) return matchesClassOnly(matches) ? classes.instances : undefined;
-  if (level !== 'instance' || scope.studyInstanceUID !== undefined) return undefined;
-  const number = numberAlone(matches);
+  if (scope.studyInstanceUID !== undefined) return undefined;
+  if (matchesDaysOnly(matches)) return countInDays(database, DAY_UNITS[level], daysAsked(matches, query));
+  const number = level === 'instance' ? numberAlone(matches) : undefined;
   if (number === undefined) return undefined;
   return Number(database.get('SELECT instances FROM number_total WHERE number = ?', number)?.['instances'] ?? 0);
 }
@@ -177,7 +266,7 @@ export function searchStatement(
 ): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
-  if (hidden) all.push({ sql: 'study.study_uid NOT IN (SELECT study_uid FROM withheld)', values: [] });
+  if (hidden) all.push(SHOWN);
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
@@ -224,12 +313,8 @@ function whereOf(all: readonly Condition[]): string {
   return all.length === 0 ? '' : `WHERE ${all.map(({ sql }) => sql).join(' AND ')}`;
 }
 
-/** What only studies decide is counted by their own numbers, what only their dates decide by the days', all there is by the years'. */
+/** What only studies decide is counted by their own numbers. */
 function countOf({ level, scope, matches }: Query, from: string, where: string): string {
-  if (scope.studyInstanceUID === undefined && where === '')
-    return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM year`;
-  if (scope.studyInstanceUID === undefined && matchesDaysOnly(matches))
-    return `SELECT coalesce(sum(${DAY_UNITS[level]}), 0) AS total FROM day ${where.replaceAll('study.study_date', 'day.study_date')}`;
   if (level === 'study' || scope.seriesInstanceUID !== undefined || !matchesStudiesOnly(matches))
     return `SELECT count(*) AS total FROM ${from} ${where}`;
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';

@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { instanceOf, storeInstance } from '../../src/archive/instances.ts';
 import { nextVersion, removeInstance } from '../../src/archive/index-rows.ts';
-import { findPage } from '../../src/archive/page-start.ts';
-import { search, searchStatement, type Query } from '../../src/archive/search.ts';
+import { countInDays, findPage } from '../../src/archive/page-start.ts';
+import { search, searchStatement, seriesStatements, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
 import type { Database } from '../../src/database.ts';
+import { tagKey } from '../../src/dicom/data-set.ts';
 import { tag, vrOf } from '../../src/dicom/dictionary.ts';
 import { MR_IMAGE, makeObject } from '../phantom/objects.ts';
 import { openFilling } from '../bench/bulk-index.ts';
@@ -113,6 +114,52 @@ test('pages far into all instances and all series are those that a walk comes to
       }
     }
   }
+});
+
+test('instances that are found by way of their series are those that a walk through everything finds, page by page', () => {
+  const all = search(one.archive, ask({ level: 'instance', includeFields: 'all' })).results.map(
+    (text) => JSON.parse(text) as Record<string, { Value?: unknown[] }>,
+  );
+  const value = (at: number, key: string): string => String(all[at]?.[key]?.Value?.[0]);
+  const number = (asked: string): string => (asked === '00200013' ? '7' : value(300, asked));
+  for (const keywords of [
+    ['ContentDate'],
+    ['ContentDate', 'InstanceNumber'],
+    ['SeriesDescription'],
+    ['BodyPartExamined', 'StudyDate'],
+    ['SeriesInstanceUID', 'InstanceNumber'],
+  ]) {
+    const asked = keywords.map((keyword) => tagKey(tag(keyword)));
+    const matches = keywords.map((keyword, at) => matchOf(keyword, number(asked[at] ?? '')));
+    const expected = all
+      .filter((object) => asked.every((key) => String(object[key]?.Value?.[0]) === number(key)))
+      .map((object) => String(object['00080018']?.Value?.[0]));
+    assert.ok(expected.length > 0, keywords.join());
+    for (const offset of [0, 1, 49, 130, 185, expected.length, expected.length + 5]) {
+      const { results, remaining } = search(one.archive, ask({ level: 'instance', matches, limit: 60, offset }));
+      assert.deepEqual(
+        uidsOf(results, '00080018'),
+        expected.slice(offset, offset + 60),
+        `${keywords.join()} ${offset}`,
+      );
+      assert.equal(remaining, Math.max(0, expected.length - offset - results.length), `${keywords.join()} ${offset}`);
+    }
+  }
+});
+
+test('what a range of days has is counted by days and whole years', () => {
+  const days = one.database
+    .all('SELECT study_date FROM day ORDER BY study_date')
+    .map((row) => String(row['study_date']));
+  assert.ok(new Set(days.map((day) => day.slice(0, 4))).size > 3);
+  const ends = [undefined, '20100630', ...days.filter((_, at) => at % 3 === 0)];
+  for (const from of ends)
+    for (const to of ends) {
+      const within = 'study_date <> ? AND study_date >= ? AND study_date <= ?';
+      const walked = one.database.get(`SELECT count(*) AS n FROM study WHERE ${within}`, '', from ?? '', to ?? '9');
+      assert.equal(countInDays(one.database, 'studies', { from, to }), walked?.['n'], `${from}-${to}`);
+    }
+  assert.equal(countInDays(one.database, 'instances', undefined), 2200);
 });
 
 test('what is left behind a page of one modality is counted, of studies, series and instances', () => {
@@ -256,14 +303,22 @@ test('no kind of search goes through a table of studies, series or instances wit
     'by name': { matches: [matchOf('PatientName', 'doe^jane')] },
     'of series by modality': { level: 'series', matches: [matchOf('Modality', 'MR')] },
     'of series by description': { level: 'series', matches: [matchOf('SeriesDescription', 'Thorax')] },
+    'of instances by series description': { level: 'instance', matches: [matchOf('SeriesDescription', '*horax*')] },
     'of instances by content date': { level: 'instance', matches: [matchOf('ContentDate', '20200101')] },
   };
   // As the archive runs: without statistics, so that a plan does not change with what is stored.
   for (const [what, query] of Object.entries(kinds)) {
-    const { page, pageValues, count, values } = searchStatement(ask(query));
+    const statement = searchStatement(ask(query));
+    const bySeries = seriesStatements(ask({ ...query, level: 'instance' }));
     for (const [sql, given] of [
-      [page, [...pageValues, 25, 0]],
-      [count, values],
+      [statement.page, [...statement.pageValues, 25, 0]],
+      [statement.count, statement.values],
+      ...(query.level === 'instance'
+        ? ([
+            [bySeries.lead, bySeries.values],
+            [bySeries.page, [1, ...bySeries.pageValues, 25, 0]],
+          ] as const)
+        : []),
     ] as const) {
       const plan = one.database.all(`EXPLAIN QUERY PLAN ${sql}`, ...given).map(({ detail }) => String(detail));
       const scans = plan.filter((line) => /^SCAN (study|series|instance|study_modality)\b(?!.*VIRTUAL)/.test(line));
