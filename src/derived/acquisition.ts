@@ -141,6 +141,8 @@ function functionalGroups(source: DataSet, frame: number): DataSet[] {
 /** What a CT or MR image must say of its acquisition (PS3.3 C.8.2.1, C.8.3.1), empty where nothing is known. */
 export function putRequired(attributes: Attributes, source: DataSet, modality: 'CT' | 'MR'): void {
   putEmptyUnlessPresent(attributes, modality === 'CT' ? CT_TYPE_2 : MR_TYPE_2);
+  // Type 2C: of these classes, unless the Patient Orientation Code Sequence says it (PS3.3 C.7.3.1).
+  if (!hasValue(attributes, 'PatientOrientationCodeSequence')) putEmptyUnlessPresent(attributes, ['PatientPosition']);
   if (modality === 'MR') putMrSequence(attributes, source);
 }
 

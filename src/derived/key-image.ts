@@ -71,6 +71,8 @@ export interface KeyImageRequest {
   /** The first line's colour: green, yellow. */
   readonly outcome: 'pass' | 'warn';
   readonly write: (canvas: Canvas, lettering: Lettering) => void;
+  /** From one letter to the next at scale 1, pixels. */
+  readonly advance: number;
   readonly provenance: Provenance;
 }
 
@@ -139,24 +141,42 @@ const PANEL_SIDE = 400;
 const GAP = 8;
 const STRIP = 36;
 const LINE = 26;
+const SCALE = 2;
 const WHITE = [255, 255, 255] as const;
 const COLOURS = { pass: [120, 230, 120], warn: [255, 210, 80] } as const;
 
-function drawn({ panels, lines, outcome, write }: KeyImageRequest): Canvas {
+function drawn({ panels, lines: given, outcome, write, advance }: KeyImageRequest): Canvas {
   const columns = panels.length * (PANEL_SIDE + GAP) + GAP;
+  const letters = Math.floor((columns - 2 * GAP) / (advance * SCALE));
+  const lines = given.flatMap((line, index) => {
+    const own = typeof line === 'string' ? { text: line, colour: index === 0 ? COLOURS[outcome] : WHITE } : line;
+    return broken(own.text, letters).map((text) => ({ ...own, text }));
+  });
   const rows = STRIP + PANEL_SIDE + GAP + lines.length * LINE + GAP;
   const canvas: Canvas = { bytes: Buffer.alloc(columns * rows * 3, 16), columns, rows, channels: 3 };
   for (const [index, panel] of panels.entries()) {
     const left = GAP + index * (PANEL_SIDE + GAP);
     drawPanel(canvas, panel, left);
-    write(canvas, { text: panel.title, left, top: 10, scale: 2, colour: WHITE });
+    write(canvas, { text: panel.title, left, top: 10, scale: SCALE, colour: WHITE });
   }
   for (const [index, line] of lines.entries()) {
     const top = STRIP + PANEL_SIDE + GAP + index * LINE + 6;
-    const own = typeof line === 'string' ? { text: line, colour: WHITE } : line;
-    write(canvas, { text: own.text, left: GAP, top, scale: 2, colour: index === 0 ? COLOURS[outcome] : own.colour });
+    write(canvas, { ...line, left: GAP, top, scale: SCALE });
   }
   return canvas;
+}
+
+/** Lines of at most so many letters, broken between words; a word that is longer is broken where it has to be. */
+function broken(text: string, letters: number): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest.length > letters) {
+    const space = rest.lastIndexOf(' ', letters);
+    const end = space > 0 ? space : letters;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end).trimStart();
+  }
+  return [...lines, rest];
 }
 
 /** In true proportion, as large as its square allows, between pixels linear. */

@@ -1,4 +1,5 @@
 /** What a run leaves beside its images: the report, the key image, and how its series is to be seen first. */
+import { ADVANCE } from '../codecs/bitmap-font.ts';
 import { writeLabel } from '../codecs/lettering.ts';
 import { figureCode, figureUnit, NO_UNIT } from '../derived/coded-figures.ts';
 import { DEFORMABLE_SPATIAL_REGISTRATION } from '../derived/deformable-registration.ts';
@@ -76,6 +77,7 @@ export function keyImageOf(made: Made, lines: readonly Line[] = []): DerivedObje
     lines: [summaryOf(made), ...lines, ...shownFigures(made)],
     outcome: verdict.outcome,
     write: writeLabel,
+    advance: ADVANCE,
     provenance: {
       ...provenance,
       seriesNumber: SERIES_NUMBER.keyImage,

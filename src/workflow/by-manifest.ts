@@ -99,7 +99,6 @@ async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptio
   const { card } = run;
   const measured = meanOf(runs.map(({ result }) => result.quality));
   const provenance = { ...run.provenance, figures: figuresOf(measured) };
-  const [first] = source.heads;
   return producedOf(
     {
       source,
@@ -109,7 +108,7 @@ async function produceZoo(pool: Pool, request: ZooRequest, options: ProduceOptio
       measured,
       provenance,
       shown: Object.keys(measured).slice(0, MOST_SHOWN),
-      windowOf: (before) => (first === undefined ? undefined : windowIn(first)) ?? windowOver(before),
+      windowOf: (before, image) => windowIn(image) ?? windowOver(before),
       image: { kind: 'corrected', done: { imageType: doneBy(card), code: codeOf(card.emit.derivation) }, provenance },
     },
     options,

@@ -4,6 +4,7 @@
  */
 import { deriveImageSeries, type ImageSeriesRequest } from '../derived/image-series.ts';
 import type { DerivedObject } from '../derived/provenance.ts';
+import type { Head } from '../dicom/object.ts';
 import type { SeriesVolume, Volume } from '../dicom/volume.ts';
 import type { Verdict } from '../pipelines/gates.ts';
 import { DEFAULT_OUTPUTS, type Output } from '../routing/rules.ts';
@@ -74,7 +75,8 @@ export interface Correction {
   readonly provenance: Made['provenance'];
   /** Names of the figures that stand under the panels. */
   readonly shown: readonly string[];
-  readonly windowOf: (before: Plane) => Window;
+  /** Of the slice that is shown, and the image that it comes from: scanners window every image by itself. */
+  readonly windowOf: (before: Plane, image: Head | undefined) => Window;
   /** What the corrected series says of itself. */
   readonly image: Pick<ImageSeriesRequest, 'kind' | 'done' | 'provenance'>;
 }
@@ -83,7 +85,8 @@ export function producedOf(correction: Correction, options: ProduceOptions): Pro
   const { source, kept, results, verdict, measured, provenance, image } = correction;
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const { before, after } = shownPlanes(kept, results);
-  const window = correction.windowOf(before);
+  const place = volumesOf(source)[kept.shown]?.sources[kept.k];
+  const window = correction.windowOf(before, place === undefined ? undefined : source.heads[place.instance]);
   const made: Made = {
     source,
     outputs,

@@ -59,7 +59,7 @@ export async function produceDenoised(
       measured,
       provenance,
       shown: ['sigmaBeforeHU', 'sigmaAfterHU', 'meanShiftSoftTissueHU', 'edgeWidthChange', 'ssimToSource'],
-      windowOf: () => windowIn(first) ?? SOFT_TISSUE,
+      windowOf: (_, image) => windowIn(image) ?? SOFT_TISSUE,
       image: { kind: 'denoised', provenance: { ...provenance, seriesNumber: SERIES_NUMBER.denoised } },
     },
     options,

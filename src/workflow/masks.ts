@@ -233,10 +233,11 @@ function regionsOf(
 }
 
 /** The series as it is seen, a byte a voxel: which slice will be shown is known when the masks are. */
-function greyOf({ heads: [first], volume }: LoadedSeries): Uint8Array {
-  const middle = planeOf(volume, middleOf(volume.geometry));
-  const { center, width }: Window = (first === undefined ? undefined : windowIn(first)) ?? windowOver(middle);
-  const turned = first !== undefined && asciiValue(first.dataSet, 0x00280004) === 'MONOCHROME1';
+function greyOf({ heads, volume }: LoadedSeries): Uint8Array {
+  const k = middleOf(volume.geometry);
+  const image = heads[volume.sources[k]?.instance ?? 0];
+  const { center, width }: Window = windowIn(image) ?? windowOver(planeOf(volume, k));
+  const turned = image !== undefined && asciiValue(image.dataSet, 0x00280004) === 'MONOCHROME1';
   return Uint8Array.from(volume.voxels, (value) => {
     const share = Math.max(0, Math.min(1, (value - center) / width + 0.5));
     return Math.round(255 * (turned ? 1 - share : share));

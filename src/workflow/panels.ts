@@ -94,8 +94,10 @@ export function checkerboardPanel(title: string, one: Plane, other: Plane): Pane
   return { ...a, grey };
 }
 
-/** The source's own window, its first. */
-export function windowIn({ dataSet }: Head): Window | undefined {
+/** An image's own window, its first. */
+export function windowIn(head: Head | undefined): Window | undefined {
+  if (head === undefined) return undefined;
+  const { dataSet } = head;
   const [center, width] = [numberValue(dataSet, 0x00281050), numberValue(dataSet, 0x00281051)];
   return center === undefined || width === undefined || width < 1 ? undefined : { center, width };
 }

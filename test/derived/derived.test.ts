@@ -249,6 +249,25 @@ describe('a denoised CT series', () => {
   it('is clean for dciodvfy', { skip: NO_DCIODVFY }, () => {
     for (const path of writeObjects(scratch(), derived)) assert.deepEqual(iodErrors(path), []);
   });
+
+  it(
+    'of images that do not say how the patient lay says that nothing is known of it',
+    { skip: NO_DCIODVFY },
+    async () => {
+      const files = phantomSeries(options).map((file) => {
+        const { head, bodyStart } = readHead(file);
+        const [position] = head.dataSet.elements.filter((element) => element.tag === tag('PatientPosition'));
+        assert.ok(position);
+        const [start, end] = [file.indexOf('HFS ') - 8, file.indexOf('HFS ') + 4];
+        assert.ok(start > 0 && end < bodyStart);
+        return Buffer.concat([file.subarray(0, start), file.subarray(end)]);
+      });
+      const without = await open(files);
+      const made = [...deriveImageSeries(request({ sources: without.heads, volume: without.volume }))];
+      assert.equal(value(dataSetOf(made[0] as DerivedObject), 'PatientPosition') ?? '', '');
+      for (const path of writeObjects(scratch(), made)) assert.deepEqual(iodErrors(path), []);
+    },
+  );
 });
 
 describe('a registration', () => {
