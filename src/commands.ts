@@ -1,4 +1,5 @@
 /** The command line: each command is loaded when it is called, does its work, prints for a person and answers the exit status. */
+import { SOFTWARE_VERSION } from './dicom/implementation.ts';
 import { Refusal } from './dicom/refusal.ts';
 
 const USAGE = `usage:
@@ -18,6 +19,7 @@ const USAGE = `usage:
   isthmus vault reseal                                           seals every row under a new secret and destroys the old one
   isthmus erase --project NAME --pseudonym ID | --record FILE    a person with all that is theirs; FILE holds {"issuer": "", "id": ""}
                 --reason WORD --reference NUMBER                 prints the certificate
+  isthmus --version
 Configuration: ISTHMUS_CONFIG (folder), data: ISTHMUS_DATA (folder).
 `;
 
@@ -52,9 +54,8 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       'port' in error &&
       'code' in error
     ) {
-      process.stderr.write(
-        `BadConfiguration: port ${String(error.port)} cannot be listened on: ${String(error.code)}\n`,
-      );
+      const why = error.code === 'EADDRINUSE' ? 'another process listens there' : String(error.code);
+      process.stderr.write(`BadConfiguration: port ${String(error.port)} cannot be listened on: ${why}\n`);
       return 1;
     }
     throw error;
@@ -63,6 +64,14 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 /** undefined: called wrongly. */
 async function runNamed(command: string | undefined, args: string[]): Promise<number | undefined> {
+  if (args.some((argument) => argument === '--help' || argument === '-h')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (args.length > 0 && BARE.has(command ?? '')) {
+    process.stderr.write(`${command} takes nothing: settings stand in the configuration and the environment\n`);
+    return undefined;
+  }
   switch (command) {
     case 'serve':
       return (await import('./commands/serve.ts')).serve();
@@ -85,6 +94,9 @@ async function runNamed(command: string | undefined, args: string[]): Promise<nu
     case 'help':
       process.stdout.write(USAGE);
       return 0;
+    case '--version':
+      process.stdout.write(`${SOFTWARE_VERSION}\n`);
+      return 0;
     case undefined:
       return undefined;
     default:
@@ -92,6 +104,9 @@ async function runNamed(command: string | undefined, args: string[]): Promise<nu
       return undefined;
   }
 }
+
+/** Whoever says more than the name of these means something that they do not do. */
+const BARE: ReadonlySet<string> = new Set(['serve', 'verify', 'reindex']);
 
 function calledWrongly(): number {
   process.stderr.write(USAGE);

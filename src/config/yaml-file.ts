@@ -42,7 +42,7 @@ export function readLocatedYaml(file: string, schema: string): LocatedYaml {
     const { line } = lines.linePos(syntaxError.pos[0]);
     throw new Refusal(
       'BadConfiguration',
-      `${basename(file)} line ${line}: ${syntaxError.message.split('\n')[0] ?? 'not YAML'}`,
+      `${basename(file)} line ${line}: ${syntaxError.message.replace(/ at line \d+, column \d+:?[^]*$/, '')}`,
     );
   }
   const value = plainValue(document, file);

@@ -68,14 +68,19 @@ test('what is called wrongly ends with 2 and says how to call it; asked for help
     ['deidentify', 'a'],
     ['run', 'ct-denoise'],
     ['deidentify', '--no-such-option'],
+    ['serve', '--port', '99'],
+    ['verify', 'data'],
   ]) {
     const { status, out, error } = isthmus(args);
     assert.deepEqual([status, out], [2, ''], args.join(' '));
     assert.match(error, /usage:/);
   }
-  const { status, out } = isthmus(['--help']);
-  assert.equal(status, 0);
-  assert.match(out, /isthmus serve/);
+  for (const args of [['--help'], ['serve', '--help'], ['vault', '-h']]) {
+    const { status, out } = isthmus(args);
+    assert.equal(status, 0);
+    assert.match(out, /isthmus serve/);
+  }
+  assert.match(isthmus(['--version']).out, /^\d+\.\d+\.\d+\n$/);
   assert.equal(isthmus(['run', 'ct-denoise', '--input', 'a', '--fixed', 'b', '--output', 'c']).status, 2);
   assert.equal(isthmus(['run', 'register', '--input', 'a', '--output', 'c']).status, 2);
 });
@@ -86,6 +91,9 @@ test('a configuration that cannot be used ends with 1 and one line that says why
   const { status, error } = isthmus(['serve'], environment);
   assert.equal(status, 1);
   assert.match(error, /^BadConfiguration: gateway.yaml line 2: .*\n$/);
+  writeFileSync(join(environment['ISTHMUS_CONFIG'] ?? '', 'gateway.yaml'), 'log: silent\n\thttp: {}\n');
+  const tab = isthmus(['serve'], environment);
+  assert.equal(tab.error, 'BadConfiguration: gateway.yaml line 2: Tabs are not allowed as indentation\n');
 });
 
 test('deidentify: good files are written under pseudonyms, bad ones reported by position, never by name', async (t) => {
@@ -240,8 +248,8 @@ test('a port that is taken ends serve with 1 and one line', async (t) => {
   );
   const { status, error } = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: port, ISTHMUS_DIMSE_PORT: '0' });
   assert.equal(status, 1);
-  assert.match(error, /^BadConfiguration: port \d+ cannot be listened on: EADDRINUSE\n$/);
+  assert.match(error, /^BadConfiguration: port \d+ cannot be listened on: another process listens there\n$/);
   const dimse = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: '0', ISTHMUS_DIMSE_PORT: port });
   assert.equal(dimse.status, 1);
-  assert.match(dimse.error, /EADDRINUSE\n$/);
+  assert.match(dimse.error, /another process listens there\n$/);
 });
