@@ -1,5 +1,5 @@
 /**
- * Who may do what. A caller shows a bearer token (RFC 6750); the configuration holds its SHA-256 and its roles. Without any token
+ * Who may do what. A caller shows a bearer token (RFC 6750) or has it for a password (RFC 7617); the configuration holds its SHA-256 and its roles. Without any token
  * configured, callers of this machine hold every role and nobody else holds any: the default for trying things out.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -47,6 +47,7 @@ export function credentialsOf({ headers, socket }: IncomingMessage): Credentials
 
 const LOCAL: Caller = { name: 'local', roles: new Set(ROLES) };
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
+const BASIC = /^Basic +([A-Za-z0-9+/]+=*) *$/i;
 
 /** The caller, or undefined when the request does not tell who it is. */
 export function authenticate(tokens: readonly AccessToken[], credentials: Credentials): Caller | undefined {
@@ -55,7 +56,7 @@ export function authenticate(tokens: readonly AccessToken[], credentials: Creden
     const { remoteAddress, host, forwardedFor = '' } = credentials;
     return isLoopback(remoteAddress) && isLocalHost(host) && !speaksForOthers(forwardedFor) ? LOCAL : undefined;
   }
-  const [, secret] = BEARER.exec(credentials.authorization ?? '') ?? [];
+  const secret = secretOf(credentials.authorization ?? '');
   if (secret === undefined) return undefined;
   const digest = createHash('sha256').update(secret).digest();
   let found: AccessToken | undefined;
@@ -65,6 +66,17 @@ export function authenticate(tokens: readonly AccessToken[], credentials: Creden
     if (expected.length === digest.length && timingSafeEqual(expected, digest)) found = token;
   }
   return found === undefined ? undefined : { name: found.name, roles: new Set(found.roles) };
+}
+
+/** The token: as such, or as the password of a client that knows no other way (RFC 7617), under whatever name. */
+function secretOf(authorization: string): string | undefined {
+  const [, bearer] = BEARER.exec(authorization) ?? [];
+  if (bearer !== undefined) return bearer;
+  const [, basic] = BASIC.exec(authorization) ?? [];
+  if (basic === undefined) return undefined;
+  const pair = Buffer.from(basic, 'base64').toString('utf8');
+  const at = pair.indexOf(':');
+  return at < 0 || at === pair.length - 1 ? undefined : pair.slice(at + 1);
 }
 
 /** Whether two names of the audit trail are one person's. */

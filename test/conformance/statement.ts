@@ -315,7 +315,7 @@ Every Specific Character Set of PS3.3 C.12.1.1.2 is read. Answers and queries ar
 
 ## 5. Security
 
-Bearer tokens (RFC 6750) with the roles named above; TLS 1.2 or later. Without tokens only callers on this machine are served. Rows of the audit trail bear the event names of PS3.15 A.5.3.
+Bearer tokens (RFC 6750), also as the password of Basic (RFC 7617), with the roles named above; TLS 1.2 or later. Without tokens only callers on this machine are served. Rows of the audit trail bear the event names of PS3.15 A.5.3.
 
 ## 6. De-identification
 

@@ -27,6 +27,14 @@ test('ACCESS-1: a token gives its own roles, any other secret none', () => {
     assert.equal(authenticate(TOKENS, from('127.0.0.1', 'localhost', header)), undefined, String(header));
 });
 
+test('ACCESS-5: a client that knows only Basic has the token for its password, under any name', () => {
+  const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('base64')}`;
+  for (const pair of ['orthanc:show-me', ':show-me'])
+    assert.equal(authenticate(TOKENS, from('203.0.113.9', 'gateway', basic(pair)))?.name, 'reader', pair);
+  for (const pair of ['show-me', 'show-me:', 'reader:show-me2', 'a:b:show-me', ':', ''])
+    assert.equal(authenticate(TOKENS, from('127.0.0.1', 'localhost', basic(pair))), undefined, pair);
+});
+
 test('ACCESS-2: without tokens every local caller holds every role, and nobody else holds any', () => {
   const local = authenticate([], from('127.0.0.1', '127.0.0.1:8080'));
   assert.deepEqual([...(local?.roles ?? [])], [...ROLES]);
