@@ -256,7 +256,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       codecs,
       detector,
       pixelTools: openPixelTools(config, codecs, detector),
-      faceTools: openFaceTools(codecs),
+      faceTools: openFaceTools(config, codecs),
       pictures: openPictureCache(),
       arrivals: new Map(),
       receipts: new Map(),

@@ -12,6 +12,7 @@ import {
   statSync,
   writeSync,
   writevSync,
+  type ReadStream,
 } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
@@ -21,7 +22,14 @@ import type { Wall } from '../deidentify/wall.ts';
 import { awaitsDefacing } from '../deidentify/admit.ts';
 import { deidentify, type DeidentifySettings } from '../deidentify/deidentify.ts';
 import { describeChange, type Change } from '../deidentify/dry-run.ts';
-import { followPlan, planSeries, type Defaced, type FaceSource, type Follower } from '../deidentify/faces/defacer.ts';
+import {
+  faceSource,
+  followPlan,
+  planSeries,
+  type Defaced,
+  type FaceSource,
+  type Follower,
+} from '../deidentify/faces/defacer.ts';
 import type { FaceTools } from '../deidentify/faces/pixels.ts';
 import { openOneTimeKeys } from '../deidentify/one-time.ts';
 import { compileProfile, type CompiledProfile, type ProfileFile } from '../deidentify/profile.ts';
@@ -29,7 +37,7 @@ import { lostRequired, type Lost } from '../deidentify/required.ts';
 import type { Counts } from '../deidentify/rewriting.ts';
 import { openShadow } from '../deidentify/shadow.ts';
 import { asciiValue } from '../dicom/data-set.ts';
-import type { Identified } from '../dicom/object.ts';
+import type { Head, Identified } from '../dicom/object.ts';
 import { readHead, readObject, receiveObject } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { openCrosswalk, openDetector, openFaceTools, openPixelTools } from '../gateway/wall.ts';
@@ -117,7 +125,7 @@ async function openPixels(
   const detector = typeof file.pixels === 'object' ? await openDetector(config) : undefined;
   return {
     pixels: detector && openPixelTools(config, codecs, detector),
-    faceTools: openFaceTools(codecs),
+    faceTools: openFaceTools(config, codecs),
     close: async () => {
       await closeCodecs(codecs);
       if (detector !== undefined) await closePool(detector);
@@ -254,33 +262,56 @@ async function withFacesOut(
   work: (deface: Deface) => Promise<FileOutcome[]>,
 ): Promise<FileOutcome[]> {
   let follower: Follower;
+  let sources: Map<string, SeriesFile>;
   try {
-    const { plan } = await planSeries(await distinctSources(files), tools);
+    sources = await faceSources(files);
+    const { plan } = await planSeries(distinct(sources), tools);
     follower = await followPlan(plan, tools);
   } catch (error) {
     const { outcome } = refusedPart(error);
     return files.map(() => outcome);
   }
   try {
-    return await work(async (file) => follower.deface(await openFile(file)));
+    return await work((file) => {
+      const source = sources.get(file);
+      if (source === undefined) throw new Error('a file of another series');
+      return follower.deface(source);
+    });
   } finally {
     await follower.end();
   }
 }
 
-/** One file of each instance: several may hold one and the same. */
-async function distinctSources(files: readonly string[]): Promise<FaceSource[]> {
-  const sources = new Map<string, FaceSource>();
+type SeriesFile = FaceSource & { readonly sopInstanceUID: string };
+
+async function faceSources(files: readonly string[]): Promise<Map<string, SeriesFile>> {
+  const sources = new Map<string, SeriesFile>();
   for (const file of files) {
-    const { head } = await openFile(file);
-    const name = asciiValue(head.dataSet, 0x00080018) ?? '';
-    if (!sources.has(name)) sources.set(name, { head, open: () => openFile(file) });
+    const head = await headOf(file);
+    const sopInstanceUID = asciiValue(head.dataSet, 0x00080018) ?? '';
+    sources.set(file, { ...faceSource(head, () => receiveObject(readStream(file))), sopInstanceUID });
   }
-  return [...sources.values()];
+  return sources;
 }
 
-function openFile(file: string): Promise<Identified> {
-  return readObject(readFileSync(file));
+/** One file of each instance: several may hold one and the same. */
+function distinct(sources: ReadonlyMap<string, SeriesFile>): SeriesFile[] {
+  return [...Map.groupBy(sources.values(), ({ sopInstanceUID }) => sopInstanceUID).values()].flatMap(
+    (same) => same[0] ?? [],
+  );
+}
+
+async function headOf(file: string): Promise<Head> {
+  const stream = readStream(file);
+  try {
+    return (await receiveObject(stream)).head;
+  } finally {
+    stream.destroy();
+  }
+}
+
+function readStream(file: string): ReadStream {
+  return createReadStream(file, { highWaterMark: READ_CHUNK_BYTES });
 }
 
 async function writeClean(output: Output, original: Identified, settings: DeidentifySettings): Promise<Part> {
@@ -316,7 +347,7 @@ interface Source {
 function openSource(output: Output, name: string, place: number): Source {
   const { size } = statSync(name);
   if (size > SMALL_FILE_BYTES) {
-    const stream = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+    const stream = readStream(name);
     return { object: () => receiveObject(stream), close: () => stream.destroy() };
   }
   let buffer = output.buffers[place];
@@ -363,7 +394,7 @@ function writeWhole(file: number, pieces: readonly Buffer[]): Buffer[] {
 }
 
 async function tryOut(wall: Wall, name: string, settings: DeidentifySettings, deface?: Deface): Promise<FileOutcome> {
-  const source = createReadStream(name, { highWaterMark: READ_CHUNK_BYTES });
+  const source = readStream(name);
   const changes: Change[] = [];
   try {
     const made = deface === undefined ? undefined : await deface(name);

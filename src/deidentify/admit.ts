@@ -4,7 +4,7 @@ import type { Head, Identified } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { DeidentifySettings } from './deidentify.ts';
-import { planeOf } from './faces/stack.ts';
+import { headImage } from './faces/stack.ts';
 import { planPixels, type PixelPlan } from './pixels/policy.ts';
 import type { CompiledProfile } from './profile.ts';
 import { faceRisk, isSliceClass, uncleanable } from './risk.ts';
@@ -57,7 +57,7 @@ export function awaitsDefacing({ head }: Identified, { file }: CompiledProfile):
   if (face === undefined) return false;
   if (!isSliceClass(sopClassUID)) refuse(face);
   namesOf(head.dataSet);
-  planeOf(head, 0);
+  headImage(head);
   return true;
 }
 

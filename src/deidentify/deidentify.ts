@@ -28,7 +28,7 @@ import { rewriteDataSet } from './rewrite.ts';
 import { noCounts, type Counts, type Insert, type Rewriting, type Trace } from './rewriting.ts';
 import { CDA_STORAGE } from './risk.ts';
 import { digested, sourceMark, type SourceMark } from './source-mark.ts';
-import { defacedInserts, stampInserts, type Verdict } from './stamps.ts';
+import { defacedInserts, defacedItemInserts, stampInserts, type Verdict } from './stamps.ts';
 import { subjectOf, type Subject } from './subject.ts';
 import { pseudonymFor } from './value-outcomes.ts';
 import type { Wall } from './wall.ts';
@@ -92,16 +92,18 @@ export async function deidentify(
   const document = names.sopClassUID === CDA_STORAGE ? readClinicalDocument(documentOf(dataSet)) : undefined;
   const subject = subjectOf(wall, dataSet, { settings, study: names.study, said: saidBy(document, profile.options) });
   const { domain, study, patient, kin } = subject;
-  const run = openRewriting(head, names.sopClassUID, { subject, settings, encapsulated: plan.kind !== 'native' });
+  const defaced = face === 'removed' ? settings.defaced : undefined;
+  const encapsulated = plan.kind !== 'native';
+  const run = openRewriting(head, names.sopClassUID, { subject, settings: { ...settings, defaced }, encapsulated });
   const { sink } = run;
   const sopInstanceUID = pseudonymFor(profile, domain, names.instance);
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   const clean = document && cleanClinicalDocument(document, documentTools(run));
-  const facts = { native: pixels.native?.layout, defaced: face === 'removed' ? settings.defaced : undefined };
+  const facts = { native: pixels.native?.layout, defaced };
   rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)]);
   writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), {
     ...plan,
-    framesChanged: pixels.changed || facts.defaced !== undefined,
+    framesChanged: pixels.changed || defaced !== undefined,
   });
   const left = findResidue(sinkBytes(sink), subject.known.needles, { uids: mapped(run.uids), profile });
   refuse(left === undefined ? undefined : `something that identifies is left in ${left} after de-identification`);
@@ -149,6 +151,7 @@ function openRewriting(
   }: { readonly subject: Subject; readonly settings: DeidentifySettings; readonly encapsulated: boolean },
 ): Rewriting {
   const { known, kin } = subject;
+  const words = withKin(identifyingWords(dataSet), kin);
   return {
     sink: openSink(dataSet.end - dataSet.start + 2048),
     profile: settings.profile,
@@ -158,12 +161,13 @@ function openRewriting(
     originalPatientId: patientIdOf(dataSet),
     offsetDays: subject.offsetDays,
     birthYear: birthYear(dataSet),
-    identifyingWords: withKin(identifyingWords(dataSet), kin),
+    identifyingWords: words,
     cleaner: () => known.cleaner,
     root: dataSet,
     conditions: new Map(),
     vetoes: undefined,
     trace: settings.trace,
+    itemInserts: settings.defaced && ((sequence, item) => defacedItemInserts(words, sequence, item)),
     encapsulated,
     pixelRepresentation: numberValue(dataSet, tag('PixelRepresentation')),
     bitsAllocated: numberValue(dataSet, tag('BitsAllocated')),

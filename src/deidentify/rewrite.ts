@@ -228,7 +228,7 @@ function walk(run: Rewriting, at: Place, element: DataElement): void {
   run.counts.kept++;
   at.path.push(element.tag);
   writeSequence(run.sink, element.tag, element.items, (item) => {
-    rewriteDataSet(run, item, NO_INSERTS, at.path, at.set);
+    rewriteDataSet(run, item, run.itemInserts?.(element.tag, item) ?? NO_INSERTS, at.path, at.set);
   });
   at.path.pop();
 }

@@ -65,6 +65,8 @@ export interface Rewriting {
   vetoes: Vetoes | undefined;
   /** Told of every attribute, for a dry run. */
   readonly trace: Trace | undefined;
+  /** What is written into the items of a sequence; of nothing where it is not given. */
+  readonly itemInserts?: ((sequence: number, item: DataSet) => readonly Insert[]) | undefined;
   readonly encapsulated: boolean;
   readonly pixelRepresentation: number | undefined;
   readonly bitsAllocated: number | undefined;

@@ -4,12 +4,14 @@ import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
 import { beginItem, endItem, writeNumbers, writeText } from '../dicom/writer.ts';
 import type { DefacedPixels } from './faces/defacer.ts';
+import { FRAME_TYPES } from './faces/stack.ts';
 import type { CompiledProfile, Option } from './profile.ts';
 import { NO_INSERTS, type Insert, type Rewriting } from './rewriting.ts';
 import { rewriteDataSet } from './rewrite.ts';
 import { writeCode, writeCodeSequence } from './codes.ts';
 
 const IMAGE_TYPE = tag('ImageType');
+const FRAME_TYPE = tag('FrameType');
 const DERIVATION_DESCRIPTION = tag('DerivationDescription');
 const SMALLEST = tag('SmallestImagePixelValue');
 const LARGEST = tag('LargestImagePixelValue');
@@ -101,21 +103,8 @@ export function stampInserts(run: Rewriting, dataSet: DataSet, verdict: Verdict)
  */
 export function defacedInserts(run: Rewriting, dataSet: DataSet, { smallest, largest }: DefacedPixels): Insert[] {
   const signed = numberValue(dataSet, tag('PixelRepresentation')) === 1;
-  const imageType = asciiValues(dataSet, IMAGE_TYPE)
-    .slice(1)
-    .map((value) => value.trim().toUpperCase())
-    .map((value) => (/^[A-Z0-9_ ]{0,16}$/.test(value) && !run.identifyingWords.has(value) ? value : ''));
   const inserts: Insert[] = [
-    [
-      IMAGE_TYPE,
-      (sink) =>
-        writeText(
-          sink,
-          IMAGE_TYPE,
-          'CS',
-          ['DERIVED', ...(imageType.length === 0 ? ['PRIMARY'] : imageType)].join('\\'),
-        ),
-    ],
+    derivedType(run.identifyingWords, dataSet, IMAGE_TYPE),
     [
       DERIVATION_DESCRIPTION,
       (sink) =>
@@ -130,6 +119,20 @@ export function defacedInserts(run: Rewriting, dataSet: DataSet, { smallest, lar
     inserts.push([attribute, (sink) => writeNumbers(sink, attribute, signed ? 'SS' : 'US', [value])]);
   }
   return inserts;
+}
+
+/** And of each of its frames, where they have a type of their own (PS3.3 C.8.16.1.1): the two agree. */
+export function defacedItemInserts(words: ReadonlySet<string>, sequence: number, item: DataSet): readonly Insert[] {
+  return FRAME_TYPES.includes(sequence) ? [derivedType(words, item, FRAME_TYPE)] : NO_INSERTS;
+}
+
+function derivedType(identifyingWords: ReadonlySet<string>, dataSet: DataSet, attribute: number): Insert {
+  const said = asciiValues(dataSet, attribute)
+    .slice(1)
+    .map((value) => value.trim().toUpperCase())
+    .map((value) => (/^[A-Z0-9_ ]{0,16}$/.test(value) && !identifyingWords.has(value) ? value : ''));
+  const values = ['DERIVED', ...(said.length === 0 ? ['PRIMARY'] : said)];
+  return [attribute, (sink) => writeText(sink, attribute, 'CS', values.join('\\'))];
 }
 
 function temporal({ file }: CompiledProfile): string {

@@ -66,15 +66,15 @@ export function openPixelTools(config: WallConfig, codecs: CodecPool, detector: 
   if (!detector.cards.has('text')) return undefined;
   return {
     findText: async (grey, rows, columns) => (await runTextDetection(detector, { grey, rows, columns })).boxes,
-    ...openFaceTools(codecs),
+    ...openFaceTools(config, codecs),
     blankJpeg: (frame, layout, boxes) => blankFrame(codecs, ownCopy(frame), layout, boxes),
     deviceRules,
-    spoolFolder: spoolFolder(config),
   };
 }
 
-export function openFaceTools(codecs: CodecPool): FaceTools {
+export function openFaceTools(config: Pick<Config, 'dataFolder'>, codecs: CodecPool): FaceTools {
   return {
+    spoolFolder: spoolFolder(config),
     decode: async (frame, layout, from) => ({
       bytes: await convertFrame(codecs, ownCopy(frame), layout, { from, to: EXPLICIT_VR_LITTLE_ENDIAN }),
       layout: decodedLayout(layout, from),

@@ -9,8 +9,14 @@ import { recordAudit } from '../audit.ts';
 import { studyMark, subjectMark } from '../deidentify/pseudonyms.ts';
 import { recordOf } from '../deidentify/patient-facts.ts';
 import { studyPseudonym } from '../deidentify/subject.ts';
-import { followPlan, planSeries, type FaceSource, type PlannedSeries } from '../deidentify/faces/defacer.ts';
-import type { FacePlan } from '../deidentify/faces/plan.ts';
+import {
+  faceSource,
+  followPlan,
+  planSeries,
+  type FaceSource,
+  type PlannedSeries,
+} from '../deidentify/faces/defacer.ts';
+import { readSeriesPlan, type SeriesPlan } from '../deidentify/faces/plan.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
@@ -113,7 +119,7 @@ interface FaceSeries {
   readonly profile: string;
   readonly study: string;
   readonly lastArrival: number;
-  readonly plan: FacePlan | undefined;
+  readonly plan: SeriesPlan | undefined;
 }
 
 /** Takes the faces out of every series that is whole; answers how many series were done, either way. */
@@ -174,7 +180,7 @@ function seriesOfRow(row: Row): FaceSeries {
     profile: String(row['profile']),
     study: String(row['study_uid']),
     lastArrival: Number(row['last_arrival']),
-    plan: typeof plan === 'string' ? (JSON.parse(plan) as FacePlan) : undefined,
+    plan: typeof plan === 'string' ? readSeriesPlan(plan) : undefined,
   };
 }
 
@@ -211,7 +217,7 @@ async function distinct(gateway: Gateway, all: readonly Held[]): Promise<HeldIma
       if (seen.has(name))
         throw new Refusal('Duplicate', 'another image of its series has the same SOP Instance UID (0008,0018)');
       seen.add(name);
-      images.push({ held, source: { head, open } });
+      images.push({ held, source: faceSource(head, open) });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       leave(gateway, held, error);
@@ -226,7 +232,7 @@ async function planned(
   series: FaceSeries,
   images: readonly HeldImage[],
   signal: AbortSignal | undefined,
-): Promise<FacePlan | undefined> {
+): Promise<SeriesPlan | undefined> {
   let made: PlannedSeries;
   try {
     made = await planSeries(
@@ -257,7 +263,7 @@ async function planned(
 
 async function followed(
   gateway: Gateway,
-  series: FaceSeries & { readonly plan: FacePlan },
+  series: FaceSeries & { readonly plan: SeriesPlan },
   profile: CompiledProfile,
   images: readonly HeldImage[],
   signal: AbortSignal | undefined,
@@ -268,7 +274,7 @@ async function followed(
     for (const { held, source } of images) {
       signal?.throwIfAborted();
       try {
-        const { object, pixels } = await follower.deface(await source.open());
+        const { object, pixels } = await follower.deface(source);
         // Stored and no longer held in one transaction: what was erased or discarded meanwhile is not let in.
         const alongside = (): void => {
           if (!takeOut(gateway.quarantine, held.id)) throw new Refusal('Gone', 'it was discarded meanwhile');

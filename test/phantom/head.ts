@@ -414,6 +414,7 @@ export interface HeadObjects {
   readonly patientName?: string;
   readonly studyInstanceUID?: string;
   readonly seriesInstanceUID?: string;
+  readonly frameOfReferenceUID?: string;
   readonly description?: string;
   readonly imageType?: string;
   /** Another than CT or MR Image Storage. */
@@ -430,7 +431,7 @@ export function headObjects(
   const sopClassUID = facts.sopClassUID ?? (ct ? '1.2.840.10008.5.1.4.1.1.2' : '1.2.840.10008.5.1.4.1.1.4');
   const study = facts.studyInstanceUID ?? newUid();
   const series = facts.seriesInstanceUID ?? newUid();
-  const frame = newUid();
+  const frame = facts.frameOfReferenceUID ?? newUid();
   const us = (tag: number, value: number): Planted => ({ tag, vr: 'US', value: words(2, value) });
   const text = (tag: number, vr: Planted['vr'], value: string): Planted => ({ tag, vr, value });
   const decimals = (values: readonly number[]): string =>

@@ -1,14 +1,18 @@
 /** Heads under `faces: deface`: held sealed until their series is whole, defaced as a volume, then stored and told of like anything else. */
 import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { instancesOf, readInstanceBody, readInstanceHead } from '../../src/archive/instances.ts';
 import { seriesOf, studyOf } from '../../src/archive/studies.ts';
 import { closeCodecs, openCodecs } from '../../src/codecs/pool.ts';
 import { readConfig } from '../../src/config.ts';
-import { followPlan, planSeries, type FaceSource } from '../../src/deidentify/faces/defacer.ts';
-import { nativePixels, withPixels } from '../../src/deidentify/faces/pixels.ts';
-import { asciiValue, asciiValues, itemsOf, numberValue } from '../../src/dicom/data-set.ts';
+import { faceSource, followPlan, planSeries, type FaceSource } from '../../src/deidentify/faces/defacer.ts';
+import { framesOf, type FaceTools } from '../../src/deidentify/faces/pixels.ts';
+import { asciiValue, asciiValues, itemsOf, numberValue, numberValues, type DataSet } from '../../src/dicom/data-set.ts';
+import { imageLayout } from '../../src/dicom/image-layout.ts';
+import { END_OF_ITEMS, evenItem, itemHeader } from '../../src/dicom/items.ts';
 import type { Identified } from '../../src/dicom/object.ts';
 import { readHead, readObject } from '../../src/dicom/part10.ts';
 import { newUid } from '../../src/dicom/uid.ts';
@@ -21,6 +25,7 @@ import { defaceDueSeries } from '../../src/workflow/deface.ts';
 import { releaseHeld } from '../../src/workflow/review.ts';
 import { verifyStudy } from '../../src/workflow/verification.ts';
 import { verifyCompleted, withheldBecause } from '../../src/workflow/withhold.ts';
+import { enhancedHead } from '../phantom/enhanced-head.ts';
 import { headObjects, scanHead, type HeadObjects, type Scan } from '../phantom/head.ts';
 import { openInFolder, PROJECT, take, type Opened } from './opened.ts';
 
@@ -96,6 +101,75 @@ describe('DEID-FACE-SEALED: a head under faces: deface', () => {
     await verifyCompleted(gateway);
     assert.equal(withheldBecause(gateway, study), undefined);
     assert.equal((await verifyStudy(gateway, study)).pixels.facesCleaned, objects.length);
+  });
+
+  it('is defaced in an enhanced object with two time points as well, and keeps its functional groups', async (t) => {
+    const opened = await openInFolder(t, { rules: RULES });
+    const { gateway } = opened;
+    const [one, two] = [head(CT), head({ ...CT, seed: 2 })];
+    const volumes = [
+      { head: one, time: 1 },
+      { head: two, time: 2 },
+    ];
+    const { bytes, frames } = enhancedHead(volumes);
+    const study = await sendAll(opened, [bytes]);
+    assert.equal(countHeld(gateway.quarantine), 1);
+    assert.equal(await quiet(opened), 1);
+    assert.equal(countHeld(gateway.quarantine), 0);
+    const [stored] = seriesOf(gateway.archive, study);
+    const name = { studyInstanceUID: study, seriesInstanceUID: stored?.SeriesInstanceUID ?? '' };
+    const [instance] = instancesOf(gateway.archive, name);
+    assert.ok(instance !== undefined);
+    const { dataSet } = readHead(await readInstanceHead(gateway.archive, instance)).head;
+    const before = readHead(bytes).head.dataSet;
+    assert.equal(asciiValue(dataSet, 0x00080016), '1.2.840.10008.5.1.4.1.1.2.1');
+    assert.deepEqual([asciiValue(dataSet, 0x00280302), numberValue(dataSet, 0x00280008)], ['NO', frames.length]);
+    assert.ok(itemsOf(dataSet, 0x00120064).some((item) => asciiValue(item, 0x00080100) === '113102'));
+    // Image Type and the Frame Type of all frames agree.
+    const [shared] = itemsOf(dataSet, 0x52009229);
+    const [frameType] = shared === undefined ? [] : itemsOf(shared, 0x00189329);
+    assert.deepEqual(asciiValues(dataSet, 0x00080008), ['DERIVED', 'PRIMARY', 'VOLUME', 'NONE']);
+    assert.deepEqual(frameType && asciiValues(frameType, 0x00089007), ['DERIVED', 'PRIMARY', 'VOLUME', 'NONE']);
+    const placesOf = (all: DataSet): unknown[] =>
+      itemsOf(all, 0x52009230).map((frame) =>
+        [
+          [0x00209113, 0x00200032],
+          [0x00209116, 0x00200037],
+          [0x00289110, 0x00280030],
+          [0x00209111, 0x00209128],
+        ].map(([group = 0, attribute = 0]) => itemsOf(frame, group).map((item) => numberValues(item, attribute))),
+      );
+    assert.deepEqual(placesOf(dataSet), placesOf(before));
+    const pixels: Buffer[] = [];
+    for await (const chunk of readInstanceBody(gateway.archive, instance)) pixels.push(chunk);
+    const all = Buffer.concat(pixels);
+    assert.equal(all.length, frames.length * (frames[0]?.length ?? 0));
+    const same = frames.filter((frame) => all.includes(frame));
+    assert.ok(same.length > 10 && same.length < frames.length - 40, `${same.length} of ${frames.length} as they were`);
+    opened.clock.now += 120_000;
+    assert.equal(completeStudies(gateway), 1);
+    await verifyCompleted(gateway);
+    assert.equal(withheldBecause(gateway, study), undefined);
+    assert.equal((await verifyStudy(gateway, study)).pixels.facesCleaned, 1);
+    // The same object again is known as what it was made into.
+    await sendAll(opened, [bytes]);
+    await quiet(opened);
+    assert.deepEqual([studyOf(gateway.archive, study)?.instanceCount, countHeld(gateway.quarantine)], [1, 0]);
+  });
+
+  it('leaves no sealed file open behind it', async (t) => {
+    const opened = await openInFolder(t, { rules: RULES });
+    const objects = series({ contrast: 'CT', pixelMm: 1, sliceMm: 20 });
+    await sendAll(opened, objects);
+    await quiet(opened);
+    const open = readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).endsWith('.sealed');
+      } catch {
+        return false;
+      }
+    });
+    assert.deepEqual([countHeld(opened.gateway.quarantine), open.length], [objects.length, 0]);
   });
 
   it('takes an image that comes late or again as the others were taken, once', async (t) => {
@@ -218,43 +292,70 @@ describe('DEID-FACE-SEALED: a head under faces: deface', () => {
   });
 });
 
+const COMPRESSED = [
+  ['RLE Lossless', '1.2.840.10008.1.2.5'],
+  ['JPEG-LS Lossless', '1.2.840.10008.1.2.4.80'],
+  ['JPEG 2000 Lossless', '1.2.840.10008.1.2.4.90'],
+] as const;
+
+/** The same object compressed. */
+async function compressed(bytes: Buffer, transferSyntaxUID: string, tools: FaceTools): Promise<FaceSource> {
+  const native = await readObject(bytes);
+  const layout = imageLayout(native.head.dataSet);
+  const encoded: Buffer[] = [];
+  for await (const frame of framesOf(native, tools))
+    encoded.push(await tools.encode({ bytes: frame.bytes, layout }, transferSyntaxUID));
+  const value = Buffer.concat([itemHeader(0), ...encoded.flatMap(evenItem), END_OF_ITEMS]);
+  const pixelData = { tag: 0x7fe00010, vr: 'OB', lengthBytes: undefined } as const;
+  const head = { ...native.head, transferSyntaxUID, pixelData };
+  async function* body(): AsyncGenerator<Buffer> {
+    await Promise.resolve();
+    yield value;
+  }
+  return faceSource(head, () => Promise.resolve({ ...native, head, body: body() }));
+}
+
+async function framesIn(object: Identified, tools: FaceTools): Promise<Buffer[]> {
+  const frames: Buffer[] = [];
+  for await (const { bytes } of framesOf(object, tools)) frames.push(bytes);
+  return frames;
+}
+
 describe('the transfer syntax of a head', () => {
-  for (const [name, uid] of [
-    ['RLE Lossless', '1.2.840.10008.1.2.5'],
-    ['JPEG-LS Lossless', '1.2.840.10008.1.2.4.80'],
-    ['JPEG 2000 Lossless', '1.2.840.10008.1.2.4.90'],
-  ] as const)
-    it(`stays ${name}`, async () => {
+  for (const [name, uid] of COMPRESSED)
+    it(`stays ${name}, image by image and in one object, whose frames without a face keep their bytes`, async () => {
       const codecs = openCodecs();
       try {
-        const tools = openFaceTools(codecs);
-        const sources: FaceSource[] = [];
-        for (const { bytes } of headObjects(head(CT))) {
-          const native = await readObject(bytes);
-          const pixels = await nativePixels(native, tools);
-          const compressed: Identified = {
-            ...native,
-            head: {
-              ...native.head,
-              transferSyntaxUID: uid,
-              pixelData: { tag: 0x7fe00010, vr: 'OB', lengthBytes: undefined },
-            },
-          };
-          const open = (): Promise<Identified> => withPixels(compressed, pixels, { bytes: pixels }, tools);
-          sources.push({ head: compressed.head, open });
-        }
-        const { plan } = await planSeries(sources, tools);
+        const tools = openFaceTools({ dataFolder: tmpdir() }, codecs);
+        const images = await Promise.all(headObjects(head(CT)).map(({ bytes }) => compressed(bytes, uid, tools)));
+        const whole = await compressed(enhancedHead([{ head: head(CT) }]).bytes, uid, tools);
+        const { plan } = await planSeries(images, tools);
         const follower = await followPlan(plan, tools);
-        const source = sources[28];
-        assert.ok(source !== undefined);
-        const { object } = await follower.deface(await source.open());
+        const single: Buffer[] = [];
+        for (const source of images) {
+          const { object } = await follower.deface(source);
+          assert.equal(object.head.transferSyntaxUID, uid);
+          assert.equal(object.head.pixelData?.lengthBytes, undefined);
+          single.push(...(await framesIn(object, tools)));
+        }
+        const { object } = await follower.deface(whole);
         await follower.end();
         assert.equal(object.head.transferSyntaxUID, uid);
-        assert.equal(object.head.pixelData?.lengthBytes, undefined);
-        const written = await nativePixels(object, tools);
-        const original = head(CT).slices[28]?.pixels ?? Buffer.alloc(0);
-        assert.equal(written.length, original.length);
-        assert.ok(!written.equals(original));
+        const value: Buffer[] = [];
+        for await (const chunk of object.body) value.push(chunk);
+        const bytes = Buffer.concat(value);
+        async function* again(): AsyncGenerator<Buffer> {
+          await Promise.resolve();
+          yield bytes;
+        }
+        // Defaced in the same way, whether the frames are in one object or each in its own.
+        assert.deepEqual(await framesIn({ ...object, body: again() }, tools), single);
+        const slices = head(CT).slices;
+        const same = single.map((frame, index) => frame.equals(slices[index]?.pixels ?? Buffer.alloc(0)));
+        assert.ok(same.some(Boolean) && !same.every(Boolean));
+        // Without their comments, which never leave.
+        for await (const { frame, fragments = [] } of framesOf(await whole.open(), tools))
+          assert.equal(bytes.includes(Buffer.concat(fragments)), same[frame - 1], `frame ${frame}`);
       } finally {
         await closeCodecs(codecs);
       }

@@ -21,6 +21,9 @@ export interface FaceFigures {
   readonly earsLeft: number;
 }
 
+/** Of a volume in which there is no face to be seen. */
+export const NO_FACE: FaceFigures = { places: 0, medianMm: 0, moved: 0, alike: 0, earsLeft: 0 };
+
 const RASTER_MM = 2;
 /** Seen for as long as this: a speckle of noise is no skin. */
 const SOLID_MM = 5;

@@ -12,6 +12,7 @@ export interface Grid {
   readonly size: Vector3;
   /** NaN: no voxel lies there. */
   readonly mean: Float32Array;
+  /** Empty where nobody asks what noise looks like. */
   readonly one: Float32Array;
 }
 
@@ -29,7 +30,10 @@ const CELL_MM = 2.5;
 const MOST_HEIGHT_MM = 420;
 const MOST_WIDTH_MM = 900;
 
-export function openGrid(stack: Pick<Stack, 'planes' | 'normal' | 'stepMm'>): GridWork {
+/** Bytes of a cell while its grid is filled, without its single voxel. */
+export const CELL_BYTES = 6;
+
+export function openGrid(stack: Pick<Stack, 'planes' | 'normal' | 'stepMm'>, keepOne: boolean): GridWork {
   const low: [number, number, number] = [Infinity, Infinity, Infinity];
   const high: [number, number, number] = [-Infinity, -Infinity, -Infinity];
   let pixelMm = 0;
@@ -58,7 +62,7 @@ export function openGrid(stack: Pick<Stack, 'planes' | 'normal' | 'stepMm'>): Gr
       originMm: low,
       size,
       mean: new Float32Array(cells),
-      one: new Float32Array(cells),
+      one: new Float32Array(keepOne ? cells : 0),
     },
     count: new Uint16Array(cells),
     shiftsMm: Array.from({ length: repeats }, (_, index) => ((index + 0.5) / repeats - 0.5) * stack.stepMm),
@@ -100,7 +104,7 @@ export function addPlane({ grid, count, shiftsMm, normal }: GridWork, plane: Pla
         const cell = ((z | 0) * ny + (y | 0)) * nx + (x | 0);
         const value = values[j * format.columns + i] ?? 0;
         mean[cell] = (mean[cell] ?? 0) + value;
-        one[cell] = value;
+        if (one.length > 0) one[cell] = value;
         count[cell] = Math.min(65_535, (count[cell] ?? 0) + 1);
       }
     }

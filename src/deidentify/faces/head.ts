@@ -6,7 +6,7 @@ import type { Vector3 } from '../../dicom/slices.ts';
 import { distanceTo, fitCranium, inPatient, type Cranium } from './cranium.ts';
 import { cellAt, type Grid } from './grid.ts';
 import { dilated, eroded, filled, largestPart } from './morphology.ts';
-import { sealed } from './stack.ts';
+import { sealed, type Modality } from './stack.ts';
 
 export interface HeadFound {
   readonly cranium: Cranium;
@@ -33,8 +33,8 @@ const CT_BODY_HU = -350;
 const BONE_HU = 160;
 
 /** @throws Refusal Quarantined */
-export function findHead(grid: Grid, modality: 'CT' | 'MR'): HeadFound {
-  const bodyAbove = modality === 'CT' ? CT_BODY_HU : mrThreshold(grid);
+export function findHead(grid: Grid, modality: Modality): HeadFound {
+  const bodyAbove = bodyThreshold(grid, modality);
   const { size, mean, cellMm } = grid;
   const above = Uint8Array.from(mean, (value) => (value > bodyAbove ? 1 : 0));
   // Tables, head rests and noise hang together with the head by thin things at most.
@@ -79,6 +79,11 @@ function angles({ axes }: Cranium): Angles {
     pitchDegrees: degrees(Math.asin(axes[1][2])),
     rollDegrees: degrees(Math.atan2(-axes[0][2], axes[2][2])),
   };
+}
+
+/** Above it a voxel is body, not air. @throws Refusal Quarantined for images without anything in them */
+export function bodyThreshold(grid: Grid, modality: Modality): number {
+  return modality === 'CT' ? CT_BODY_HU : mrThreshold(grid);
 }
 
 /** Between noise and tissue, of means: well over the first, well under the second, so that dark skin still counts. */
@@ -292,7 +297,7 @@ function refuseTurned({ yawDegrees, pitchDegrees, rollDegrees }: Angles): void {
  * In how many directions over the brow skull lies under the skin: bone in CT, a dark band between scalp and brain in MR. A brain that
  * was taken out of its head by somebody else has none, and neither has a knee.
  */
-function skullUnderSkin(grid: Grid, modality: 'CT' | 'MR', cranium: Cranium, bodyAbove: number): number {
+function skullUnderSkin(grid: Grid, modality: Modality, cranium: Cranium, bodyAbove: number): number {
   let [found, asked] = [0, 0];
   const step = grid.cellMm / 2;
   for (const direction of upperDirections(600)) {
@@ -333,7 +338,7 @@ const CORE_MM = 6;
  * What hangs together with the middle of the head when thin bridges (nerves, vessels, sutures) are cut, grown back to where it ended. It
  * never reaches out of the cranium, so that what leaks through the base of the skull protects no face.
  */
-function insideSkull(grid: Grid, modality: 'CT' | 'MR', cranium: Cranium, bodyAbove: number): Uint8Array {
+function insideSkull(grid: Grid, modality: Modality, cranium: Cranium, bodyAbove: number): Uint8Array {
   const { size, mean, cellMm } = grid;
   const places = new Float32Array(mean.length).fill(NaN);
   eachCell(grid, (cell, point) => {

@@ -1,21 +1,22 @@
 /**
- * What is to be done to the images of one series, so that each can be done by itself, today or when it comes late, and every time the
- * same: where the head lies, what stays untouched, and what takes the face's place.
+ * What is to be done to the frames of a series, so that each can be done by itself, today or when it comes late, and every time the
+ * same: where the head lies, what stays untouched, and what takes the face's place. One plan for all volumes in the same places.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { Refusal } from '../../dicom/refusal.ts';
 import type { Plane, Vector3 } from '../../dicom/slices.ts';
 import type { Cranium } from './cranium.ts';
 import type { Grid } from './grid.ts';
 import type { HeadFound } from './head.ts';
 import { squaredDistance } from './morphology.ts';
-import { dot, refuseOther, sealed, type Stack } from './stack.ts';
+import { cross, dot, refuseOther, sealed, type Modality, type Stack } from './stack.ts';
 import { zoneOf } from './zone.ts';
 
 export const PLAN_VERSION = 1;
 
 export interface FacePlan {
   readonly version: typeof PLAN_VERSION;
-  readonly modality: 'CT' | 'MR';
+  readonly modality: Modality;
   readonly cranium: Cranium;
   /** Above it a voxel is body, not air. */
   readonly bodyAbove: number;
@@ -33,7 +34,18 @@ export interface FacePlan {
     readonly firstMm: number;
     readonly lastMm: number;
     readonly stepMm: number;
+    /** Of the first and the last plane, and how many there are. Not in the one plan of a series that an earlier version wrote. */
+    readonly line?: { readonly from: Vector3; readonly to: Vector3; readonly count: number };
   };
+}
+
+/** One plan for each place that volumes of the series lie in. */
+export type SeriesPlan = readonly FacePlan[];
+
+/** As it was written down: before series of several volumes, a plan was one alone. */
+export function readSeriesPlan(json: string): SeriesPlan {
+  const read = JSON.parse(json) as FacePlan | SeriesPlan;
+  return Array.isArray(read) ? (read as SeriesPlan) : [read as FacePlan];
 }
 
 export const INSIDE = 1;
@@ -73,6 +85,7 @@ export function planOf(stack: Stack, grid: Grid, head: HeadFound): FacePlan {
       firstMm: stack.placesMm[0] ?? 0,
       lastMm: stack.placesMm.at(-1) ?? 0,
       stepMm: stack.stepMm,
+      line: { from: first.positionMm, to: planes.at(-1)?.positionMm ?? first.positionMm, count: planes.length },
     },
   };
 }
@@ -120,7 +133,7 @@ function rounded({ centreMm, axes, level, semiMm }: Cranium): Cranium {
 const FEWEST_SAMPLES = 200;
 
 /** Without the brightest tenth, which ghosts and flow may have made. */
-function airOf(grid: Grid, modality: 'CT' | 'MR', fromBody: Float32Array, beyond: number): number[] {
+function airOf(grid: Grid, modality: Modality, fromBody: Float32Array, beyond: number): number[] {
   const samples: number[] = [];
   for (let cell = 0; cell < fromBody.length; cell++) {
     if ((fromBody[cell] ?? 0) <= beyond || !Number.isFinite(grid.mean[cell] ?? NaN)) continue;
@@ -153,16 +166,48 @@ export function openPlan(plan: FacePlan): OpenPlan {
   return { plan, fates };
 }
 
-/** A single image that comes late: of the same size and direction, between or next to those that the plan was made of. @throws Refusal Quarantined */
-export function refuseStranger(plan: FacePlan, plane: Plane): void {
+/**
+ * The plan for one plane: that of the volume in whose place it lies, also when it comes late; of the same size and direction, between or
+ * next to those that the plan was made of. Answers its position in the series' plan. @throws Refusal Quarantined
+ */
+export function planFor(plans: SeriesPlan, plane: Plane): number {
+  const fitting = [...plans.keys()].filter((index) => fits(plans[index], plane));
+  const chosen = fitting.sort((a, b) => misfit(plans[a], plane) - misfit(plans[b], plane))[0] ?? 0;
+  const plan = plans[chosen];
+  if (plan === undefined) throw new Error('a series has no plan');
+  refuseStranger(plan, plane);
+  return chosen;
+}
+
+function fits(plan: FacePlan | undefined, plane: Plane): boolean {
+  try {
+    if (plan !== undefined) refuseStranger(plan, plane);
+    return plan !== undefined;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
+
+function refuseStranger(plan: FacePlan, plane: Plane): void {
   const { columns, rows, spacingMm, row, column, firstMm, lastMm, stepMm } = plan.planes;
   refuseOther(plane, { format: { ...plane.format, columns, rows }, spacingMm, row, column });
-  const normal: Vector3 = [
-    row[1] * column[2] - row[2] * column[1],
-    row[2] * column[0] - row[0] * column[2],
-    row[0] * column[1] - row[1] * column[0],
-  ];
-  const place = dot(plane.positionMm, normal);
+  const place = dot(plane.positionMm, cross(row, column));
   if (place < firstMm - 1.6 * stepMm || place > lastMm + 1.6 * stepMm)
     throw sealed('the image lies outside of the volume in which the face was found');
+}
+
+/** How far the plane is from the nearest place of the plan's, were they evenly spaced. */
+function misfit(plan: FacePlan | undefined, { positionMm }: Plane): number {
+  const line = plan?.planes.line;
+  if (line === undefined) return 0;
+  const { from, to, count } = line;
+  const along = minus(to, from);
+  const part = dot(minus(positionMm, from), along) / dot(along, along);
+  const place = Math.round(part * (count - 1)) / (count - 1);
+  return Math.hypot(...minus(positionMm, from).map((mm, axis) => mm - place * (along[axis] ?? 0)));
+}
+
+function minus(a: Vector3, b: Vector3): Vector3 {
+  return [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 }

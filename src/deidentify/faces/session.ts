@@ -1,63 +1,122 @@
-/** One series on its way: looked at plane by plane, planned, done plane by plane, looked at again. What a thread of its own works on. */
-import type { Plane } from '../../dicom/slices.ts';
+/**
+ * Takes a face out of the volumes of one ground in steps: looks at one volume, plans, then tries every frame of each volume and checks
+ * what is left of the face in it. In memory there are coarse grids alone.
+ */
 import { readFrame } from '../../dicom/voxels.ts';
-import { checkFace, type FaceFigures } from './check.ts';
-import { defaceFrame, type DefacedFrame } from './frame.ts';
-import { addPlane, closeGrid, openGrid, type Grid, type GridWork } from './grid.ts';
-import { findHead, type FitFigures } from './head.ts';
+import type { Plane } from '../../dicom/slices.ts';
+import { checkFace, NO_FACE, type FaceFigures } from './check.ts';
+import { defaceFrame } from './frame.ts';
+import { addPlane, CELL_BYTES, closeGrid, openGrid, type Grid, type GridWork } from './grid.ts';
+import { bodyThreshold, findHead, type FitFigures } from './head.ts';
+import { refuseMoved } from './motion.ts';
 import { openPlan, planOf, type FacePlan, type OpenPlan } from './plan.ts';
 import { sealed, type Stack } from './stack.ts';
 
-/** What was measured of a series whose face was taken out. */
-export interface DefaceFigures extends FaceFigures, FitFigures {
+/** What was measured of a volume whose face was taken out. */
+export interface VolumeFigures extends FaceFigures {
   readonly images: number;
   readonly voxelsChanged: number;
 }
 
+/** How a volume shows the head: as the one that was looked at, brighter and darker in other places, or not as body and air. */
+export type Showing = 'alike' | 'otherwise' | 'not';
+
+export interface Planned {
+  readonly plan: FacePlan;
+  readonly fit: FitFigures;
+  /** Volumes that fit into memory while they are tried. */
+  readonly atOnce: number;
+}
+
 export interface Session {
-  /** Native pixels in little endian, in any order, each plane once. */
+  /** Native pixels in little endian, in any order, each plane of the volume once. */
   look(plane: Plane, bytes: Buffer): void;
   /** When every plane was looked at. @throws Refusal Quarantined */
-  plan(): FacePlan;
-  /** Every plane once more. @throws Refusal Quarantined */
-  try(plane: Plane, bytes: Buffer): DefacedFrame;
-  /** When every plane was tried. @throws Refusal Quarantined when a face is left or the inside of the skull was touched */
-  check(): DefaceFigures;
+  plan(): Planned;
+  /** The volumes that are tried next; those before are forgotten. */
+  begin(volumes: readonly Showing[]): void;
+  /** Every plane of each of them once. @param bytes are changed */
+  try(volume: number, plane: Plane, bytes: Buffer): void;
+  /** When every plane of the volume was tried. @throws Refusal Quarantined when a face is left or the inside of the skull was touched */
+  check(volume: number): VolumeFigures;
+}
+
+const MOST_BYTES = 192 * 2 ** 20;
+const MOST_VOLUMES = 16;
+
+interface Trial {
+  readonly showing: Showing;
+  readonly before: GridWork;
+  readonly after: GridWork;
+  images: number;
+  voxelsChanged: number;
+  insideChanged: number;
 }
 
 export function openSession(stack: Stack): Session {
-  const before = openGrid(stack);
-  let after: GridWork | undefined;
-  let seen: Grid | undefined;
-  let found: { readonly plan: OpenPlan; readonly figures: FitFigures } | undefined;
-  let [images, voxelsChanged, insideChanged] = [0, 0, 0];
+  let seen: GridWork | undefined = openGrid(stack, true);
+  let found: { readonly open: OpenPlan; readonly grid: Grid } | undefined;
+  let trials: Trial[] = [];
+  const trial = (volume: number): Trial => {
+    const one = trials[volume];
+    if (one === undefined) throw new Error(`volume ${volume} is not tried`);
+    return one;
+  };
   return {
-    look: (plane, bytes) => addPlane(before, plane, realValues(plane, bytes)),
+    look(plane, bytes) {
+      if (seen === undefined) throw new Error('the plan was made');
+      addPlane(seen, plane, realValues(plane, bytes));
+    },
     plan() {
-      seen = closeGrid(before);
-      const head = findHead(seen, stack.modality);
-      const plan = planOf(stack, seen, head);
-      found = { plan: openPlan(plan), figures: head.figures };
-      after = openGrid(stack);
-      return plan;
+      if (seen === undefined) throw new Error('the plan was made');
+      const grid = closeGrid(seen);
+      seen = undefined;
+      const head = findHead(grid, stack.modality);
+      const plan = planOf(stack, grid, head);
+      found = { open: openPlan(plan), grid };
+      const atOnce = Math.floor(MOST_BYTES / (2 * CELL_BYTES * grid.mean.length));
+      return { plan, fit: head.figures, atOnce: Math.max(1, Math.min(MOST_VOLUMES, atOnce)) };
     },
-    try(plane, bytes) {
-      if (found === undefined || after === undefined) throw new Error('there is no plan yet');
-      const frame = defaceFrame(found.plan, plane, bytes);
-      addPlane(after, plane, realValues(plane, frame.bytes));
-      images++;
-      voxelsChanged += frame.changed;
-      insideChanged += frame.insideChanged;
-      return frame;
+    begin(volumes) {
+      trials = volumes.map((showing) => ({
+        showing,
+        before: openGrid(stack, false),
+        after: openGrid(stack, false),
+        images: 0,
+        voxelsChanged: 0,
+        insideChanged: 0,
+      }));
     },
-    check() {
-      if (found === undefined || after === undefined || seen === undefined) throw new Error('there is no plan yet');
+    try(volume, plane, bytes) {
+      if (found === undefined) throw new Error('there is no plan yet');
+      const one = trial(volume);
+      addPlane(one.before, plane, realValues(plane, bytes));
+      const frame = defaceFrame(found.open, plane, bytes);
+      addPlane(one.after, plane, realValues(plane, frame.bytes));
+      one.images++;
+      one.voxelsChanged += frame.changed;
+      one.insideChanged += frame.insideChanged;
+    },
+    check(volume) {
+      if (found === undefined) throw new Error('there is no plan yet');
+      const { images, voxelsChanged, insideChanged, ...one } = trial(volume);
       if (insideChanged > 0) throw sealed(`${insideChanged} voxels inside the skull would change`);
-      const { plan } = found.plan;
-      const face = checkFace(seen, closeGrid(after), plan.cranium, plan.bodyAbove);
-      return { images, voxelsChanged, ...found.figures, ...face };
+      return { images, voxelsChanged, ...faceLeft(found.open.plan, found.grid, one) };
     },
   };
+}
+
+/** Where body is no brighter than air nobody can look; there the face went with the place it was found in. @throws Refusal Quarantined */
+function faceLeft(
+  plan: FacePlan,
+  reference: Grid,
+  { showing, before, after }: Pick<Trial, 'showing' | 'before' | 'after'>,
+): FaceFigures {
+  if (showing === 'not') return NO_FACE;
+  const was = closeGrid(before);
+  if (showing === 'alike') refuseMoved(reference, was, plan.cranium);
+  const bodyAbove = showing === 'alike' ? plan.bodyAbove : bodyThreshold(was, plan.modality);
+  return checkFace(was, closeGrid(after), plan.cranium, bodyAbove);
 }
 
 export function realValues(plane: Plane, bytes: Buffer): Float32Array {

@@ -1,17 +1,27 @@
 /**
- * The images of a head series as parallel planes in the patient (LPS mm), in order. Unlike a volume for a pipeline they may be sheared by
+ * The frames of a head series as parallel planes in the patient (LPS mm), in order. Unlike a volume for a pipeline they may be sheared by
  * a tilted gantry: a face is looked for in millimetres, not in voxels. What a face cannot be found in with confidence is refused by name.
  */
-import { asciiValues, numberValue } from '../../dicom/data-set.ts';
+import { asciiValue, asciiValues, itemsOf, numberValue, type DataSet } from '../../dicom/data-set.ts';
 import { tag } from '../../dicom/dictionary.ts';
 import { frameBytes, imageLayout } from '../../dicom/image-layout.ts';
 import type { Head } from '../../dicom/object.ts';
 import { Refusal } from '../../dicom/refusal.ts';
 import { planesOf, type Plane, type Vector3 } from '../../dicom/slices.ts';
 
+export type Modality = 'CT' | 'MR';
+
+/** What an object's head says of the places of its frames. */
+export interface HeadImage {
+  readonly modality: Modality;
+  readonly frameOfReferenceUID: string;
+  /** In the order of the frames. */
+  readonly planes: readonly Plane[];
+}
+
 export interface Stack {
-  readonly modality: 'CT' | 'MR';
-  /** Ascending along the normal; `instance` counts the heads as they were given. */
+  readonly modality: Modality;
+  /** Ascending along the normal. */
   readonly planes: readonly Plane[];
   readonly normal: Vector3;
   /** Of each plane along the normal. */
@@ -21,13 +31,19 @@ export interface Stack {
 }
 
 const CLASS = '1.2.840.10008.5.1.4.1.1';
-const MODALITIES: ReadonlyMap<string, 'CT' | 'MR'> = new Map([
+/** Classic, enhanced and legacy converted enhanced. */
+const MODALITIES: ReadonlyMap<string, Modality> = new Map([
   [`${CLASS}.2`, 'CT'],
+  [`${CLASS}.2.1`, 'CT'],
+  [`${CLASS}.2.2`, 'CT'],
   [`${CLASS}.4`, 'MR'],
+  [`${CLASS}.4.1`, 'MR'],
+  [`${CLASS}.4.4`, 'MR'],
 ]);
 
 /** A projection shows the surface along lines of sight, so that no place in it is a place in the patient. */
-const PROJECTED = /^(PROJECTION IMAGE|MIP|MAX_IP|MINIP|MIN_IP|MNIP|MIPT|.*\bMIP\b.*)$/;
+const PROJECTED =
+  /^(PROJECTION IMAGE|MIP|MAX_IP|MINIP|MIN_IP|MNIP|MIPT|.*\bMIP\b.*|MAXIMUM|MINIMUM|VOLUME_RENDER|SURFACE_RENDER|DISTORTED)$/;
 
 const LEAST_PLANES = 20;
 /** Between planes: beyond this eyes and nose lie in one or two planes. */
@@ -35,64 +51,63 @@ const MOST_STEP_MM = 6.5;
 const LEAST_EXTENT_MM = 90;
 const MOST_PLANES = 2000;
 
-/** @throws Refusal Quarantined, saying what was found and what is needed */
-export function stackOf(heads: readonly Head[]): Stack {
-  const [first] = heads;
-  if (first === undefined || heads.length < LEAST_PLANES)
-    throw sealed(`the series has ${heads.length} images; at least ${LEAST_PLANES} are needed`);
-  if (heads.length > MOST_PLANES)
-    throw sealed(`the series has ${heads.length} images; up to ${MOST_PLANES} are taken as one volume`);
-  const modality = sameOf(heads.map(modalityOf), 'modalities');
-  sameOf(
-    heads.map(({ dataSet }) => asciiValues(dataSet, tag('FrameOfReferenceUID'))[0] ?? ''),
-    'frames of reference',
-  );
-  const planes = heads.map(planeOf);
-  const [reference] = planes;
-  if (reference === undefined) throw sealed('the series has no image');
-  for (const plane of planes) refuseOther(plane, reference);
+/** Planes of one volume. @throws Refusal Quarantined, saying what was found and what is needed */
+export function stackOf(modality: Modality, unordered: readonly Plane[]): Stack {
+  const [reference] = unordered;
+  if (reference === undefined || unordered.length < LEAST_PLANES)
+    throw sealed(`the volume has ${unordered.length} images; at least ${LEAST_PLANES} are needed`);
+  if (unordered.length > MOST_PLANES)
+    throw sealed(`the volume has ${unordered.length} images; up to ${MOST_PLANES} are taken as one volume`);
+  for (const plane of unordered) refuseOther(plane, reference);
   const normal = cross(reference.row, reference.column);
-  for (const key of ['temporalPosition', 'bValue', 'echo'] as const) {
-    const found = new Set(planes.map((plane) => plane.variant[key]));
-    if (found.size > 1) throw sealed(`the series holds ${found.size} volumes (${VARIANTS[key]}); one is needed`);
-  }
-  planes.sort((a, b) => dot(a.positionMm, normal) - dot(b.positionMm, normal));
+  const planes = [...unordered].sort((a, b) => dot(a.positionMm, normal) - dot(b.positionMm, normal));
   const placesMm = planes.map(({ positionMm }) => dot(positionMm, normal));
   return { modality, planes, normal, placesMm, stepMm: stepOf(placesMm) };
 }
 
-const VARIANTS = { temporalPosition: 'time points', bValue: 'b-values', echo: 'echoes' } as const;
-
-/** One image of a series by itself. @throws Refusal Quarantined */
-export function planeOf(head: Head, instance: number): Plane {
-  modalityOf(head);
+/** @throws Refusal Quarantined for what is no image of slices in the patient */
+export function headImage(head: Head): HeadImage {
   const { dataSet } = head;
-  if ((numberValue(dataSet, tag('NumberOfFrames')) ?? 1) > 1) throw sealed('it is a multi-frame image');
-  if (asciiValues(dataSet, tag('ImageType')).some((value) => PROJECTED.test(value.toUpperCase())))
-    throw sealed('Image Type (0008,0008) names a projection, in which no place is a place in the patient');
+  const modality = modalityOf(dataSet);
+  if (kindsOf(dataSet).some((value) => PROJECTED.test(value.toUpperCase())))
+    throw sealed(
+      'Image Type (0008,0008) or Frame Type (0008,9007) names a projection, in which no place is a place in the patient',
+    );
   try {
-    const [plane] = planesOf(asNative(head), instance);
-    if (plane === undefined) throw sealed('an image has no plane');
-    if (plane.format.bytesPerPixel === 4) throw sealed('Bits Allocated (0028,0100) is 32; 8 or 16 are needed');
-    return plane;
+    const planes = planesOf(asNative(head), 0);
+    if (planes.some(({ format }) => format.bytesPerPixel === 4))
+      throw sealed('Bits Allocated (0028,0100) is 32; 8 or 16 are needed');
+    return { modality, frameOfReferenceUID: asciiValue(dataSet, tag('FrameOfReferenceUID')) ?? '', planes };
   } catch (error) {
     if (!(error instanceof Refusal) || error.reason === 'Quarantined') throw error;
     throw sealed(error.message);
   }
 }
 
-function modalityOf({ dataSet }: Head): 'CT' | 'MR' {
-  const modality = MODALITIES.get(asciiValues(dataSet, tag('SOPClassUID'))[0] ?? '');
+function modalityOf(dataSet: DataSet): Modality {
+  const modality = MODALITIES.get(asciiValue(dataSet, tag('SOPClassUID')) ?? '');
   if (modality === undefined)
-    throw sealed('its SOP Class is neither CT Image Storage nor MR Image Storage; enhanced images are not defaced');
+    throw sealed('its SOP Class is none of CT and MR Image Storage, Enhanced and Legacy Converted Enhanced CT and MR');
   return modality;
 }
 
-/** As the object would be if its frame were decoded and in little endian: what is handed to the defacer. */
+const GROUPS = ['SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'].map(tag);
+export const FRAME_TYPES: readonly number[] = ['CTImageFrameTypeSequence', 'MRImageFrameTypeSequence'].map(tag);
+const KINDS = ['ImageType', 'FrameType', 'VolumetricProperties', 'VolumeBasedCalculationTechnique'].map(tag);
+
+/** What the object says of how its pixels came about, for all frames or each (PS3.3 C.8.16.1, C.8.16.2). */
+function kindsOf(dataSet: DataSet): string[] {
+  const groups = GROUPS.flatMap((sequence) => itemsOf(dataSet, sequence));
+  const types = groups.flatMap((group) => FRAME_TYPES.flatMap((sequence) => itemsOf(group, sequence)));
+  return [dataSet, ...types].flatMap((place) => KINDS.flatMap((kind) => asciiValues(place, kind)));
+}
+
+/** As the object would be if its frames were decoded and in little endian: what is handed to the defacer. */
 function asNative(head: Head): Head {
   const { dataSet, pixelData } = head;
   if (pixelData === undefined) throw sealed('an image has no Pixel Data (7FE0,0010)');
-  const lengthBytes = pixelData.lengthBytes ?? frameBytes(imageLayout(dataSet));
+  const frames = numberValue(dataSet, tag('NumberOfFrames')) ?? 1;
+  const lengthBytes = pixelData.lengthBytes ?? frames * frameBytes(imageLayout(dataSet));
   return { ...head, pixelData: { ...pixelData, lengthBytes } };
 }
 
@@ -122,13 +137,6 @@ function stepOf(placesMm: readonly number[]): number {
   if (extent < LEAST_EXTENT_MM)
     throw sealed(`the images cover ${extent.toFixed(0)} mm; at least ${LEAST_EXTENT_MM} mm of a head are needed`);
   return usual;
-}
-
-function sameOf<Value>(values: readonly Value[], what: string): Value {
-  const found = new Set(values);
-  const [only] = found;
-  if (only === undefined || found.size > 1) throw sealed(`the series holds ${found.size} ${what}; one is needed`);
-  return only;
 }
 
 /** The face stays where it is and the series sealed. */

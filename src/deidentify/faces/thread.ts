@@ -3,28 +3,34 @@ import { parentPort } from 'node:worker_threads';
 import type { Plane } from '../../dicom/slices.ts';
 import { Refusal } from '../../dicom/refusal.ts';
 import { defaceFrame, type DefacedFrame } from './frame.ts';
-import { openPlan, type FacePlan, type OpenPlan } from './plan.ts';
-import { openSession, type DefaceFigures, type Session } from './session.ts';
+import { openPlan, type OpenPlan, type SeriesPlan } from './plan.ts';
+import { openSession, type Planned, type Session, type Showing, type VolumeFigures } from './session.ts';
 import type { Stack } from './stack.ts';
 
-export type Question =
-  | { readonly ask: 'begin'; readonly stack: Stack }
-  | { readonly ask: 'look' | 'try'; readonly plane: Plane; readonly bytes: Uint8Array }
-  | { readonly ask: 'plan' | 'check' }
-  | { readonly ask: 'follow'; readonly plan: FacePlan }
-  | { readonly ask: 'deface'; readonly plane: Plane; readonly bytes: Uint8Array };
+/** What is asked, and what is answered to it. */
+export interface Asked {
+  /** A new session. */
+  open: { ask: { readonly stack: Stack }; answer: undefined };
+  look: { ask: { readonly plane: Plane; readonly bytes: Uint8Array }; answer: undefined };
+  plan: { ask: object; answer: Planned };
+  begin: { ask: { readonly volumes: readonly Showing[] }; answer: undefined };
+  try: { ask: { readonly volume: number; readonly plane: Plane; readonly bytes: Uint8Array }; answer: undefined };
+  check: { ask: { readonly volume: number }; answer: VolumeFigures };
+  follow: { ask: { readonly plans: SeriesPlan }; answer: undefined };
+  deface: { ask: { readonly plan: number; readonly plane: Plane; readonly bytes: Uint8Array }; answer: DefacedFrame };
+}
+
+export type Question = { [Kind in keyof Asked]: { readonly kind: Kind } & Asked[Kind]['ask'] }[keyof Asked];
 
 export type Reply =
-  | { readonly answer: FacePlan | DefaceFigures | DefacedFrame | undefined }
-  | { readonly refused: string }
-  | { readonly fault: string };
+  { readonly answer: Asked[keyof Asked]['answer'] } | { readonly refused: string } | { readonly fault: string };
 
 let session: Session | undefined;
-let followed: OpenPlan | undefined;
+let followed: readonly OpenPlan[] = [];
 
-function answer(question: Question): FacePlan | DefaceFigures | DefacedFrame | undefined {
-  switch (question.ask) {
-    case 'begin':
+function answer(question: Question): Asked[keyof Asked]['answer'] {
+  switch (question.kind) {
+    case 'open':
       session = openSession(question.stack);
       return undefined;
     case 'look':
@@ -32,16 +38,21 @@ function answer(question: Question): FacePlan | DefaceFigures | DefacedFrame | u
       return undefined;
     case 'plan':
       return opened().plan();
+    case 'begin':
+      opened().begin(question.volumes);
+      return undefined;
     case 'try':
-      return opened().try(question.plane, bufferOf(question.bytes));
+      opened().try(question.volume, question.plane, bufferOf(question.bytes));
+      return undefined;
     case 'check':
-      return opened().check();
+      return opened().check(question.volume);
     case 'follow':
-      followed = openPlan(question.plan);
+      followed = question.plans.map(openPlan);
       return undefined;
     case 'deface': {
-      if (followed === undefined) throw new Error('no plan is followed');
-      return defaceFrame(followed, question.plane, bufferOf(question.bytes));
+      const plan = followed[question.plan];
+      if (plan === undefined) throw new Error('this plan is not followed');
+      return defaceFrame(plan, question.plane, bufferOf(question.bytes));
     }
     default:
       return question satisfies never;
@@ -49,7 +60,7 @@ function answer(question: Question): FacePlan | DefaceFigures | DefacedFrame | u
 }
 
 function opened(): Session {
-  if (session === undefined) throw new Error('no series is begun');
+  if (session === undefined) throw new Error('no volume is looked at');
   return session;
 }
 

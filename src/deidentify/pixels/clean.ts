@@ -5,7 +5,7 @@
  */
 import type { DataSet } from '../../dicom/data-set.ts';
 import { frameBytes, imageLayout, type ImageLayout } from '../../dicom/image-layout.ts';
-import { END_OF_ITEMS, evenItem, itemHeader } from '../../dicom/items.ts';
+import { evenItem } from '../../dicom/items.ts';
 import { Refusal } from '../../dicom/refusal.ts';
 import { openSpool, type Spool } from '../../spool.ts';
 import type { BodyPlan } from '../body.ts';
@@ -16,6 +16,7 @@ import { darkestIndex, readPalette, type Palette } from './palette.ts';
 import { boxesOfHeader, hasOverlaysInPixels, type PixelPlan } from './policy.ts';
 import { cleanRun, type Search, type WorkingFrame } from './search.ts';
 import type { DecodedFrame, PixelTools } from './tools.ts';
+import { drained, encapsulated, evenly, offsetTableOf } from './spooled.ts';
 import { viewsOf } from './views.ts';
 
 export interface PixelSource {
@@ -216,8 +217,8 @@ async function cleanEncapsulated(work: Work): Promise<CleanedPixels> {
   const native = samples as SampleFrames | undefined;
   if (native !== undefined) return { body: native.body(), changed: true, boxes, native: native.pixels() };
   // The table of the frames as they came tells no truth of others.
-  const table = changed && offsetTable.length > 0 ? tableOf(starts) : offsetTable;
-  return { body: itemsOf(table, spool), changed, boxes };
+  const table = changed && offsetTable.length > 0 ? offsetTableOf(starts) : offsetTable;
+  return { body: encapsulated(table, spool), changed, boxes };
 }
 
 const UNWRITABLE = Symbol('unwritable');
@@ -257,7 +258,7 @@ async function turnNative(starts: readonly number[], work: Work, coding: Coding)
   };
   try {
     if (starts.length > 0)
-      for await (const frame of encapsulatedFrames(itemsOf(tableOf(starts), spool), starts.length, false))
+      for await (const frame of encapsulatedFrames(encapsulated(offsetTableOf(starts), spool), starts.length, false))
         if ('fragments' in frame) await put(await decodeWritten(Buffer.concat(frame.fragments), coding));
   } catch (error) {
     native.discard();
@@ -270,34 +271,4 @@ async function turnNative(starts: readonly number[], work: Work, coding: Coding)
     body: () => evenly(native),
     discard: () => native.discard(),
   };
-}
-
-async function* evenly(spool: Spool): AsyncGenerator<Buffer> {
-  const odd = spool.lengthBytes % 2 === 1;
-  yield* drained(spool);
-  if (odd) yield Buffer.alloc(1);
-}
-
-/** An offset of more than 32 bits has no place in it: then it is empty, which is always allowed. */
-function tableOf(starts: readonly number[]): Buffer {
-  if ((starts.at(-1) ?? 0) > 0xffffffff) return Buffer.alloc(0);
-  const table = Buffer.alloc(4 * starts.length);
-  for (const [index, start] of starts.entries()) table.writeUInt32LE(start, 4 * index);
-  return table;
-}
-
-async function* itemsOf(table: Buffer, spool: Spool): AsyncGenerator<Buffer> {
-  yield itemHeader(table.length);
-  if (table.length > 0) yield table;
-  yield* drained(spool);
-  yield END_OF_ITEMS;
-}
-
-/** What has been read once is given back. */
-async function* drained(spool: Spool): AsyncGenerator<Buffer> {
-  try {
-    yield* spool.read();
-  } finally {
-    spool.discard();
-  }
 }
