@@ -1,7 +1,8 @@
 /**
- * npm run evaluate [-- MODEL ...]: repeats the evaluation of every model (or of those named), prints one table, and writes it with a plot
- * into models/<id>/evaluation/. An evaluation is any program models/<id>/evaluate/*.ts or *.py: it prints one JSON object per line
- * (a `Row`), makes its own data from fixed seeds, and reads real samples only where ISTHMUS_SAMPLES names them. A Python program says in a
+ * npm run evaluate [-- MODEL ...]: repeats the evaluation of every model (or of those named), prints its table, and writes it with a plot
+ * into models/<id>/evaluation/; at the end one table says which targets are met (`targets.ts`), and what was missing.
+ * npm run evaluate -- --summary: that last table alone, of what was measured before. An evaluation is any program models/<id>/evaluate/*.ts or *.py: it prints one JSON object per line
+ * (a `Row`, or `{ "absent": "..." }` for an anchor or data that it did not find), makes its own data from fixed seeds, and reads real samples only where ISTHMUS_SAMPLES names them. A Python program says in a
  * line `# requires: name==version ...` what it needs from PyPI; that goes into an environment under node_modules/.cache. Where it
  * cannot be installed, the rows of that program are missing and the table says why.
  */
@@ -9,6 +10,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { readTable, summaryOf, type Measured } from './targets.ts';
 
 /** One line of an evaluation's standard output: what one method reached on the cases of one set. */
 export interface Row {
@@ -33,7 +35,7 @@ const END = '<!-- npm run evaluate: end -->';
 interface Evaluation {
   readonly model: string;
   readonly rows: readonly Row[];
-  /** Programs that could not run, and why. */
+  /** Programs that could not run, anchors and data that were not there, and why. */
   readonly missing: readonly string[];
 }
 
@@ -44,7 +46,10 @@ export async function evaluateModel(model: string): Promise<Evaluation> {
     const file = join(MODELS, model, 'evaluate', program);
     if (!isProgram(file)) continue;
     try {
-      rows.push(...(await runProgram(file)));
+      const printed = await runProgram(file);
+      for (const line of printed)
+        if ('absent' in line) missing.push(`${program}: ${line.absent}`);
+        else rows.push(line);
     } catch (error) {
       missing.push(`${program}: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -57,7 +62,11 @@ function isProgram(file: string): boolean {
   return /^(#!|\/\/ evaluation|# evaluation|\/\*\* evaluation)/i.test(readFileSync(file, 'utf8').slice(0, 40));
 }
 
-async function runProgram(file: string): Promise<Row[]> {
+interface Absent {
+  readonly absent: string;
+}
+
+async function runProgram(file: string): Promise<(Row | Absent)[]> {
   const [command, args] = file.endsWith('.py') ? [pythonFor(file), [file]] : [process.execPath, [file]];
   const child = spawn(command, args, { cwd: dirname(file), stdio: ['ignore', 'pipe', 'inherit'] });
   const chunks: Buffer[] = [];
@@ -65,7 +74,7 @@ async function runProgram(file: string): Promise<Row[]> {
   const code = await new Promise<number | null>((resolve, reject) => child.on('close', resolve).on('error', reject));
   if (code !== 0) throw new Error(`ended with ${code ?? 'a signal'}`);
   const lines = Buffer.concat(chunks).toString('utf8').split('\n');
-  return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Row);
+  return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Row | Absent);
 }
 
 /** The Python that has what the program requires. @throws Error when it cannot be installed */
@@ -174,6 +183,13 @@ function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }
 
+function readEvaluation(model: string): string {
+  const file = join(MODELS, model, 'evaluation', 'README.md');
+  if (!existsSync(file)) return '';
+  const text = readFileSync(file, 'utf8');
+  return text.slice(Math.max(0, text.indexOf(BEGIN)), Math.max(0, text.indexOf(END)));
+}
+
 /** Puts the table between its marks in the model's evaluation/README.md; what people wrote around it stays. */
 export function writeEvaluation(evaluation: Evaluation): void {
   const folder = join(MODELS, evaluation.model, 'evaluation');
@@ -195,17 +211,31 @@ if (import.meta.main) {
     .map((path) => basename(dirname(path)))
     .sort();
   const asked = process.argv.slice(2);
+  if (asked[0] === '--summary') {
+    const kept = there.map((model) => [model, readTable(readEvaluation(model))] as const);
+    process.stdout.write(`${summaryOf(new Map(kept), true)}\n`);
+    process.exit(0);
+  }
   const unknown = asked.filter((model) => !there.includes(model));
   if (unknown.length > 0) {
     process.stderr.write(`no evaluation of ${unknown.join(', ')}; there are: ${there.join(', ')}\n`);
     process.exit(2);
   }
-  let incomplete = false;
+  const measured = new Map<string, Measured[]>();
+  const missing: string[] = [];
   for (const model of asked.length > 0 ? asked : there) {
     const evaluation = await evaluateModel(model);
     if (evaluation.rows.length > 0) writeEvaluation(evaluation);
-    incomplete ||= evaluation.missing.length > 0;
+    missing.push(...evaluation.missing.map((why) => `${model}/${why}`));
+    measured.set(
+      model,
+      evaluation.rows.map(({ values, ...row }) => ({ ...row, mean: average(values) })),
+    );
     process.stdout.write(`\n## ${model}\n\n${tableOf(evaluation)}\n`);
   }
-  process.exitCode = incomplete ? 1 : 0;
+  process.stdout.write(`\n## Targets\n\n${summaryOf(measured, asked.length === 0)}\n`);
+  if (missing.length > 0) {
+    process.stdout.write(`\n## NOT RUN: what stands above is not the whole comparison\n\n- ${missing.join('\n- ')}\n`);
+    process.exitCode = 1;
+  }
 }

@@ -116,6 +116,8 @@ def main():
     if shutil.which("elastix"):
         version = subprocess.run(["elastix", "--version"], capture_output=True, text=True).stdout.split()[-1]
         methods.insert(0, (f"elastix {version} MI", by_elastix))
+    else:
+        print(json.dumps(dict(absent="elastix is not on the path (Debian package elastix): its rows are missing")))
     seeds = [int(one) for one in sys.argv[1].split(",")] if len(sys.argv) > 1 else HELD_OUT
     errors = errors_of(methods, seeds)
     large = errors_of(methods, LARGE, LARGE_SIZE) if len(sys.argv) == 1 else {}

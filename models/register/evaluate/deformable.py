@@ -174,6 +174,10 @@ def main():
     kinds = a.kinds.split(';') if a.kinds else [*PHANTOMS, *([TEMPLATE, *BRAINS] if real else [])]
     called = names()
     methods = [m for m in a.methods.split(',') if m != 'elastix' or called['elastix'].split()[1] != 'B-spline']
+    if 'elastix' in a.methods and 'elastix' not in methods:
+        print(json.dumps(dict(absent='elastix is not on the path (Debian package elastix): its rows are missing')), flush=True)
+    if not real:
+        print(json.dumps(dict(absent='ISTHMUS_SAMPLES is not set: no real volumes, phantoms alone')), flush=True)
     for kind in kinds:
         count = a.cases or (2 if kind in BRAINS else 5 if kind in PHANTOMS else 3)
         first = TUNING if a.tuning else HELD_OUT
