@@ -11,21 +11,12 @@ import type { ImageLayout } from '../../src/codecs/image.ts';
 import { readObject } from '../../src/dicom/part10.ts';
 import { encapsulatedExtents, pixelLayout, scanFragments } from '../../src/dicom/pixel-data.ts';
 import { imageLayout } from '../../src/dicom/image-layout.ts';
+import { greyLayout } from '../phantom/layout.ts';
 
 const JPEG_BASELINE = '1.2.840.10008.1.2.4.50';
 const samples = process.env['ISTHMUS_SAMPLES'];
 
-const GREY: ImageLayout = {
-  rows: 61,
-  columns: 83,
-  samplesPerPixel: 1,
-  bitsAllocated: 8,
-  bitsStored: 8,
-  highBit: 7,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const GREY = greyLayout(61, 83, 8);
 
 function texture({ rows, columns, samplesPerPixel }: ImageLayout): Buffer {
   const pixels = Buffer.alloc(rows * columns * samplesPerPixel);

@@ -3,22 +3,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { closeCodecs, convertFrame, openCodecs } from '../../src/codecs/pool.ts';
-import type { ImageLayout } from '../../src/codecs/image.ts';
+import { greyLayout } from '../phantom/layout.ts';
 
 const NATIVE = '1.2.840.10008.1.2.1';
 const RLE = '1.2.840.10008.1.2.5';
 const JPEG_2000 = '1.2.840.10008.1.2.4.90';
-const layout: ImageLayout = {
-  rows: 16,
-  columns: 16,
-  samplesPerPixel: 1,
-  bitsAllocated: 8,
-  bitsStored: 8,
-  highBit: 7,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const layout = greyLayout(16, 16, 8);
 const frame = (value: number): Buffer => Buffer.alloc(256, Buffer.from([value, value + 1, 7]));
 
 const pool = openCodecs({ threads: 2, maxWaiting: 40 });

@@ -22,6 +22,7 @@ import { transferSyntax } from '../../src/dicom/transfer-syntax.ts';
 import { openDetector, openPixelTools } from '../../src/gateway/wall.ts';
 import { closePool } from '../../src/pipelines/pool.ts';
 import { sampleFiles, skipWithoutPydicom, skipWithoutSamples, samplesFolder } from '../dicom/oracle/pydicom.ts';
+import { greyLayout } from '../phantom/layout.ts';
 import { fileOf, JPEG, makeFile, memoryWall, type Attributes } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'isthmus-pixels-'));
@@ -455,8 +456,7 @@ test('PIX-8: a profile may hold such an object back instead', async () => {
 });
 
 test('PIX-8: a JPEG whose coefficients cannot be blanked leaves as samples of what it showed', async () => {
-  const layout = { rows: 64, columns: 80, samplesPerPixel: 1, bitsAllocated: 8, bitsStored: 8, highBit: 7 };
-  const grey = { ...layout, signed: false, planar: false, photometricInterpretation: 'MONOCHROME2' };
+  const grey = greyLayout(64, 80, 8);
   const samples = Buffer.from(Array.from({ length: 64 * 80 }, (_, at) => 40 + (at % 80) + Math.floor(at / 80)));
   const frame = await real.encode({ bytes: samples, layout: grey }, JPEG);
   const shown = (await real.decode(frame, grey, JPEG)).bytes;
@@ -517,9 +517,8 @@ test('a cine far larger than what is kept in memory passes through', async () =>
 
 test('a compressed cine far larger than what is kept in memory passes through', async () => {
   const [rows, columns, frames] = [512, 512, 320];
-  const layout = { rows, columns, samplesPerPixel: 1, bitsAllocated: 8, bitsStored: 8, highBit: 7, signed: false };
   const fragment = await real.encode(
-    { bytes: grain(rows * columns), layout: { ...layout, planar: false, photometricInterpretation: 'MONOCHROME2' } },
+    { bytes: grain(rows * columns), layout: greyLayout(rows, columns, 8) },
     '1.2.840.10008.1.2.5',
   );
   assert.ok(fragment.length * frames > 64 * 2 ** 20, 'far more than what waits in memory');

@@ -108,10 +108,8 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, accept = '*/*'): Promise<Response> => fetch(`${door.url}${path}`, { headers: { accept } });
-
 test('DOCUMENT-1: a report is HTML by default, with headings, values and units, and links to the pictures it speaks of', async () => {
-  const response = await get(REPORT);
+  const response = await door.get(REPORT);
   assert.equal(response.status, 200);
   assert.equal(response.headers.get('content-type'), 'text/html; charset=utf-8');
   assert.ok(response.headers.get('content-location')?.endsWith(REPORT));
@@ -133,7 +131,7 @@ test('DOCUMENT-1: a report is HTML by default, with headings, values and units, 
 
 test('DOCUMENT-2: what an object says cannot become markup or run: everything is escaped, the policy allows nothing', async () => {
   for (const type of ['text/html', 'text/xml', 'text/plain']) {
-    const response = await get(REPORT, type);
+    const response = await door.get(REPORT, type);
     const policy = response.headers.get('content-security-policy') ?? '';
     assert.match(policy, /^default-src 'none'/);
     assert.match(policy, /sandbox/);
@@ -149,45 +147,45 @@ test('DOCUMENT-2: what an object says cannot become markup or run: everything is
 });
 
 test('DOCUMENT-3: plain text and XML where they are asked for; pictures of a report are 406', async () => {
-  const plain = await get(REPORT, 'text/plain');
+  const plain = await door.get(REPORT, 'text/plain');
   assert.equal(plain.headers.get('content-type'), 'text/plain; charset=utf-8');
   assert.match(
     await plain.text(),
     /^Imaging Measurement Report\n[^]*\nFindings\n  Liver\n    Longest diameter: 12\.5 mm\n/,
   );
-  const xml = await get(REPORT, 'text/xml');
+  const xml = await door.get(REPORT, 'text/xml');
   assert.equal(xml.headers.get('content-type'), 'text/xml');
   assert.match(await xml.text(), /<NativeDicomModel/);
-  assert.equal((await get(REPORT, 'image/png')).status, 406);
-  assert.equal((await get(REPORT, 'application/pdf')).status, 406);
-  assert.equal((await get(`${REPORT}?iccprofile=yes`)).status, 400);
+  assert.equal((await door.get(REPORT, 'image/png')).status, 406);
+  assert.equal((await door.get(REPORT, 'application/pdf')).status, 406);
+  assert.equal((await door.get(`${REPORT}?iccprofile=yes`)).status, 400);
 });
 
 test('DOCUMENT-4: a PDF is given without its padding, told of in HTML; a CDA is XML and shown as text', async () => {
-  const pdf = await get(PDF, 'application/pdf');
+  const pdf = await door.get(PDF, 'application/pdf');
   assert.equal(pdf.headers.get('content-type'), 'application/pdf');
   assert.deepEqual(Buffer.from(await pdf.arrayBuffer()), PDF_BYTES);
-  const html = await (await get(PDF)).text();
+  const html = await (await door.get(PDF)).text();
   const [, link = ''] = /<a href="([^"]+)">Open the document/.exec(html) ?? [];
   assert.match(html, /<h1>Letter<\/h1>/);
   const opened = await fetch(link, { headers: { accept: 'text/html,*/*;q=0.8' } });
   assert.deepEqual(Buffer.from(await opened.arrayBuffer()), PDF_BYTES);
-  const cda = await get(CDA, 'text/xml');
+  const cda = await door.get(CDA, 'text/xml');
   assert.equal(await cda.text(), CDA_TEXT);
-  assert.match(await (await get(CDA)).text(), /&lt;ClinicalDocument [^]*Ä/);
-  assert.equal((await get(CDA, 'application/pdf')).status, 406);
+  assert.match(await (await door.get(CDA)).text(), /&lt;ClinicalDocument [^]*Ä/);
+  assert.equal((await door.get(CDA, 'application/pdf')).status, 406);
 });
 
 test('DOCUMENT-5: a key object selection lists what it selects; of a study documents come as parts beside pictures', async () => {
-  const html = await (await get(KEYS)).text();
+  const html = await (await door.get(KEYS)).text();
   assert.match(html, /<h1>Of Interest<\/h1>[^]*<a href="[^"]*\/instances\/2\.25\.1\.1\.1\/rendered">CT object 1<\/a>/);
-  const texts = await partsOf(await get('/studies/2.25.1/rendered', 'multipart/related; type="text/html"'));
+  const texts = await partsOf(await door.get('/studies/2.25.1/rendered', 'multipart/related; type="text/html"'));
   assert.equal(texts.length, 4);
-  const pictures = await partsOf(await get('/studies/2.25.1/rendered'));
+  const pictures = await partsOf(await door.get('/studies/2.25.1/rendered'));
   assert.deepEqual(
     pictures.map(({ headers }) => headers['content-type']),
     Array(3).fill('image/jpeg'),
   );
-  const series = await partsOf(await get('/studies/2.25.1/series/2.25.1.2/rendered'));
+  const series = await partsOf(await door.get('/studies/2.25.1/series/2.25.1.2/rendered'));
   assert.equal(series[0]?.headers['content-type'], 'text/html; charset=utf-8');
 });

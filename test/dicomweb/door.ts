@@ -1,4 +1,5 @@
 /** A running gateway with its web door: real database, real packs in a temporary folder, a real socket on loopback. */
+import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -21,6 +22,12 @@ export interface Door {
   /** `http://127.0.0.1:port/dicom-web` */
   readonly url: string;
   readonly data: string;
+  /** @param asked what is accepted, or headers */
+  get(path: string, asked?: string | Readonly<Record<string, string>>): Promise<Response>;
+  /** Of a whole answer, read to its end. */
+  statusOf(path: string, asked?: string | Readonly<Record<string, string>>, method?: string): Promise<number>;
+  /** What a search finds; nothing is 204. */
+  search(path: string): Promise<JsonDataSet[]>;
   close(): Promise<void>;
 }
 
@@ -47,12 +54,31 @@ export async function openDoor(settings = '', rules = RULES, archive = 'archive:
   const app = buildApp(gateway);
   const server = await listen(app, config.http);
   const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}/dicom-web`;
+  const ask = (
+    path: string,
+    asked: string | Readonly<Record<string, string>> = {},
+    method = 'GET',
+  ): Promise<Response> =>
+    fetch(`${url}${path}`, { method, headers: typeof asked === 'string' ? { accept: asked } : asked });
   return {
     gateway,
     app,
     port,
-    url: `http://127.0.0.1:${port}/dicom-web`,
+    url,
     data,
+    get: (path, asked) => ask(path, asked),
+    async statusOf(path, asked, method) {
+      const response = await ask(path, asked, method);
+      await response.arrayBuffer();
+      return response.status;
+    },
+    async search(path) {
+      const response = await ask(path);
+      if (response.status === 204) return [];
+      assert.equal(response.status, 200, path);
+      return (await response.json()) as JsonDataSet[];
+    },
     async close() {
       await closeServer(server);
       await closeGateway(gateway);

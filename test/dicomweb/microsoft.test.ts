@@ -56,20 +56,13 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers });
-const statusOf = async (path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<number> => {
-  const response = await fetch(`${door.url}${path}`, { method, headers });
-  await response.arrayBuffer();
-  return response.status;
-};
 const uidsOf = (found: readonly JsonDataSet[], key: string): unknown[] => found.map((one) => one[key]?.Value?.[0]);
 
 test('MS-QUERY-1: GivenSearchRequest_WithUnsupportedTag: 400; WithNoMatches: 204', async () => {
   for (const path of ['/studies', '/series', '/instances', '/studies/2.25.1/series', `${SERIES}/instances`])
-    assert.equal(await statusOf(`${path}?PixelData=1`), 400, path);
+    assert.equal(await door.statusOf(`${path}?PixelData=1`), 400, path);
   for (const path of ['/studies?PatientID=nobody', '/studies/2.25.404/series', '/studies/2.25.404/instances'])
-    assert.equal(await statusOf(path), 204, path);
+    assert.equal(await door.statusOf(path), 204, path);
 });
 
 test('MS-QUERY-2: AllStudies, StudySeries, AllSeries, StudyInstances, StudySeriesInstances, AllInstances find what they hold', async () => {
@@ -104,7 +97,7 @@ test('MS-QUERY-4: PatientName: case- and accent-insensitive; FuzzyMatch: by the 
     'PatientName=Josée Brün&fuzzymatching=true',
   ])
     assert.deepEqual(uidsOf(await getJson(`${door.url}/studies?${query}`), '00100020'), ['P1'], query);
-  assert.equal(await statusOf('/studies?PatientName=ose&fuzzymatching=true'), 204);
+  assert.equal(await door.statusOf('/studies?PatientName=ose&fuzzymatching=true'), 204);
 });
 
 test("MS-QUERY-5: OHIF's query of the study list, as its viewer sends it", async () => {
@@ -124,77 +117,79 @@ test('MS-RETRIEVE-1: GivenSupportedAcceptHeaders at study, series and instance: 
       `multipart/related; type="application/dicom"; transfer-syntax=${EXPLICIT_LE}`,
       '*/*',
     ])
-      assert.equal(await statusOf(path, { accept }), 200, `${path} ${accept}`);
+      assert.equal(await door.statusOf(path, { accept }), 200, `${path} ${accept}`);
     for (const accept of [
       'application/data',
       'multipart/related; type="image/png"',
       'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.100',
     ])
-      assert.equal(await statusOf(path, { accept }), 406, `${path} ${accept}`);
+      assert.equal(await door.statusOf(path, { accept }), 406, `${path} ${accept}`);
   }
 });
 
 test('MS-RETRIEVE-2: GivenInstanceWithDifferentTransferSyntaxes: the original by *, what can be had with 206, none 406', async () => {
   const original = 'multipart/related; type="application/dicom"; transfer-syntax=*';
-  const parts = await partsOf(await get('/studies/2.25.1', { accept: original }));
+  const parts = await partsOf(await door.get('/studies/2.25.1', { accept: original }));
   assert.deepEqual(
     parts.map(({ headers }) => headers['content-type']),
     [EXPLICIT_LE, JPEG_2000_LOSSY].map((uid) => `application/dicom; transfer-syntax=${uid}`),
   );
   const lossy = original.replace('*', JPEG_2000_LOSSY);
-  const some = await get('/studies/2.25.1', { accept: lossy });
+  const some = await door.get('/studies/2.25.1', { accept: lossy });
   assert.equal(some.status, 206);
   assert.equal((await partsOf(some)).length, 1);
-  assert.equal(await statusOf(INSTANCE, { accept: lossy }), 406);
-  assert.equal(await statusOf('/studies/2.25.2', { accept: lossy }), 406);
+  assert.equal(await door.statusOf(INSTANCE, { accept: lossy }), 406);
+  assert.equal(await door.statusOf('/studies/2.25.2', { accept: lossy }), 406);
 });
 
 test('MS-RETRIEVE-3: GivenNonExisting study, series, instance, frame, metadata: 404; an invalid UID: 400', async () => {
   for (const path of ['/studies/2.25.404', '/studies/2.25.1/series/2.25.404', `${SERIES}/instances/2.25.404`])
-    for (const below of ['', '/metadata', '/rendered']) assert.equal(await statusOf(path + below), 404, path + below);
+    for (const below of ['', '/metadata', '/rendered'])
+      assert.equal(await door.statusOf(path + below), 404, path + below);
   for (const path of ['/studies/a.b', '/studies/2.25.1/series/aaaa', `${SERIES}/instances/1..2`, '/studies/01.2'])
-    assert.equal(await statusOf(path), 400, path);
+    assert.equal(await door.statusOf(path), 400, path);
 });
 
 test('MS-RETRIEVE-4: GivenInstanceWithoutPixelData: the instance 200, its frames 404, its picture 406', async () => {
-  assert.equal(await statusOf(NO_PIXELS), 200);
-  assert.equal(await statusOf(`${NO_PIXELS}/metadata`), 200);
-  assert.equal(await statusOf(`${NO_PIXELS}/frames/1`), 404);
-  assert.equal(await statusOf(`${NO_PIXELS}/rendered`), 406);
+  assert.equal(await door.statusOf(NO_PIXELS), 200);
+  assert.equal(await door.statusOf(`${NO_PIXELS}/metadata`), 200);
+  assert.equal(await door.statusOf(`${NO_PIXELS}/frames/1`), 404);
+  assert.equal(await door.statusOf(`${NO_PIXELS}/rendered`), 406);
 });
 
 test('MS-RETRIEVE-5: GivenFrames: several as parts, one as a single part, NonExisting 404, Invalid 400', async () => {
   const all = Buffer.from([...Array.from({ length: 96 }).keys()]);
   const multipart = 'multipart/related; type="application/octet-stream"';
-  const parts = await partsOf(await get(`${INSTANCE}/frames/1,3`, { accept: multipart }));
+  const parts = await partsOf(await door.get(`${INSTANCE}/frames/1,3`, { accept: multipart }));
   assert.deepEqual(
     parts.map(({ body }) => body),
     [all.subarray(0, 32), all.subarray(64)],
   );
-  const single = await get(`${INSTANCE}/frames/2`, { accept: 'application/octet-stream' });
+  const single = await door.get(`${INSTANCE}/frames/2`, { accept: 'application/octet-stream' });
   assert.deepEqual(Buffer.from(await single.arrayBuffer()), all.subarray(32, 64));
-  assert.equal(await statusOf(`${INSTANCE}/frames/4`), 404);
-  assert.equal(await statusOf(`${INSTANCE}/frames/1,4`), 404);
+  assert.equal(await door.statusOf(`${INSTANCE}/frames/4`), 404);
+  assert.equal(await door.statusOf(`${INSTANCE}/frames/1,4`), 404);
   for (const list of ['0', '-1', 'abc', '1,,2', '1,0', '1.5', '%20'])
-    assert.equal(await statusOf(`${INSTANCE}/frames/${list}`), 400, list);
+    assert.equal(await door.statusOf(`${INSTANCE}/frames/${list}`), 400, list);
 });
 
 test('MS-RETRIEVE-6: GivenRendered: JPEG and PNG, by frame, quality 1 to 100; other types 406, other qualities 400', async () => {
   for (const path of [`${INSTANCE}/frames/2/rendered`, `${NO_PIXELS.replaceAll('2.25.2', '2.25.1')}/frames/1/rendered`])
     for (const accept of ['image/jpeg', 'image/png'])
-      assert.equal((await get(path, { accept })).headers.get('content-type'), accept, path);
+      assert.equal((await door.get(path, { accept })).headers.get('content-type'), accept, path);
   const sizes: number[] = [];
   for (const quality of [1, 50, 100])
-    sizes.push((await (await get(`${INSTANCE}/frames/1/rendered?quality=${quality}`)).arrayBuffer()).byteLength);
+    sizes.push((await (await door.get(`${INSTANCE}/frames/1/rendered?quality=${quality}`)).arrayBuffer()).byteLength);
   assert.ok((sizes[0] ?? 0) < (sizes[2] ?? 0));
   for (const quality of ['0', '101', 'good', '-1', '1.5'])
-    assert.equal(await statusOf(`${INSTANCE}/frames/1/rendered?quality=${quality}`), 400, quality);
-  assert.equal(await statusOf(`${INSTANCE}/rendered`, { accept: 'image/tiff' }), 406);
-  assert.equal(await statusOf(`${INSTANCE}/frames/9/rendered`), 404);
+    assert.equal(await door.statusOf(`${INSTANCE}/frames/1/rendered?quality=${quality}`), 400, quality);
+  assert.equal(await door.statusOf(`${INSTANCE}/rendered`, { accept: 'image/tiff' }), 406);
+  assert.equal(await door.statusOf(`${INSTANCE}/frames/9/rendered`), 404);
 });
 
 test('MS-RETRIEVE-7: GivenMetadata with unsupported Accept: 406; GivenBulkData is not in it but named', async () => {
-  for (const level of LEVELS) assert.equal(await statusOf(`${level}/metadata`, { accept: 'application/data' }), 406);
+  for (const level of LEVELS)
+    assert.equal(await door.statusOf(`${level}/metadata`, { accept: 'application/data' }), 406);
   const [metadata = {}] = await getJson(`${door.url}${INSTANCE}/metadata`);
   assert.equal(metadata['7FE00010']?.InlineBinary, undefined);
   assert.equal((await fetch(metadata['7FE00010']?.BulkDataURI ?? '')).status, 200);
@@ -202,12 +197,12 @@ test('MS-RETRIEVE-7: GivenMetadata with unsupported Accept: 406; GivenBulkData i
 
 test('MS-ETAG-1: IfNoneMatch that matches at study, series and instance: 304; that differs or is absent: 200', async () => {
   for (const level of LEVELS) {
-    const tag = (await get(`${level}/metadata`)).headers.get('etag') ?? '';
+    const tag = (await door.get(`${level}/metadata`)).headers.get('etag') ?? '';
     assert.match(tag, /^"[^"]+"$/);
     for (const known of [tag, `W/${tag}`, `"x", ${tag}`, '*'])
-      assert.equal(await statusOf(`${level}/metadata`, { 'if-none-match': known }), 304, `${level} ${known}`);
+      assert.equal(await door.statusOf(`${level}/metadata`, { 'if-none-match': known }), 304, `${level} ${known}`);
     for (const known of ['"x"', tag.slice(1, -1)])
-      assert.equal(await statusOf(`${level}/metadata`, { 'if-none-match': known }), 200, `${level} ${known}`);
+      assert.equal(await door.statusOf(`${level}/metadata`, { 'if-none-match': known }), 200, `${level} ${known}`);
   }
 });
 
@@ -223,7 +218,7 @@ test('MS-ETAG-2: after an update and after a delete the tags of study and series
   });
   await fill(door, ids(1, 1), ids(2, 1));
   const tags = (): Promise<(string | null)[]> =>
-    Promise.all([study, one, two].map(async (path) => (await get(`${path}/metadata`)).headers.get('etag')));
+    Promise.all([study, one, two].map(async (path) => (await door.get(`${path}/metadata`)).headers.get('etag')));
   const before = await tags();
   await fill(door, ids(1, 2));
   const updated = await tags();
@@ -231,7 +226,7 @@ test('MS-ETAG-2: after an update and after a delete the tags of study and series
     updated.map((tag, at) => tag === before[at]),
     [false, false, true],
   );
-  assert.equal(await statusOf(`${one}/instances/2.25.30.1.2`, {}, 'DELETE'), 204);
+  assert.equal(await door.statusOf(`${one}/instances/2.25.30.1.2`, {}, 'DELETE'), 204);
   const deleted = await tags();
   assert.deepEqual(
     deleted.map((tag, at) => tag === updated[at]),
@@ -254,7 +249,7 @@ test('MS-DELETE-1: an instance, a series, a study: 204, again 410 (404 there), t
       instanceNumber: instance ?? 0,
     });
   const left = async (): Promise<unknown[]> => {
-    const response = await get('/instances?StudyInstanceUID=2.25.40');
+    const response = await door.get('/instances?StudyInstanceUID=2.25.40');
     return response.status === 204 ? [] : uidsOf((await response.json()) as JsonDataSet[], '00080018');
   };
   for (const [path, remaining] of [
@@ -262,19 +257,19 @@ test('MS-DELETE-1: an instance, a series, a study: 204, again 410 (404 there), t
     [`${study}/series/2.25.40.1`, ['2.25.40.2.1']],
     [study, []],
   ] as const) {
-    assert.equal(await statusOf(path, {}, 'DELETE'), 204, path);
-    assert.equal(await statusOf(path, {}, 'DELETE'), 410, path);
-    assert.equal(await statusOf(`${path}/metadata`), 410, path);
+    assert.equal(await door.statusOf(path, {}, 'DELETE'), 204, path);
+    assert.equal(await door.statusOf(path, {}, 'DELETE'), 410, path);
+    assert.equal(await door.statusOf(`${path}/metadata`), 410, path);
     assert.deepEqual(await left(), remaining);
   }
 });
 
 test('MS-DELETE-2: GivenABadUID: 400; GivenNonExisting: 404, and nothing is gone', async () => {
   for (const path of ['/studies/bad', '/studies/2.25.1/series/bad', `${SERIES}/instances/bad`])
-    assert.equal(await statusOf(path, {}, 'DELETE'), 400, path);
+    assert.equal(await door.statusOf(path, {}, 'DELETE'), 400, path);
   for (const path of ['/studies/2.25.404', '/studies/2.25.1/series/2.25.404', `${SERIES}/instances/2.25.404`])
-    assert.equal(await statusOf(path, {}, 'DELETE'), 404, path);
-  assert.equal(await statusOf(INSTANCE), 200);
+    assert.equal(await door.statusOf(path, {}, 'DELETE'), 404, path);
+  assert.equal(await door.statusOf(INSTANCE), 200);
 });
 
 test('MS-DELETE-3: what was deleted can be stored again and is there', async () => {

@@ -34,8 +34,6 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers });
 const valuesOf = (results: readonly JsonDataSet[], key: string): unknown[] =>
   results.map((result) => result[key]?.Value?.[0]);
 const studiesOf = async (path: string): Promise<unknown[]> => valuesOf(await getJson(`${door.url}${path}`), '0020000D');
@@ -53,7 +51,7 @@ test('QIDO-1: the six search resources answer with the instances of their scope'
 });
 
 test('QIDO-2: the answer is application/dicom+json without a charset, keys ascending, URLs absolute', async () => {
-  const response = await get('/studies?PatientID=P2', { accept: 'application/dicom+json' });
+  const response = await door.get('/studies?PatientID=P2', { accept: 'application/dicom+json' });
   assert.equal(response.headers.get('content-type'), 'application/dicom+json');
   const [study = {}] = (await response.json()) as JsonDataSet[];
   assert.deepEqual(Object.keys(study), Object.keys(study).toSorted());
@@ -85,18 +83,18 @@ test('QIDO-4: an unknown, malformed, repeated or unmatchable key is 400 and name
     'PixelData=SECRET',
     'PatientID=%E4SECRET',
   ]) {
-    const response = await get(`/studies?${query}`);
+    const response = await door.get(`/studies?${query}`);
     const body = await response.text();
     assert.equal(response.status, 400, query);
     assert.ok(!body.includes('SECRET'), body);
     assert.equal(response.headers.get('content-type'), 'application/json');
   }
-  assert.match(await (await get('/studies?PatientNam=x')).text(), /PatientNam/);
+  assert.match(await (await door.get('/studies?PatientNam=x')).text(), /PatientNam/);
 });
 
 test('QIDO-5: nothing found is 204 with an empty body, also for limit=0 and beyond the end', async () => {
   for (const query of ['PatientID=NOBODY', 'limit=0', 'offset=99']) {
-    const response = await get(`/studies?${query}`);
+    const response = await door.get(`/studies?${query}`);
     assert.equal(response.status, 204, query);
     assert.equal(await response.text(), '');
   }
@@ -104,7 +102,7 @@ test('QIDO-5: nothing found is 204 with an empty body, also for limit=0 and beyo
 
 test('QIDO-6: Warning 299 tells exactly how many are left, also when the client set the limit', async () => {
   const warningOf = async (query: string): Promise<string | null> =>
-    (await get(`/instances?${query}`)).headers.get('warning');
+    (await door.get(`/instances?${query}`)).headers.get('warning');
   assert.equal(await warningOf('limit=5'), `299 ${door.url}: There are 13 additional results that can be requested`);
   assert.equal(
     await warningOf('limit=5&offset=10'),
@@ -160,7 +158,7 @@ test('QIDO-14: a time zone whose plus became a blank is understood, one that is 
       ['2.25.2'],
       offset,
     );
-  assert.equal((await get('/studies?StudyDate=20240102&TimezoneOffsetFromUTC=SECRET')).status, 400);
+  assert.equal((await door.get('/studies?StudyDate=20240102&TimezoneOffsetFromUTC=SECRET')).status, 400);
 });
 
 test('QIDO-15: a private key is matched and returned with its creator; without one it is 400, as key and in includefield', async () => {
@@ -170,9 +168,9 @@ test('QIDO-15: a private key is matched and returned with its creator; without o
   assert.deepEqual(study['00091010']?.Value, ['seven']);
   const [instance = {}] = await getJson(`${door.url}/instances?PatientID=P9&00090042=PHANTOM&includefield=00094210`);
   assert.deepEqual([instance['00090042']?.Value, instance['00094210']?.Value], [['PHANTOM'], ['seven']]);
-  assert.equal((await get('/studies?00090010=OTHER&00091010=seven')).status, 204);
+  assert.equal((await door.get('/studies?00090010=OTHER&00091010=seven')).status, 204);
   for (const query of ['00091010=SECRET', 'PatientID=P9&includefield=00091010', '00090010=&00091010=SECRET']) {
-    const response = await get(`/studies?${query}`);
+    const response = await door.get(`/studies?${query}`);
     assert.equal(response.status, 400, query);
     assert.ok(!(await response.text()).includes('SECRET'));
   }
@@ -186,12 +184,12 @@ test('QIDO-11: fuzzy matching contains what literal matching finds', async () =>
 });
 
 test('QIDO-12: a browser gets JSON, application/nope 406, accept= goes before the header', async () => {
-  assert.equal((await get('/studies', { accept: 'image/webp, */*;q=0.8, text/html' })).status, 200);
-  const refused = await get('/studies', { accept: 'application/nope' });
+  assert.equal((await door.get('/studies', { accept: 'image/webp, */*;q=0.8, text/html' })).status, 200);
+  const refused = await door.get('/studies', { accept: 'application/nope' });
   assert.equal(refused.status, 406);
   assert.match(await refused.text(), /application\/dicom\+json/);
-  assert.equal((await get('/studies?accept=application/dicom%2Bjson', { accept: 'text/html' })).status, 200);
-  assert.equal((await get('/studies', { accept: 'text/plain' })).status, 406);
+  assert.equal((await door.get('/studies?accept=application/dicom%2Bjson', { accept: 'text/html' })).status, 200);
+  assert.equal((await door.get('/studies', { accept: 'text/plain' })).status, 406);
 });
 
 test('HTTP-1: HEAD is answered like GET without a body, another method is 405 with Allow', async () => {
@@ -205,11 +203,11 @@ test('HTTP-1: HEAD is answered like GET without a body, another method is 405 wi
 });
 
 test('HTTP-2: what is no resource is 404 without repeating the path, a path that does not decode is 400', async () => {
-  const response = await get('/nothing/SECRET');
+  const response = await door.get('/nothing/SECRET');
   assert.equal(response.status, 404);
   assert.ok(!(await response.text()).includes('SECRET'));
-  assert.equal((await get('/studies/%E4/series')).status, 400);
-  assert.equal((await get('/studies/not-a-uid/series')).status, 400);
+  assert.equal((await door.get('/studies/%E4/series')).status, 400);
+  assert.equal((await door.get('/studies/not-a-uid/series')).status, 400);
 });
 
 test('HTTP-3: a large answer is compressed for who takes gzip and says it varies', async () => {

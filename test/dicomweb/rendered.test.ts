@@ -46,11 +46,8 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, accept?: string): Promise<Response> =>
-  fetch(`${door.url}${path}`, accept === undefined ? {} : { headers: { accept } });
-
 async function png(path: string): Promise<Png> {
-  const response = await get(path, 'image/png');
+  const response = await door.get(path, 'image/png');
   assert.equal(response.status, 200, path);
   assert.equal(response.headers.get('content-type'), 'image/png');
   return readPng(Buffer.from(await response.arrayBuffer()));
@@ -66,7 +63,7 @@ test('RENDERED-1: an image is JPEG by default, PNG and GIF where asked; other ty
     ['image/webp, */*;q=0.1', 'image/jpeg', 'ffd8ff'],
   ] as const) {
     for (const path of [`${CT}/rendered`, `${CT}/frames/1/rendered`]) {
-      const response = await get(path, accept);
+      const response = await door.get(path, accept);
       const body = Buffer.from(await response.arrayBuffer());
       assert.equal(response.status, 200);
       assert.equal(response.headers.get('content-type'), type);
@@ -74,8 +71,8 @@ test('RENDERED-1: an image is JPEG by default, PNG and GIF where asked; other ty
       assert.ok(response.headers.get('content-location')?.endsWith(`${CT}/rendered`));
     }
   }
-  assert.equal((await get(`${CT}/rendered`, 'image/webp')).status, 406);
-  assert.equal((await get(`${CT}/rendered`, 'application/dicom')).status, 406);
+  assert.equal((await door.get(`${CT}/rendered`, 'image/webp')).status, 406);
+  assert.equal((await door.get(`${CT}/rendered`, 'application/dicom')).status, 406);
 });
 
 test('RENDERED-2: without a window the frame shows from its darkest to its brightest; MONOCHROME1 turned round', async () => {
@@ -146,15 +143,15 @@ test('RENDERED-5: bad values are 400 and not repeated', async () => {
     'iccprofile=cmyk',
     'annotation=%3Cscript%3E',
   ]) {
-    const response = await get(`${CT}/rendered?${query}`);
+    const response = await door.get(`${CT}/rendered?${query}`);
     assert.equal(response.status, 400, query);
     assert.doesNotMatch(await response.text(), /script|cubic/);
   }
-  assert.equal((await get(`${CT}/rendered?iccprofile=yes`, 'image/gif')).status, 400);
+  assert.equal((await door.get(`${CT}/rendered?iccprofile=yes`, 'image/gif')).status, 400);
 });
 
 test('RENDERED-6: annotations that are not known are told in a warning', async () => {
-  const response = await get(`${CT}/rendered?annotation=patient,weather,technique,tide`);
+  const response = await door.get(`${CT}/rendered?annotation=patient,weather,technique,tide`);
   assert.equal(response.status, 200);
   assert.match(
     response.headers.get('warning') ?? '',
@@ -164,9 +161,9 @@ test('RENDERED-6: annotations that are not known are told in a warning', async (
 
 test('RENDERED-7: quality makes a smaller JPEG, iccprofile puts a profile in', async () => {
   const size = async (query: string): Promise<number> =>
-    (await (await get(`${CT}/rendered?viewport=256,256&${query}`)).arrayBuffer()).byteLength;
+    (await (await door.get(`${CT}/rendered?viewport=256,256&${query}`)).arrayBuffer()).byteLength;
   assert.ok((await size('quality=10')) < (await size('quality=100')));
-  const described = Buffer.from(await (await get(`${CT}/rendered?iccprofile=srgb`)).arrayBuffer());
+  const described = Buffer.from(await (await door.get(`${CT}/rendered?iccprofile=srgb`)).arrayBuffer());
   assert.ok(described.includes('ICC_PROFILE'));
 });
 
@@ -216,11 +213,11 @@ test('RENDERED-13: iccprofile names the colour space the picture is in; colours 
       `${space} ${found.join()}`,
     );
     for (const type of ['image/jpeg', 'image/png']) {
-      const bytes = Buffer.from(await (await get(`${COLOUR}/rendered?iccprofile=${space}`, type)).arrayBuffer());
+      const bytes = Buffer.from(await (await door.get(`${COLOUR}/rendered?iccprofile=${space}`, type)).arrayBuffer());
       assert.ok(bytes.includes(type === 'image/jpeg' ? 'ICC_PROFILE' : 'iCCP'));
     }
   }
-  const none = Buffer.from(await (await get(`${COLOUR}/rendered?iccprofile=no`, 'image/png')).arrayBuffer());
+  const none = Buffer.from(await (await door.get(`${COLOUR}/rendered?iccprofile=no`, 'image/png')).arrayBuffer());
   assert.ok(!none.includes('iCCP'));
 });
 
@@ -253,7 +250,7 @@ test('RENDERED-14: a profile that the image brings is put in for yes, and its co
     back.every((value, channel) => Math.abs(value - ([120, 160, 120][channel] ?? 0)) <= 2),
     back.join(),
   );
-  const jpeg = Buffer.from(await (await get(`${path}?iccprofile=yes`)).arrayBuffer());
+  const jpeg = Buffer.from(await (await door.get(`${path}?iccprofile=yes`)).arrayBuffer());
   assert.ok(jpeg.includes(profile));
 });
 
@@ -275,7 +272,7 @@ test('RENDERED-15: a picture that moves keeps the times of its frames, at instan
   await storeInstance(door.gateway.archive, object);
   const path = '/studies/2.25.9/series/2.25.9.1/instances/2.25.9.1.1';
   const delays = async (place: string): Promise<number[]> => {
-    const bytes = Buffer.from(await (await get(`${path}${place}/rendered`, 'image/gif')).arrayBuffer());
+    const bytes = Buffer.from(await (await door.get(`${path}${place}/rendered`, 'image/gif')).arrayBuffer());
     // Graphic control extensions (GIF89a 23), hundredths of a second.
     const found: number[] = [];
     for (
@@ -288,66 +285,66 @@ test('RENDERED-15: a picture that moves keeps the times of its frames, at instan
   };
   assert.deepEqual(await delays(''), [20, 20, 20]);
   assert.deepEqual(await delays('/frames/1,3'), [20, 20]);
-  assert.equal((await partsOf(await get(`${path}/frames/1,3/rendered`))).length, 2);
+  assert.equal((await partsOf(await door.get(`${path}/frames/1,3/rendered`))).length, 2);
   const series = await partsOf(
-    await get('/studies/2.25.9/series/2.25.9.1/rendered', 'multipart/related; type="image/gif"'),
+    await door.get('/studies/2.25.9/series/2.25.9.1/rendered', 'multipart/related; type="image/gif"'),
   );
   assert.equal(series.length, 1);
 });
 
 test('RENDERED-8: of several frames the middle one, all as a GIF that moves, each as a part', async () => {
-  const still = await get(`${CINE}/rendered`);
+  const still = await door.get(`${CINE}/rendered`);
   assert.ok(still.headers.get('content-location')?.endsWith('/frames/2/rendered'));
   await still.arrayBuffer();
-  const gif = Buffer.from(await (await get(`${CINE}/rendered`, 'image/gif')).arrayBuffer());
+  const gif = Buffer.from(await (await door.get(`${CINE}/rendered`, 'image/gif')).arrayBuffer());
   assert.ok(gif.includes('NETSCAPE2.0') && gif.readUInt16LE(6) === 4 && gif.readUInt16LE(8) === 4);
-  const parts = await partsOf(await get(`${CINE}/frames/3,1/rendered`, 'multipart/related; type="image/png"'));
+  const parts = await partsOf(await door.get(`${CINE}/frames/3,1/rendered`, 'multipart/related; type="image/png"'));
   assert.deepEqual(
     parts.map(({ headers }) => headers['content-location']?.split('/').slice(-3).join('/')),
     ['frames/3/rendered', 'frames/1/rendered'],
   );
-  assert.equal((await get(`${CINE}/frames/1,2/rendered`, 'image/png')).status, 406);
-  assert.equal((await get(`${CINE}/frames/4/rendered`)).status, 404);
-  assert.equal((await get(`${CINE}/frames/0/rendered`)).status, 400);
+  assert.equal((await door.get(`${CINE}/frames/1,2/rendered`, 'image/png')).status, 406);
+  assert.equal((await door.get(`${CINE}/frames/4/rendered`)).status, 404);
+  assert.equal((await door.get(`${CINE}/frames/0/rendered`)).status, 400);
 });
 
 test('RENDERED-9: a study and a series come as parts of every image, never as one picture', async () => {
-  const parts = await partsOf(await get('/studies/2.25.1/rendered', 'multipart/related; type="image/jpeg"'));
+  const parts = await partsOf(await door.get('/studies/2.25.1/rendered', 'multipart/related; type="image/jpeg"'));
   assert.equal(parts.length, 4);
-  assert.equal((await partsOf(await get('/studies/2.25.1/series/2.25.1.1/rendered'))).length, 1);
-  assert.equal((await get('/studies/2.25.1/rendered', 'image/jpeg')).status, 406);
-  assert.equal((await get('/studies/2.25.77/rendered')).status, 404);
+  assert.equal((await partsOf(await door.get('/studies/2.25.1/series/2.25.1.1/rendered'))).length, 1);
+  assert.equal((await door.get('/studies/2.25.1/rendered', 'image/jpeg')).status, 406);
+  assert.equal((await door.get('/studies/2.25.77/rendered')).status, 404);
 });
 
 test('RENDERED-10: what is no image and what breaks off is 406', async () => {
   for (const path of [PLAIN, BROKEN, '/studies/2.25.4', '/studies/2.25.5'])
-    assert.equal((await get(`${path}/rendered`)).status, 406, path);
+    assert.equal((await door.get(`${path}/rendered`)).status, 406, path);
 });
 
 test('RENDERED-11: a picture is drawn once, and not sent again to who has it', async () => {
   const path = `${CT}/rendered?viewport=33,33`;
-  const first = await get(path);
+  const first = await door.get(path);
   const bytes = Buffer.from(await first.arrayBuffer());
   const drawn = door.gateway.codecs.nextJob;
-  const again = await get(path);
+  const again = await door.get(path);
   assert.deepEqual(Buffer.from(await again.arrayBuffer()), bytes);
   assert.equal(door.gateway.codecs.nextJob, drawn);
   const known = await fetch(`${door.url}${path}`, { headers: { 'if-none-match': first.headers.get('etag') ?? '' } });
   assert.equal(known.status, 304);
-  const other = await get(`${path}&quality=5`);
+  const other = await door.get(`${path}&quality=5`);
   assert.notEqual(other.headers.get('etag'), first.headers.get('etag'));
 });
 
 test('THUMBNAIL-1: all four levels give one picture that fits the size asked for', async () => {
   for (const path of ['/studies/2.25.1', '/studies/2.25.1/series/2.25.1.1', CT, `${CT}/frames/1`]) {
-    const response = await get(`${path}/thumbnail`);
+    const response = await door.get(`${path}/thumbnail`);
     assert.equal(response.status, 200, path);
     assert.equal(response.headers.get('content-type'), 'image/jpeg');
     const { width, height } = await png(`${path}/thumbnail?viewport=16,20`);
     assert.deepEqual([width, height], [16, 16]);
   }
-  assert.equal((await get(`${CT}/thumbnail?viewport=16,20,0,0,1,1`)).status, 400);
-  assert.equal((await get('/studies/2.25.77/thumbnail')).status, 404);
+  assert.equal((await door.get(`${CT}/thumbnail?viewport=16,20,0,0,1,1`)).status, 400);
+  assert.equal((await door.get('/studies/2.25.77/thumbnail')).status, 404);
 });
 
 test('THUMBNAIL-2: what may have letters in its pixels, breaks off or is no image is a neutral icon', async () => {

@@ -41,8 +41,7 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, accept = 'image/png'): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers: { accept } });
+const get = (path: string, accept = 'image/png'): Promise<Response> => door.get(path, accept);
 const rendered = async (query: string, path = INSTANCE): Promise<Png> => {
   const response = await get(`${path}/rendered?${query}`);
   assert.equal(response.status, 200, query);

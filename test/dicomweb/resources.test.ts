@@ -51,15 +51,13 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, accept?: string): Promise<Response> =>
-  fetch(`${door.url}${path}`, accept === undefined ? {} : { headers: { accept } });
 const at = (parts: readonly { headers: Record<string, string> }[]): (string | undefined)[] =>
   parts.map(({ headers }) => headers['content-location']?.slice(door.url.length));
 const I = (series: number, instance: number): string =>
   `/studies/2.25.1/series/2.25.1.${series}/instances/2.25.1.${series}.${instance}`;
 
 test('BULK-1: bulkdata of a study is every value that the metadata has a URI for, under that URI', async () => {
-  const response = await get('/studies/2.25.1/bulkdata', `${OCTETS}; transfer-syntax=*`);
+  const response = await door.get('/studies/2.25.1/bulkdata', `${OCTETS}; transfer-syntax=*`);
   assert.equal(response.status, 200);
   const parts = await partsOf(response);
   assert.deepEqual(at(parts), [
@@ -79,33 +77,36 @@ test('BULK-1: bulkdata of a study is every value that the metadata has a URI for
       uris.some((uri) => uri.endsWith(`${location}"`)),
       location,
     );
-  assert.equal((await partsOf(await get(`${I(1, 1)}/bulkdata`))).length, 2);
-  assert.equal((await partsOf(await get('/studies/2.25.1/series/2.25.1.1/bulkdata'))).length, 3);
+  assert.equal((await partsOf(await door.get(`${I(1, 1)}/bulkdata`))).length, 2);
+  assert.equal((await partsOf(await door.get('/studies/2.25.1/series/2.25.1.1/bulkdata'))).length, 3);
 });
 
 test('BULK-2: pixeldata holds pixel data alone; where there is none it is 404, in another form 406', async () => {
-  assert.deepEqual(at(await partsOf(await get(`${I(1, 1)}/pixeldata`))), [`${I(1, 1)}/bulkdata/7FE00010`]);
+  assert.deepEqual(at(await partsOf(await door.get(`${I(1, 1)}/pixeldata`))), [`${I(1, 1)}/bulkdata/7FE00010`]);
   const frames = await partsOf(
-    await get(`${I(2, 1)}/pixeldata`, 'multipart/related; type="image/jpeg"; transfer-syntax=*'),
+    await door.get(`${I(2, 1)}/pixeldata`, 'multipart/related; type="image/jpeg"; transfer-syntax=*'),
   );
   assert.deepEqual(
     frames.map(({ headers }) => headers['content-type']),
     Array(2).fill(`image/jpeg; transfer-syntax=${JPEG}`),
   );
-  assert.equal((await get(`${I(3, 1)}/pixeldata`)).status, 404);
-  assert.equal((await get(`${I(3, 1)}/bulkdata`)).status, 404);
-  assert.equal((await get(`${I(1, 1)}/pixeldata`, 'multipart/related; type="image/webp"')).status, 406);
-  assert.equal((await get('/studies/2.25.99/bulkdata')).status, 404);
+  assert.equal((await door.get(`${I(3, 1)}/pixeldata`)).status, 404);
+  assert.equal((await door.get(`${I(3, 1)}/bulkdata`)).status, 404);
+  assert.equal((await door.get(`${I(1, 1)}/pixeldata`, 'multipart/related; type="image/webp"')).status, 406);
+  assert.equal((await door.get('/studies/2.25.99/bulkdata')).status, 404);
 });
 
 test('BULK-3: what cannot be had in the syntax that was asked for is left out, and the status is 206', async () => {
-  const response = await get('/studies/2.25.1/pixeldata', 'multipart/related; type="image/jpeg"; transfer-syntax=*');
+  const response = await door.get(
+    '/studies/2.25.1/pixeldata',
+    'multipart/related; type="image/jpeg"; transfer-syntax=*',
+  );
   assert.equal(response.status, 206);
   assert.equal((await partsOf(response)).length, 2);
 });
 
 test('BULK-4: the entity tag of bulk data answers 304', async () => {
-  const first = await get(`${I(1, 1)}/bulkdata`);
+  const first = await door.get(`${I(1, 1)}/bulkdata`);
   await first.arrayBuffer();
   const again = await fetch(`${door.url}${I(1, 1)}/bulkdata`, {
     headers: { 'if-none-match': first.headers.get('etag') ?? '' },
@@ -121,7 +122,7 @@ test('ZIP-1: a study, series or instance comes as a zip archive that other tools
       ['/studies/2.25.1/series/2.25.1.1', 2],
       [I(1, 2), 1],
     ] as const) {
-      const response = await get(path, 'application/zip');
+      const response = await door.get(path, 'application/zip');
       assert.equal(response.headers.get('content-type'), 'application/zip');
       const bytes = Buffer.from(await response.arrayBuffer());
       assert.equal(bytes.length, Number(response.headers.get('content-length')));
@@ -135,7 +136,7 @@ test('ZIP-1: a study, series or instance comes as a zip archive that other tools
       ['*', 200],
       ['1.2.840.10008.1.2.4.80', 406],
     ] as const) {
-      const response = await get(I(1, 2), `application/zip; transfer-syntax=${syntax}`);
+      const response = await door.get(I(1, 2), `application/zip; transfer-syntax=${syntax}`);
       await response.arrayBuffer();
       assert.equal(response.status, status, syntax);
     }
@@ -146,12 +147,12 @@ test('ZIP-1: a study, series or instance comes as a zip archive that other tools
     rmSync(folder, { recursive: true, force: true });
   }
   assert.match(
-    (await get('/studies/2.25.1', 'multipart/related; type="application/dicom"; transfer-syntax=*')).headers.get(
+    (await door.get('/studies/2.25.1', 'multipart/related; type="application/dicom"; transfer-syntax=*')).headers.get(
       'content-type',
     ) ?? '',
     /^multipart/,
   );
-  assert.equal((await get('/studies/2.25.1', 'application/nope')).status, 406);
+  assert.equal((await door.get('/studies/2.25.1', 'application/nope')).status, 406);
 });
 
 test('more than 65534 files or 4 GiB end in zip64 records', () => {
@@ -184,15 +185,15 @@ test('DELETE-1: each level is deleted with 204, is 410 from then on, and what is
   const instance = '/studies/2.25.5/series/2.25.5.1/instances/2.25.5.1.1';
   assert.equal((await remove(instance)).status, 204);
   for (const path of [instance, `${instance}/metadata`, `${instance}/pixeldata`])
-    assert.equal((await get(path)).status, 410, path);
+    assert.equal((await door.get(path)).status, 410, path);
   assert.equal((await remove(instance)).status, 410);
   assert.equal((await getJson(`${door.url}/studies/2.25.5/metadata`)).length, 3);
   assert.equal((await remove('/studies/2.25.5/series/2.25.5.1')).status, 204);
-  assert.equal((await get('/studies/2.25.5/series/2.25.5.1/metadata')).status, 410);
+  assert.equal((await door.get('/studies/2.25.5/series/2.25.5.1/metadata')).status, 410);
   assert.equal((await getJson(`${door.url}/studies/2.25.5/metadata`)).length, 2);
   assert.equal((await remove('/studies/2.25.5')).status, 204);
-  assert.equal((await get('/studies/2.25.5')).status, 410);
-  assert.equal((await get('/studies?StudyInstanceUID=2.25.5')).status, 204);
+  assert.equal((await door.get('/studies/2.25.5')).status, 410);
+  assert.equal((await door.get('/studies?StudyInstanceUID=2.25.5')).status, 204);
   assert.equal((await getJson(`${door.url}/studies/2.25.1/metadata`)).length, 4);
   const lines = door.gateway.database.all("SELECT actor FROM audit WHERE event = 'DICOM Study Deleted'");
   assert.deepEqual(
@@ -219,7 +220,7 @@ test('DELETE-2: a study that is received, or on which work is not finished, is n
   assert.equal((await getJson(`${door.url}/studies/2.25.6/metadata`)).length, 1);
   door.gateway.database.run('DELETE FROM work_item');
   assert.equal(await status('/studies/2.25.6/series/2.25.6.1'), 204);
-  assert.equal((await get('/studies/2.25.6')).status, 410);
+  assert.equal((await door.get('/studies/2.25.6')).status, 410);
 });
 
 test('DELETE-3: it takes the role radiology-it or privacy-officer', async () => {
@@ -254,6 +255,6 @@ test('an object that was deleted can be stored again', async () => {
   await fill(door, one);
   await fetch(`${door.url}/studies/2.25.8`, { method: 'DELETE' });
   const [again] = await fill(door, one);
-  assert.equal((await get('/studies/2.25.8/metadata')).status, 200);
+  assert.equal((await door.get('/studies/2.25.8/metadata')).status, 200);
   assert.equal(makeObject({ rows: 4, columns: 4, ...one }).bytes.length, again?.bytes.length);
 });

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { tag } from '../../src/dicom/dictionary.ts';
 import { tagKey } from '../../src/dicom/data-set.ts';
-import { fill, openDoor, type Door, type JsonDataSet } from './door.ts';
+import { fill, openDoor, type Door } from './door.ts';
 
 const STUDIES = [
   { patientName: 'Pseudonym^Ada', studyDate: '20240101', studyTime: '220000', accessionNumber: 'A1' },
@@ -44,28 +44,16 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string): Promise<Response> => fetch(`${door.url}${path}`);
-const statusOf = async (path: string): Promise<number> => {
-  const response = await get(path);
-  await response.arrayBuffer();
-  return response.status;
-};
-const search = async (path: string): Promise<JsonDataSet[]> => {
-  const response = await get(path);
-  if (response.status === 204) return [];
-  assert.equal(response.status, 200, path);
-  return (await response.json()) as JsonDataSet[];
-};
 /** The studies found, by the last part of their UIDs, in order of that. */
 const found = async (query: string): Promise<string> =>
-  (await search(`/studies?${query}`))
+  (await door.search(`/studies?${query}`))
     .map((study) => String(study['0020000D']?.Value?.[0]).slice(5))
     .toSorted()
     .join(' ');
-const keysOf = async (path: string): Promise<string[]> => Object.keys((await search(path))[0] ?? {});
+const keysOf = async (path: string): Promise<string[]> => Object.keys((await door.search(path))[0] ?? {});
 const key = (keyword: string): string => tagKey(tag(keyword));
 const refused = async (queries: readonly string[]): Promise<void> => {
-  for (const query of queries) assert.equal(await statusOf(`/studies?${query}`), 400, query);
+  for (const query of queries) assert.equal(await door.statusOf(`/studies?${query}`), 400, query);
 };
 
 test('PS3.18-8.3.1-keyword: a keyword begins with a letter, is made of letters and digits, and is of PS3.6', async () => {
@@ -112,7 +100,7 @@ test('PS3.18-8.3.1-uid: a UID is digits and dots as PS3.5 9.1 has it, of at most
 
 test('PS3.18-8.3.4.1-id: an attribute is named by its tag, of eight hexadecimal digits in either case, or its keyword', async () => {
   assert.equal(await found('00100020=P2'), '2');
-  assert.equal(await search('/studies/2.25.1/series?0008103e=series%202').then(({ length }) => length), 1);
+  assert.equal(await door.search('/studies/2.25.1/series?0008103e=series%202').then(({ length }) => length), 1);
   await refused(['(0010,0020)=P2', '0010%2C0020=P2', '0x00100020=P2', '100020=P2', '001000200=P2']);
 });
 
@@ -133,10 +121,10 @@ test('PS3.18-8.3.4.1-creator: a private attribute that is matched or asked for n
 });
 
 test('PS3.18-8.3.4.1.1-hierarchical: a search is among what is below its resource, and its keys are of its level or above', async () => {
-  assert.equal((await search('/studies/2.25.1/series?Modality=MR')).length, 1);
-  assert.equal(await statusOf('/studies/2.25.1/series?Modality=PT'), 204);
+  assert.equal((await door.search('/studies/2.25.1/series?Modality=MR')).length, 1);
+  assert.equal(await door.statusOf('/studies/2.25.1/series?Modality=PT'), 204);
   for (const query of ['Modality=MR', 'SOPInstanceUID=2.25.1.1.1', 'InstanceNumber=1']) await refused([query]);
-  assert.equal(await statusOf('/series?SOPInstanceUID=2.25.1.1.1'), 400);
+  assert.equal(await door.statusOf('/series?SOPInstanceUID=2.25.1.1.1'), 400);
 });
 
 test('PS3.18-8.3.4.1.1-combined: a date and a time of a study are one moment, and their ranges one interval', async () => {
@@ -213,36 +201,36 @@ test('PS3.18-8.3.4.3-alone: beside includefield=all there is no other, by list o
 
 test('PS3.18-8.3.4.3-universal: what is asked for narrows nothing, and is there without a value where it has none', async () => {
   assert.equal(await found('includefield=StudyComments,AccessionNumber,StudyDescription'), '1 2 3');
-  const [bert] = await search('/studies?PatientID=P2&includefield=AccessionNumber');
+  const [bert] = await door.search('/studies?PatientID=P2&includefield=AccessionNumber');
   assert.deepEqual(bert?.[key('AccessionNumber')], { vr: 'SH' });
 });
 
 test('PS3.18-8.3.4.3-private: a private attribute that is asked for comes with its creator', async () => {
-  const [study] = await search('/studies?PatientID=P2&00090010=PHANTOM&includefield=00091010');
+  const [study] = await door.search('/studies?PatientID=P2&00090010=PHANTOM&includefield=00091010');
   assert.deepEqual(study?.['00090010']?.Value, ['PHANTOM']);
   assert.deepEqual(study['00091010']?.Value, ['private 2']);
 });
 
 test('PS3.18-8.3.4.4-offset: offset is how many matches are passed over; 0 by default', async () => {
   for (const path of SEARCHES) {
-    const whole = await search(path);
-    assert.deepEqual(await search(`${path}?offset=0`), whole, path);
-    assert.deepEqual(await search(`${path}?offset=1`), whole.slice(1), path);
+    const whole = await door.search(path);
+    assert.deepEqual(await door.search(`${path}?offset=0`), whole, path);
+    assert.deepEqual(await door.search(`${path}?offset=1`), whole.slice(1), path);
   }
 });
 
 test('PS3.18-8.3.4.4-limit: limit is the most matches that are returned', async () => {
   for (const path of SEARCHES) {
-    const whole = await search(path);
+    const whole = await door.search(path);
     for (const limit of [1, 2, whole.length, 1000])
-      assert.deepEqual(await search(`${path}?limit=${limit}`), whole.slice(0, limit), `${path} ${limit}`);
+      assert.deepEqual(await door.search(`${path}?limit=${limit}`), whole.slice(0, limit), `${path} ${limit}`);
   }
 });
 
 test('PS3.18-8.3.4.4.1-idempotent: the same request gives the same list in the same order, byte by byte', async () => {
   for (const path of SEARCHES)
     for (const query of ['', '?limit=2', '?includefield=all', '?PatientName=*o*&fuzzymatching=true']) {
-      const [first, second] = [await get(path + query), await get(path + query)];
+      const [first, second] = [await door.get(path + query), await door.get(path + query)];
       assert.equal(await first.text(), await second.text(), path + query);
     }
 });
@@ -250,7 +238,7 @@ test('PS3.18-8.3.4.4.1-idempotent: the same request gives the same list in the s
 test('PS3.18-8.3.4.4.1-none: without results the answer is 204 and has no payload', async () => {
   for (const path of SEARCHES)
     for (const query of ['limit=0', 'offset=99', 'PatientID=NOBODY', 'StudyInstanceUID=2.25.99']) {
-      const response = await get(`${path}?${query}`);
+      const response = await door.get(`${path}?${query}`);
       const { headers } = response;
       assert.deepEqual([response.status, await response.text(), headers.get('content-type')], [204, '', null]);
     }
@@ -258,7 +246,7 @@ test('PS3.18-8.3.4.4.1-none: without results the answer is 204 and has no payloa
 
 test('PS3.18-8.3.4.4.1-some: with results the answer is 200 and they are its payload', async () => {
   for (const path of SEARCHES) {
-    const response = await get(path);
+    const response = await door.get(path);
     assert.equal(response.status, 200);
     assert.ok(((await response.json()) as unknown[]).length > 0, path);
   }
@@ -266,9 +254,9 @@ test('PS3.18-8.3.4.4.1-some: with results the answer is 200 and they are its pay
 
 test('PS3.18-8.3.4.4.1-remaining: the Warning says how many results are left, and is not there when none are', async () => {
   for (const path of SEARCHES) {
-    const total = (await search(path)).length;
+    const total = (await door.search(path)).length;
     for (let limit = 1; limit <= total; limit++) {
-      const { headers } = await get(`${path}?limit=${limit}`);
+      const { headers } = await door.get(`${path}?limit=${limit}`);
       const left = `299 ${door.url}: There are ${total - limit} additional results that can be requested`;
       assert.equal(headers.get('warning'), limit < total ? left : null, `${path} ${limit}`);
     }
@@ -301,7 +289,7 @@ test('PS3.18-8.3.4.6-true: with multiplevaluematching all values of the list hav
 test('PS3.18-10.6.3.1-warning: no search warns of anything but what is left', async () => {
   for (const path of SEARCHES)
     for (const query of ['fuzzymatching=true', 'emptyvaluematching=true', 'multiplevaluematching=true'])
-      assert.equal((await get(`${path}?${query}`)).headers.get('warning'), null, `${path} ${query}`);
+      assert.equal((await door.get(`${path}?${query}`)).headers.get('warning'), null, `${path} ${query}`);
 });
 
 test('PS3.18-10.6.3.3.1-lower: attributes of series and instances that are asked of a study are not returned', async () => {
@@ -338,7 +326,7 @@ test("PS3.18-10.6.3.3.3-study: a study's instances have the attributes of their 
 });
 
 test('PS3.18-10.6.3.3.3-syntax: an instance names the transfer syntaxes in which it can be had, and can be had in each', async () => {
-  const [instance] = await search('/instances?SOPInstanceUID=2.25.1.1.1');
+  const [instance] = await door.search('/instances?SOPInstanceUID=2.25.1.1.1');
   const syntaxes = (instance?.['00083002']?.Value ?? []) as string[];
   assert.ok(syntaxes.includes('1.2.840.10008.1.2.1'));
   for (const syntax of syntaxes) {
@@ -350,5 +338,6 @@ test('PS3.18-10.6.3.3.3-syntax: an instance names the transfer syntaxes in which
 });
 
 test('PS3.18-10.6.1.3-cache: a search is answered anew each time', async () => {
-  for (const path of SEARCHES) assert.match((await get(path)).headers.get('cache-control') ?? '', /no-cache/, path);
+  for (const path of SEARCHES)
+    assert.match((await door.get(path)).headers.get('cache-control') ?? '', /no-cache/, path);
 });

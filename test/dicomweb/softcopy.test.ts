@@ -104,8 +104,7 @@ const grey = (value: number): number => {
   return Math.round(255 * Math.min(1, Math.max(0, part)));
 };
 
-const get = (path: string, accept = 'image/png'): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers: { accept } });
+const get = (path: string, accept = 'image/png'): Promise<Response> => door.get(path, accept);
 async function png(path: string): Promise<Png> {
   const response = await get(path);
   assert.equal(response.status, 200, await response.clone().text());

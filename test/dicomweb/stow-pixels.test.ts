@@ -9,6 +9,7 @@ import { asciiValue, findElement, numberValue, valueBytes } from '../../src/dico
 import { readObject } from '../../src/dicom/part10.ts';
 import type { Identified } from '../../src/dicom/object.ts';
 import { listHeld, unseal } from '../../src/quarantine.ts';
+import { greyLayout } from '../phantom/layout.ts';
 import { openDoor, type Door, type JsonDataSet } from './door.ts';
 import {
   bodyOf,
@@ -64,17 +65,7 @@ async function frameOf(answer: Answer, number = 1): Promise<Buffer> {
   return part.body;
 }
 
-const GREY: ImageLayout = {
-  rows: 12,
-  columns: 10,
-  samplesPerPixel: 1,
-  bitsAllocated: 16,
-  bitsStored: 12,
-  highBit: 11,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const GREY = greyLayout(12, 10, 12);
 const COLOUR: ImageLayout = {
   ...GREY,
   samplesPerPixel: 3,

@@ -66,18 +66,6 @@ before(async () => {
 after(() => door.close());
 
 const INSTANCE = '/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1';
-const get = (path: string, accept = '*/*'): Promise<Response> => fetch(`${door.url}${path}`, { headers: { accept } });
-const statusOf = async (path: string, accept?: string): Promise<number> => {
-  const response = await get(path, accept);
-  await response.arrayBuffer();
-  return response.status;
-};
-const search = async (path: string): Promise<JsonDataSet[]> => {
-  const response = await get(path);
-  if (response.status === 204) return [];
-  assert.equal(response.status, 200, path);
-  return (await response.json()) as JsonDataSet[];
-};
 const key = (keyword: string): string => tagKey(tag(keyword));
 
 test('PS3.18-10.2-resources: every mandatory resource of Retrieve, Store and Search is there, and Capabilities', async () => {
@@ -139,14 +127,14 @@ test('PS3.18-10.6.1.2.3-keys: every required key of its level and of those above
     for (const [keyword, value, other] of levels.slice(0, index + 1).flatMap((at) => MATCHES[at])) {
       const byTag = keyword.split('.').map(key).join('.');
       for (const name of [keyword, byTag]) {
-        const found = await search(`/${level}?${name}=${encodeURIComponent(value)}`);
+        const found = await door.search(`/${level}?${name}=${encodeURIComponent(value)}`);
         assert.deepEqual(
           found.map((result) => result['0020000D']?.Value),
           [['2.25.1']],
           `/${level}?${name}`,
         );
         assert.deepEqual(
-          await search(`/${level}?${name}=${encodeURIComponent(other)}`),
+          await door.search(`/${level}?${name}=${encodeURIComponent(other)}`),
           [],
           `/${level}?${name}, other`,
         );
@@ -158,12 +146,12 @@ test('PS3.18-10.6.1.2.3-scope: the keys of series and instances narrow inside a 
   const scopes = { series: '/studies/2.25.1/series', instances: '/studies/2.25.1/series/2.25.1.1/instances' };
   for (const level of ['series', 'instances'] as const)
     for (const [keyword, value, other] of MATCHES[level]) {
-      assert.equal((await search(`${scopes[level]}?${keyword}=${value}`)).length, 1, keyword);
-      assert.equal((await search(`${scopes[level]}?${keyword}=${other}`)).length, 0, keyword);
+      assert.equal((await door.search(`${scopes[level]}?${keyword}=${value}`)).length, 1, keyword);
+      assert.equal((await door.search(`${scopes[level]}?${keyword}=${other}`)).length, 0, keyword);
     }
   for (const [keyword, value, other] of MATCHES.series) {
-    assert.equal((await search(`/studies/2.25.1/instances?${keyword}=${value}`)).length, 1, keyword);
-    assert.equal((await search(`/studies/2.25.1/instances?${keyword}=${other}`)).length, 0, keyword);
+    assert.equal((await door.search(`/studies/2.25.1/instances?${keyword}=${value}`)).length, 1, keyword);
+    assert.equal((await door.search(`/studies/2.25.1/instances?${keyword}=${other}`)).length, 0, keyword);
   }
 });
 
@@ -198,7 +186,7 @@ for (const [id, level, path] of [
   test(`${id}: ${level} are returned with what is required, empty where it has no value, and with what is known`, async () => {
     const of = async (study: string): Promise<JsonDataSet> => {
       const at = path.replaceAll('{s}', study);
-      const [result = {}] = await search(level === 'studies' ? `${at}?StudyInstanceUID=${study}` : at);
+      const [result = {}] = await door.search(level === 'studies' ? `${at}?StudyInstanceUID=${study}` : at);
       return result;
     };
     const { required, known } = RETURNED[level];
@@ -216,7 +204,7 @@ for (const [id, level, path] of [
   });
 
 test('PS3.18-10.6.3.3.1-include: attributes asked for are returned, of the level or above; of a lower level not', async () => {
-  const keysOf = async (path: string): Promise<string[]> => Object.keys((await search(path))[0] ?? {});
+  const keysOf = async (path: string): Promise<string[]> => Object.keys((await door.search(path))[0] ?? {});
   const lower = ['Modality', 'SeriesNumber', 'SOPClassUID', 'Rows'];
   const studies = await keysOf(`/studies?PatientID=P1&includefield=${['StudyDescription', ...lower].join('%2C')}`);
   assert.ok(studies.includes(key('StudyDescription')));
@@ -234,25 +222,25 @@ test('PS3.18-10.6.3.3.1-include: attributes asked for are returned, of the level
 });
 
 test('PS3.18-10.6.3.3.1-matched: an attribute that was matched on is returned', async () => {
-  const [study = {}] = await search('/studies?StudyDescription=description*');
+  const [study = {}] = await door.search('/studies?StudyDescription=description*');
   assert.deepEqual(study[key('StudyDescription')]?.Value, ['description 1']);
-  const [series = {}] = await search('/series?SeriesDescription=series%201&BodyPartExamined=');
+  const [series = {}] = await door.search('/series?SeriesDescription=series%201&BodyPartExamined=');
   assert.deepEqual(series[key('SeriesDescription')]?.Value, ['series 1']);
 });
 
 test('PS3.18-10.6.3.3.2-all: All Series and All Instances have every attribute of the levels above', async () => {
-  const [series = {}] = await search('/series?PatientID=P1');
+  const [series = {}] = await door.search('/series?PatientID=P1');
   assert.deepEqual(lists(series, `${RETURNED.studies.required} ${RETURNED.series.required}`), []);
-  const [instance = {}] = await search('/instances?PatientID=P1');
+  const [instance = {}] = await door.search('/instances?PatientID=P1');
   const every = Object.values(RETURNED).map(({ required }) => required);
   assert.deepEqual(lists(instance, every.join(' ')), []);
-  const [inStudy = {}] = await search('/studies/2.25.1/instances');
+  const [inStudy = {}] = await door.search('/studies/2.25.1/instances');
   assert.deepEqual(lists(inStudy, RETURNED.series.required), []);
 });
 
 test('PS3.18-10.4.1.1.4-thumbnails: thumbnails of study, series, instance and frame are there, one image each', async () => {
   for (const path of ['/studies/2.25.1', '/studies/2.25.1/series/2.25.1.1', INSTANCE, `${INSTANCE}/frames/1`]) {
-    const response = await get(`${path}/thumbnail`, 'image/png');
+    const response = await door.get(`${path}/thumbnail`, 'image/png');
     assert.deepEqual([response.status, response.headers.get('content-type')], [200, 'image/png'], path);
     const bytes = Buffer.from(await response.arrayBuffer());
     assert.equal(bytes.subarray(0, 8).toString('latin1'), '\x89PNG\r\n\x1a\n');
@@ -267,7 +255,9 @@ test('PS3.18-10.4.3.3.2-attributes: metadata has every attribute of the stored o
 });
 
 test('PS3.18-10.4.3.3.6-top: the pixeldata resource has the pixel data of the top level, not that of an icon', async () => {
-  const parts = await partsOf(await get(`${INSTANCE}/pixeldata`, 'multipart/related; type="application/octet-stream"'));
+  const parts = await partsOf(
+    await door.get(`${INSTANCE}/pixeldata`, 'multipart/related; type="application/octet-stream"'),
+  );
   assert.deepEqual(
     parts.map(({ body }) => body),
     [Buffer.alloc(32, 7)],
@@ -277,7 +267,9 @@ test('PS3.18-10.4.3.3.6-top: the pixeldata resource has the pixel data of the to
 });
 
 test('PS3.18-10.4.3.3.5-nested: the bulkdata resource has that of sequences too, each under its URI in the metadata', async () => {
-  const parts = await partsOf(await get(`${INSTANCE}/bulkdata`, 'multipart/related; type="application/octet-stream"'));
+  const parts = await partsOf(
+    await door.get(`${INSTANCE}/bulkdata`, 'multipart/related; type="application/octet-stream"'),
+  );
   const uris = parts.map(({ headers }) => headers['content-location']);
   const [metadata = {}] = await getJson(`${door.url}${INSTANCE}/metadata`);
   const named = [...JSON.stringify(metadata).matchAll(/"BulkDataURI":"([^"]+)"/g)].map(([, uri]) => uri);
@@ -294,8 +286,8 @@ test('PS3.18-10.4.4-single: a single part is for a single item: 406 for series a
     ['/studies/2.25.1/bulkdata', 'application/octet-stream'],
     ['/studies/2.25.1/series/2.25.1.1/pixeldata', 'application/octet-stream'],
   ] as const)
-    assert.equal(await statusOf(path, type), 406, path);
-  assert.equal(await statusOf(INSTANCE, 'application/dicom'), 200);
+    assert.equal(await door.statusOf(path, type), 406, path);
+  assert.equal(await door.statusOf(INSTANCE, 'application/dicom'), 200);
 });
 
 test('PS3.18-10.5.1.4-meta: file meta in metadata to be stored is passed over; the object is stored as its data set says', async () => {

@@ -8,6 +8,7 @@ import { LOSSLESS_TARGETS } from '../../src/codecs/syntaxes.ts';
 import { asciiValue, findElement, numberValue } from '../../src/dicom/data-set.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { encapsulatedExtents, pixelLayout, scanFragments } from '../../src/dicom/pixel-data.ts';
+import { greyLayout } from '../phantom/layout.ts';
 import { fill, openDoor, partsOf, type Door, type PartRead } from './door.ts';
 
 const EXPLICIT_LE = '1.2.840.10008.1.2.1';
@@ -22,17 +23,7 @@ const COLOUR = '/studies/2.25.3/series/2.25.3.1/instances/2.25.3.1.1';
 const LOSSY = '/studies/2.25.4/series/2.25.4.1/instances/2.25.4.1.1';
 const BROKEN = '/studies/2.25.5/series/2.25.5.1/instances/2.25.5.1.1';
 
-const LAYOUT = {
-  rows: 20,
-  columns: 30,
-  samplesPerPixel: 1,
-  bitsAllocated: 16,
-  bitsStored: 16,
-  highBit: 15,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const LAYOUT = greyLayout(20, 30);
 const BYTES = { ...LAYOUT, bitsAllocated: 8, bitsStored: 8, highBit: 7 };
 const RGB = { ...BYTES, samplesPerPixel: 3, photometricInterpretation: 'RGB' };
 const FRAMES = [3, 5].map((step) => {
@@ -74,7 +65,6 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, accept: string): Promise<Response> => fetch(`${door.url}${path}`, { headers: { accept } });
 const dicom = (syntax: string): string => `multipart/related; type="application/dicom"; transfer-syntax=${syntax}`;
 
 async function onlyPart(response: Response): Promise<PartRead> {
@@ -106,7 +96,7 @@ test('TRANSCODE-1: a native object goes out in every lossless syntax and back, t
       [NATIVE, PIXELS],
       [COLOUR, RGB_PIXELS],
     ] as const) {
-      const part = await onlyPart(await get(path, dicom(target)));
+      const part = await onlyPart(await door.get(path, dicom(target)));
       assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${target}`);
       const { head } = readHead(part.body);
       assert.equal(head.transferSyntaxUID, target);
@@ -123,7 +113,7 @@ test('TRANSCODE-2: what is compressed without loss goes out native where no synt
     'multipart/related; type="application/dicom"',
     '*/*',
   ]) {
-    const response = await get(PACKED, accept);
+    const response = await door.get(PACKED, accept);
     assert.equal(response.status, 200);
     const bytes =
       accept === 'application/dicom' ? Buffer.from(await response.arrayBuffer()) : (await onlyPart(response)).body;
@@ -131,13 +121,13 @@ test('TRANSCODE-2: what is compressed without loss goes out native where no synt
     assert.equal(head.transferSyntaxUID, EXPLICIT_LE);
     assert.ok(bytes.subarray(bodyStart).equals(PIXELS));
   }
-  const stored = await onlyPart(await get(PACKED, dicom('*')));
+  const stored = await onlyPart(await door.get(PACKED, dicom('*')));
   assert.equal(readHead(stored.body).head.transferSyntaxUID, JPEG_LS);
 });
 
 test('TRANSCODE-3: of several syntaxes the weightier, at equal weight the stored one; never Implicit LE nor Big Endian', async () => {
   const syntaxOf = async (accept: string): Promise<string> => {
-    const response = await get(PACKED, accept);
+    const response = await door.get(PACKED, accept);
     if (response.status !== 200) return String(response.status);
     return readHead((await onlyPart(response)).body).head.transferSyntaxUID;
   };
@@ -155,7 +145,7 @@ test('TRANSCODE-4: the reversible colour transformation of JPEG 2000 is named, p
     [RLE, 'RGB'],
     [JPEG_LS, 'RGB'],
   ] as const) {
-    const { body } = await onlyPart(await get(COLOUR, dicom(target)));
+    const { body } = await onlyPart(await door.get(COLOUR, dicom(target)));
     const { dataSet } = readHead(body).head;
     assert.equal(asciiValue(dataSet, 0x00280004), name, target);
     assert.equal(numberValue(dataSet, 0x00280010), 20);
@@ -165,11 +155,13 @@ test('TRANSCODE-4: the reversible colour transformation of JPEG 2000 is named, p
 
 test('TRANSCODE-5: what was compressed with loss goes out as it is, and labelled; its frames are decoded for who asks', async () => {
   for (const accept of [dicom(EXPLICIT_LE), 'multipart/related; type="application/dicom"']) {
-    const part = await onlyPart(await get(LOSSY, accept));
+    const part = await onlyPart(await door.get(LOSSY, accept));
     assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${JPEG_BASELINE}`);
   }
-  assert.equal((await get(LOSSY, dicom(JPEG_2000))).status, 406);
-  const frame = await onlyPart(await get(`${LOSSY}/frames/1`, 'multipart/related; type="application/octet-stream"'));
+  assert.equal((await door.get(LOSSY, dicom(JPEG_2000))).status, 406);
+  const frame = await onlyPart(
+    await door.get(`${LOSSY}/frames/1`, 'multipart/related; type="application/octet-stream"'),
+  );
   assert.equal(frame.headers['content-type'], `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`);
   assert.equal(frame.body.length, RGB_PIXELS.length);
 });
@@ -183,7 +175,7 @@ test('TRANSCODE-6: frames in the image type of any lossless syntax, JPEG baselin
     ['image/jpeg', '1.2.840.10008.1.2.4.70'],
   ] as const) {
     for (const path of [NATIVE, PACKED]) {
-      const parts = await partsOf(await get(`${path}/frames/2,1`, `multipart/related; type="${type}"`));
+      const parts = await partsOf(await door.get(`${path}/frames/2,1`, `multipart/related; type="${type}"`));
       assert.deepEqual(
         parts.map(({ headers }) => headers['content-type']),
         [2, 1].map(() => `${type}; transfer-syntax=${syntax}`),
@@ -192,20 +184,23 @@ test('TRANSCODE-6: frames in the image type of any lossless syntax, JPEG baselin
       assert.ok(decoded.every(({ bytes }, index) => bytes.equals(FRAMES[1 - index] ?? bytes.subarray(1))));
     }
   }
-  const single = await get(`${PACKED}/frames/1`, 'application/octet-stream');
+  const single = await door.get(`${PACKED}/frames/1`, 'application/octet-stream');
   assert.deepEqual(Buffer.from(await single.arrayBuffer()), FRAMES[0]);
-  const lossy = await get(`${COLOUR}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
+  const lossy = await door.get(`${COLOUR}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
   assert.equal(lossy.headers.get('content-type'), `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
-  assert.equal((await get(`${NATIVE}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`)).status, 406);
+  assert.equal((await door.get(`${NATIVE}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`)).status, 406);
 });
 
 test('TRANSCODE-7: what breaks off is 406 by itself, as it is stored among others, and as it is under *', async () => {
-  const refused = await get(BROKEN, dicom(EXPLICIT_LE));
+  const refused = await door.get(BROKEN, dicom(EXPLICIT_LE));
   assert.equal(refused.status, 406);
   assert.match(await refused.text(), /not whole.*1\.2\.840\.10008\.1\.2\.4\.80/);
-  assert.equal((await get(`${BROKEN}/frames/1`, 'multipart/related; type="application/octet-stream"')).status, 406);
-  assert.equal((await get(BROKEN, dicom('*'))).status, 200);
-  const parts = await partsOf(await get('/studies/2.25.5', dicom(EXPLICIT_LE)));
+  assert.equal(
+    (await door.get(`${BROKEN}/frames/1`, 'multipart/related; type="application/octet-stream"')).status,
+    406,
+  );
+  assert.equal((await door.get(BROKEN, dicom('*'))).status, 200);
+  const parts = await partsOf(await door.get('/studies/2.25.5', dicom(EXPLICIT_LE)));
   assert.deepEqual(
     parts.map(({ headers }) => headers['content-type']?.split('=')[1]),
     [JPEG_LS, EXPLICIT_LE],
@@ -215,7 +210,7 @@ test('TRANSCODE-7: what breaks off is 406 by itself, as it is stored among other
 test('TRANSCODE-8: entity tags tell the syntaxes apart', async () => {
   const tags = await Promise.all(
     [dicom('*'), dicom(EXPLICIT_LE), dicom(RLE)].map(async (accept) => {
-      const response = await get(PACKED, accept);
+      const response = await door.get(PACKED, accept);
       await response.arrayBuffer();
       return response.headers.get('etag');
     }),
@@ -227,7 +222,7 @@ test('TRANSCODE-9: the pixels of a study, series or instance as bulk data, in wh
   for (const resource of ['pixeldata', 'bulkdata']) {
     for (const path of [NATIVE, PACKED]) {
       const native = await partsOf(
-        await get(`${path}/${resource}`, 'multipart/related; type="application/octet-stream"'),
+        await door.get(`${path}/${resource}`, 'multipart/related; type="application/octet-stream"'),
       );
       assert.ok(Buffer.concat(native.map(({ body }) => body)).equals(PIXELS), path);
       assert.ok(native.every(({ headers }) => headers['content-type']?.endsWith(`transfer-syntax=${EXPLICIT_LE}`)));
@@ -237,7 +232,7 @@ test('TRANSCODE-9: the pixels of a study, series or instance as bulk data, in wh
         ['image/dicom-rle', RLE],
         ['image/jls', JPEG_LS],
       ] as const) {
-        const response = await get(`${path}/${resource}`, `multipart/related; type="${type}"`);
+        const response = await door.get(`${path}/${resource}`, `multipart/related; type="${type}"`);
         assert.equal(response.status, 200, `${path} ${type}`);
         const parts = await partsOf(response);
         assert.deepEqual(
@@ -249,7 +244,9 @@ test('TRANSCODE-9: the pixels of a study, series or instance as bulk data, in wh
       }
     }
   }
-  const lossy = await partsOf(await get(`${LOSSY}/pixeldata`, 'multipart/related; type="application/octet-stream"'));
+  const lossy = await partsOf(
+    await door.get(`${LOSSY}/pixeldata`, 'multipart/related; type="application/octet-stream"'),
+  );
   assert.equal(lossy[0]?.headers['content-type'], `application/octet-stream; transfer-syntax=${JPEG_BASELINE}`);
 });
 
@@ -268,16 +265,16 @@ test('TRANSCODE-10: retired JPEG processes, JPEG XL and video are passed on as t
     const fragments = [Buffer.from('what no codec here has a look at')];
     await fill(door, { ...ids, rows: 20, columns: 30, transferSyntaxUID, fragments });
     for (const accept of [dicom('*'), dicom(transferSyntaxUID), '*/*']) {
-      const part = await onlyPart(await get(path, accept));
+      const part = await onlyPart(await door.get(path, accept));
       assert.equal(part.headers['content-type'], `application/dicom; transfer-syntax=${transferSyntaxUID}`);
       assert.ok(part.body.includes(fragments[0] ?? ''));
     }
     for (const accept of [dicom(JPEG_2000), dicom(JPEG_BASELINE)]) {
-      const refused = await get(path, accept);
+      const refused = await door.get(path, accept);
       assert.equal(refused.status, 406);
       assert.ok((await refused.text()).includes(transferSyntaxUID), transferSyntaxUID);
     }
-    assert.equal((await get(`${path}/rendered`, '*/*')).status, 406);
+    assert.equal((await door.get(`${path}/rendered`, '*/*')).status, 406);
   }
 });
 

@@ -46,28 +46,16 @@ after(async () => {
   await inbox.close();
 });
 
-const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers });
-const statusOf = async (path: string, headers: Record<string, string> = {}): Promise<number> => {
-  const response = await get(path, headers);
-  await response.arrayBuffer();
-  return response.status;
-};
-const search = async (path: string): Promise<JsonDataSet[]> => {
-  const response = await get(path);
-  assert.ok(response.status === 200 || response.status === 204, `${response.status} ${path}`);
-  return response.status === 204 ? [] : ((await response.json()) as JsonDataSet[]);
-};
 const studiesOf = async (query: string): Promise<string[]> =>
-  (await search(`/studies?${query}`)).map((study) => String(study['0020000D']?.Value?.[0])).toSorted();
+  (await door.search(`/studies?${query}`)).map((study) => String(study['0020000D']?.Value?.[0])).toSorted();
 const encoded = encodeURIComponent;
 
 test('TRAP-1: every search resource handles all seven parameters, the last two by matching', async () => {
   const all = 'fuzzymatching=true&includefield=StudyDescription&limit=50&offset=0&emptyvaluematching=true';
   for (const path of SEARCHES) {
-    assert.ok((await search(`${path}?${all}&multiplevaluematching=true`)).length > 0, path);
+    assert.ok((await door.search(`${path}?${all}&multiplevaluematching=true`)).length > 0, path);
     for (const name of ['fuzzymatching', 'emptyvaluematching', 'multiplevaluematching'])
-      assert.equal(await statusOf(`${path}?${name}=maybe`), 400, `${path} ${name}`);
+      assert.equal(await door.statusOf(`${path}?${name}=maybe`), 400, `${path} ${name}`);
   }
   assert.deepEqual(await studiesOf(`AccessionNumber=${encoded('""')}&emptyvaluematching=true`), ['2.25.1']);
   assert.deepEqual(await studiesOf(`AccessionNumber=${encoded('""')}`), []);
@@ -79,7 +67,7 @@ test('TRAP-1: every search resource handles all seven parameters, the last two b
 test('TRAP-2: no Warning says that a parameter is not supported, since all are; none names another origin', async () => {
   for (const path of [...SEARCHES, '/workitems'])
     for (const name of ['fuzzymatching', 'emptyvaluematching', 'multiplevaluematching']) {
-      const { headers, status } = await get(`${path}?${name}=true&limit=1`);
+      const { headers, status } = await door.get(`${path}?${name}=true&limit=1`);
       assert.ok(status === 200 || status === 204);
       const warning = headers.get('warning');
       if (warning !== null) assert.match(warning, new RegExp(`^299 ${door.url}: There are \\d+ additional results`));
@@ -97,7 +85,8 @@ test('TRAP-3: tags, keywords and paths of either; lists by comma; repeats of inc
   assert.deepEqual(await studiesOf('OtherPatientIDsSequence.00100020=OTHER2'), ['2.25.2']);
   assert.deepEqual(await studiesOf('StudyInstanceUID=2.25.1,2.25.3'), ['2.25.1', '2.25.3']);
   assert.deepEqual(await studiesOf('StudyInstanceUID=2.25.1%2C2.25.3'), ['2.25.1', '2.25.3']);
-  const keysOf = async (query: string): Promise<string[]> => Object.keys((await search(`/studies?${query}`))[0] ?? {});
+  const keysOf = async (query: string): Promise<string[]> =>
+    Object.keys((await door.search(`/studies?${query}`))[0] ?? {});
   const one = await keysOf('includefield=00081060%2C00101002');
   assert.deepEqual(await keysOf('includefield=00081060&includefield=OtherPatientIDsSequence'), one);
   assert.ok(one.includes('00101002'));
@@ -109,17 +98,17 @@ test('TRAP-3: tags, keywords and paths of either; lists by comma; repeats of inc
     '00091001=x',
     'includefield=00091001',
   ])
-    assert.equal(await statusOf(`/studies?${query}`), 400, query);
+    assert.equal(await door.statusOf(`/studies?${query}`), 400, query);
 });
 
 test('TRAP-4: pages add up to the whole; Warning whenever something is left, also by the limit of the client; never 206', async () => {
   for (const path of SEARCHES) {
-    const whole = JSON.stringify(await search(path));
+    const whole = JSON.stringify(await door.search(path));
     const total = (JSON.parse(whole) as unknown[]).length;
     for (const limit of [1, 2, 3, 7]) {
       const paged: JsonDataSet[] = [];
       for (let offset = 0; ; offset += limit) {
-        const response = await get(`${path}?limit=${limit}&offset=${offset}`);
+        const response = await door.get(`${path}?limit=${limit}&offset=${offset}`);
         if (response.status === 204) break;
         assert.equal(response.status, 200);
         paged.push(...((await response.json()) as JsonDataSet[]));
@@ -130,7 +119,7 @@ test('TRAP-4: pages add up to the whole; Warning whenever something is left, als
       assert.equal(JSON.stringify(paged), whole, `${path} by ${limit}`);
     }
   }
-  assert.equal(await statusOf('/studies?limit=0'), 204);
+  assert.equal(await door.statusOf('/studies?limit=0'), 204);
 });
 
 test('TRAP-5: Retrieve, Store, Search and the worklist stand in the Capabilities of the base', async () => {
@@ -170,7 +159,7 @@ test('TRAP-12: JSON as Annex F has it: order, empty values, null, empty items, c
       '00189074 FD': Buffer.from(new Float64Array([1.5]).buffer),
     }),
   );
-  const text = await (await get('/studies/2.25.70/metadata')).text();
+  const text = await (await door.get('/studies/2.25.70/metadata')).text();
   const [object = {}] = JSON.parse(text) as JsonDataSet[];
   assert.deepEqual(Object.keys(object), Object.keys(object).toSorted());
   assert.deepEqual(object['00080008']?.Value, ['ORIGINAL', null, 'AXIAL']);
@@ -187,11 +176,11 @@ test('TRAP-12: JSON as Annex F has it: order, empty values, null, empty items, c
 
 test('TRAP-13: what is returned follows the level; a lower level asked for is not returned', async () => {
   for (const field of ['Modality', 'SeriesNumber', 'SOPInstanceUID', 'Rows']) {
-    const [study = {}] = await search(`/studies?includefield=${field}`);
+    const [study = {}] = await door.search(`/studies?includefield=${field}`);
     const tag = { Modality: '00080060', SeriesNumber: '00200011', SOPInstanceUID: '00080018', Rows: '00280010' }[field];
     assert.equal(study[tag ?? ''], undefined, field);
   }
-  const [series = {}] = await search('/studies/2.25.1/series?includefield=SOPClassUID,PatientName');
+  const [series = {}] = await door.search('/studies/2.25.1/series?includefield=SOPClassUID,PatientName');
   assert.equal(series['00080016'], undefined);
   assert.ok(series['00100010'] !== undefined && series['00100020'] === undefined);
 });
@@ -205,8 +194,8 @@ test('TRAP-14: open ranges, date and time as one interval, a time zone, wild car
   assert.deepEqual(await studiesOf('StudyDate=20240101&TimezoneOffsetFromUTC=%2B0100'), ['2.25.1']);
   assert.deepEqual(await studiesOf('PatientID=P?'), ['2.25.1', '2.25.2', '2.25.3', '2.25.4', '2.25.5']);
   for (const query of ['StudyDate=2024*', 'StudyTime=10*', 'StudyDate=20241301', 'StudyDate=20240103-x'])
-    assert.equal(await statusOf(`/studies?${query}`), 400, query);
-  assert.equal(await statusOf('/studies?StudyInstanceUID=2.25.*'), 400);
+    assert.equal(await door.statusOf(`/studies?${query}`), 400, query);
+  assert.equal(await door.statusOf('/studies?StudyInstanceUID=2.25.*'), 400);
 });
 
 test('TRAP-16: success is never told of what was not stored: no part, no boundary, no end, a foreign part', async () => {
@@ -243,7 +232,7 @@ test('TRAP-17: DELETE is for its roles and leaves 410; work is locked by its tra
   }
   await fill(door, { studyInstanceUID: '2.25.62' });
   assert.equal((await fetch(`${door.url}/studies/2.25.62`, { method: 'DELETE' })).status, 204);
-  assert.equal(await statusOf('/studies/2.25.62'), 410);
+  assert.equal(await door.statusOf('/studies/2.25.62'), 410);
   assert.equal((await postWorkitem(door, '2.25.500')).status, 201);
   assert.equal((await changeState(door, '2.25.500', 'IN PROGRESS', '2.25.501')).status, 200);
   assert.equal((await changeState(door, '2.25.500', 'CANCELED', '2.25.502')).status, 400);
@@ -253,7 +242,7 @@ test('TRAP-17: DELETE is for its roles and leaves 410; work is locked by its tra
 
 test('TRAP-18: WADO-URI: a syntax that is none or repeated is 400, one that cannot be had 406', async () => {
   const object = '/wado?requestType=WADO&studyUID=2.25.1&seriesUID=2.25.1.1&objectUID=2.25.1.1.1';
-  const at = (query: string): Promise<number> => statusOf(`${object}&contentType=application/dicom&${query}`);
+  const at = (query: string): Promise<number> => door.statusOf(`${object}&contentType=application/dicom&${query}`);
   assert.equal(await at('transferSyntax=1.2.840.10008.1.2.1'), 200);
   assert.equal(await at('transferSyntax=1.2.840.10008.1.2.4.100'), 406);
   assert.equal(await at('transferSyntax=1.2.840.10008.1.2'), 406);
@@ -263,27 +252,27 @@ test('TRAP-18: WADO-URI: a syntax that is none or repeated is 400, one that cann
 
 test('PROBED-2: a search that cannot be understood is 400, never every study; what can be is answered', async () => {
   for (const query of ['Nonesuch=1', '0010002=1', 'RequestAttributesSequence.x=1', 'StudyDate=garbage', 'limit=abc'])
-    assert.equal(await statusOf(`/studies?${query}`), 400, query);
+    assert.equal(await door.statusOf(`/studies?${query}`), 400, query);
   assert.deepEqual(await studiesOf('PatientID=nobody'), []);
   const fuzzy = await studiesOf('PatientName=Lee%20Ann%20Ng&fuzzymatching=true');
   assert.deepEqual(fuzzy, ['2.25.1']);
-  const [all = {}] = await search('/instances?includefield=all&limit=1');
+  const [all = {}] = await door.search('/instances?includefield=all&limit=1');
   assert.ok(all['00180050'] !== undefined && all['00200032'] !== undefined, 'attributes of the instance itself');
-  const dates = (await search('/studies?PatientID=P*')).map((study) => String(study['00080020']?.Value?.[0]));
+  const dates = (await door.search('/studies?PatientID=P*')).map((study) => String(study['00080020']?.Value?.[0]));
   assert.deepEqual(dates, dates.toSorted().toReversed());
 });
 
 test('PROBED-3: Accept is obeyed by a search: text/plain is 406, multipart XML is XML, the parameter counts', async () => {
-  assert.equal(await statusOf('/studies', { accept: 'text/plain' }), 406);
+  assert.equal(await door.statusOf('/studies', { accept: 'text/plain' }), 406);
   for (const accept of [
     'multipart/related; type="application/dicom+xml"',
     'multipart/related;type=application/dicom+xml',
   ])
     assert.match(
-      (await get('/studies', { accept })).headers.get('content-type') ?? '',
+      (await door.get('/studies', { accept })).headers.get('content-type') ?? '',
       /^multipart\/related; type="app/,
     );
-  const xml = await get(`/studies?accept=${encoded('multipart/related; type="application/dicom+xml"')}`);
+  const xml = await door.get(`/studies?accept=${encoded('multipart/related; type="application/dicom+xml"')}`);
   assert.match(await xml.text(), /<NativeDicomModel/);
   assert.equal((await fetch(`${door.url}/studies`, { method: 'HEAD' })).status, 200);
 });

@@ -9,6 +9,7 @@ import { GRAYSCALE_STATE } from '../../src/codecs/softcopy-state.ts';
 import { asciiValue } from '../../src/dicom/data-set.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { identified, objectOf } from '../phantom/keywords.ts';
+import { greyLayout } from '../phantom/layout.ts';
 import { fill, openDoor, type Door } from './door.ts';
 import { readPng } from './png.ts';
 
@@ -16,17 +17,7 @@ const EXPLICIT_LE = '1.2.840.10008.1.2.1';
 const JPEG_LS = '1.2.840.10008.1.2.4.80';
 const PIXELS = Buffer.alloc(8 * 16 * 2);
 for (let at = 0; at < 128; at++) PIXELS.writeUInt16LE(at * 20, 2 * at);
-const LAYOUT = {
-  rows: 8,
-  columns: 16,
-  samplesPerPixel: 1,
-  bitsAllocated: 16,
-  bitsStored: 16,
-  highBit: 15,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const LAYOUT = greyLayout(8, 16);
 
 let door: Door;
 before(async () => {
@@ -74,8 +65,7 @@ const PACKED = 'studyUID=2.25.1&seriesUID=2.25.1.2&objectUID=2.25.1.2.1';
 const CINE = 'studyUID=2.25.1&seriesUID=2.25.1.3&objectUID=2.25.1.3.1';
 const REPORT = 'studyUID=2.25.1&seriesUID=2.25.1.8&objectUID=2.25.1.8.1';
 const STATE = 'presentationSeriesUID=2.25.1.9&presentationUID=2.25.1.9.1';
-const get = (query: string, accept = '*/*'): Promise<Response> =>
-  fetch(`${door.url}/wado?requestType=WADO&${query}`, { headers: { accept } });
+const get = (query: string, accept = '*/*'): Promise<Response> => door.get(`/wado?requestType=WADO&${query}`, accept);
 const bytesOf = async (response: Response): Promise<Buffer> => {
   assert.equal(response.status, 200, response.status === 200 ? '' : await response.text());
   return Buffer.from(await response.arrayBuffer());

@@ -68,8 +68,6 @@ before(async () => {
 });
 after(() => door.close());
 
-const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${door.url}${path}`, { headers });
 const dicom = (syntax?: string): { accept: string } => ({
   accept: `multipart/related; type="application/dicom"${syntax === undefined ? '' : `; transfer-syntax=${syntax}`}`,
 });
@@ -80,7 +78,7 @@ test('WADO-1: study, series and instance come as parts with the very bytes that 
     ['/studies/2.25.1/series/2.25.1.1', native],
     [`${NATIVE}/2.25.1.1.2`, native.slice(1, 2)],
   ] as const) {
-    const response = await get(path, dicom());
+    const response = await door.get(path, dicom());
     assert.equal(response.status, 200);
     assert.match(
       response.headers.get('content-type') ?? '',
@@ -94,7 +92,7 @@ test('WADO-1: study, series and instance come as parts with the very bytes that 
     for (const { headers, body } of parts) {
       assert.equal(headers['content-type'], `application/dicom; transfer-syntax=${EXPLICIT_LE}`);
       assert.equal(Number(headers['content-length']), body.length);
-      const again = await get(new URL(headers['content-location'] ?? '').pathname.replace('/dicom-web', ''), {
+      const again = await door.get(new URL(headers['content-location'] ?? '').pathname.replace('/dicom-web', ''), {
         accept: 'application/dicom',
       });
       assert.deepEqual(Buffer.from(await again.arrayBuffer()), body);
@@ -103,34 +101,34 @@ test('WADO-1: study, series and instance come as parts with the very bytes that 
 });
 
 test('WADO-2: a single part is for one instance only', async () => {
-  const response = await get(`${NATIVE}/2.25.1.1.1`, { accept: 'application/dicom' });
+  const response = await door.get(`${NATIVE}/2.25.1.1.1`, { accept: 'application/dicom' });
   assert.equal(response.headers.get('content-type'), `application/dicom; transfer-syntax=${EXPLICIT_LE}`);
   assert.deepEqual(Buffer.from(await response.arrayBuffer()), native[0]?.bytes);
-  assert.equal((await get('/studies/2.25.1', { accept: 'application/dicom' })).status, 406);
+  assert.equal((await door.get('/studies/2.25.1', { accept: 'application/dicom' })).status, 406);
 });
 
 test('WADO-3: what is compressed goes out under * and its own syntax, 406 with a list for another', async () => {
   for (const syntax of ['*', JPEG_BASELINE]) {
-    const [part] = await partsOf(await get(JPEG, dicom(syntax)));
+    const [part] = await partsOf(await door.get(JPEG, dicom(syntax)));
     assert.deepEqual(part?.body, compressed.bytes);
     assert.equal(part?.headers['content-type'], `application/dicom; transfer-syntax=${JPEG_BASELINE}`);
   }
-  const other = await get('/studies/2.25.3/series/2.25.3.2', dicom());
+  const other = await door.get('/studies/2.25.3/series/2.25.3.2', dicom());
   assert.equal(other.status, 406);
   assert.match(await other.text(), /1\.2\.840\.10008\.1\.2\.4\.90/);
-  assert.equal((await get(`${NATIVE}/2.25.1.1.1`, dicom('1.2.840.10008.1.2'))).status, 406);
+  assert.equal((await door.get(`${NATIVE}/2.25.1.1.1`, dicom('1.2.840.10008.1.2'))).status, 406);
 });
 
 test('WADO-4: an object that is only lossily compressed is sent so, and labelled, where Explicit LE is asked', async () => {
-  const [part] = await partsOf(await get(JPEG, dicom(EXPLICIT_LE)));
+  const [part] = await partsOf(await door.get(JPEG, dicom(EXPLICIT_LE)));
   assert.equal(part?.headers['content-type'], `application/dicom; transfer-syntax=${JPEG_BASELINE}`);
 });
 
 test('WADO-5: of a study with several syntaxes what can be sent is sent with 206', async () => {
-  const partial = await get('/studies/2.25.3', dicom(JPEG_2000));
+  const partial = await door.get('/studies/2.25.3', dicom(JPEG_2000));
   assert.equal(partial.status, 206);
   assert.equal((await partsOf(partial)).length, 1);
-  const whole = await get('/studies/2.25.3', dicom('*'));
+  const whole = await door.get('/studies/2.25.3', dicom('*'));
   assert.equal(whole.status, 200);
   assert.deepEqual(
     (await partsOf(whole)).map(({ headers }) => headers['content-type']?.split('=')[1]),
@@ -144,7 +142,7 @@ test('WADO-6: metadata at three levels, without group 2, bulk data by absolute U
     ['/studies/2.25.1/series/2.25.1.1/metadata', 3],
     [`${NATIVE}/2.25.1.1.1/metadata`, 1],
   ] as const) {
-    const response = await get(path, { accept: 'application/dicom+json' });
+    const response = await door.get(path, { accept: 'application/dicom+json' });
     assert.equal(response.headers.get('content-type'), 'application/dicom+json');
     const metadata = (await response.json()) as JsonDataSet[];
     assert.equal(metadata.length, count);
@@ -167,7 +165,7 @@ test('WADO-6: metadata at three levels, without group 2, bulk data by absolute U
 
 test('WADO-7: frames come in the order asked, one part each; one frame also as a single part', async () => {
   for (const list of ['3,1', '3%2C1']) {
-    const parts = await partsOf(await get(`${MULTI}/frames/${list}`));
+    const parts = await partsOf(await door.get(`${MULTI}/frames/${list}`));
     assert.deepEqual(
       parts.map(({ body }) => body),
       [FRAMES[2], FRAMES[0]],
@@ -175,26 +173,26 @@ test('WADO-7: frames come in the order asked, one part each; one frame also as a
     assert.equal(parts[0]?.headers['content-type'], `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`);
     assert.ok(parts[0]?.headers['content-location']?.endsWith('/frames/3'));
   }
-  const single = await get(`${MULTI}/frames/2`, { accept: 'application/octet-stream' });
+  const single = await door.get(`${MULTI}/frames/2`, { accept: 'application/octet-stream' });
   assert.deepEqual(Buffer.from(await single.arrayBuffer()), FRAMES[1]);
-  assert.equal((await get(`${MULTI}/frames/1,2`, { accept: 'application/octet-stream' })).status, 406);
+  assert.equal((await door.get(`${MULTI}/frames/1,2`, { accept: 'application/octet-stream' })).status, 406);
 });
 
 test('WADO-8: frame 0, a negative one, no number and nothing are 400; beyond the last is 404', async () => {
   for (const list of ['0', '-1', 'x', '1,,2', '1,', '1.5', '%20', '01'])
-    assert.equal((await get(`${MULTI}/frames/${list}`)).status, 400, list);
+    assert.equal((await door.get(`${MULTI}/frames/${list}`)).status, 400, list);
   for (const list of ['4', '1,99', '999999999', '99999999999999999999'])
-    assert.equal((await get(`${MULTI}/frames/${list}`)).status, 404, list);
+    assert.equal((await door.get(`${MULTI}/frames/${list}`)).status, 404, list);
 });
 
 test('PS3.18-10.4.1.1.1-frames: a list without a frame is 400, not a resource that is not there', async () => {
   for (const path of [`${MULTI}/frames`, `${MULTI}/frames/`, `${MULTI}/frames/,`])
-    assert.equal((await get(path)).status, 400, path);
+    assert.equal((await door.get(path)).status, 400, path);
 });
 
 test('WADO-9: compressed frames: the image type or named octets, never raw octets that they are not', async () => {
   const typeOf = async (accept: string): Promise<string> => {
-    const response = await get(`${JPEG}/frames/2`, { accept });
+    const response = await door.get(`${JPEG}/frames/2`, { accept });
     if (response.status !== 200) return String(response.status);
     const [part] = await partsOf(response);
     assert.deepEqual(part?.body.subarray(0, CODESTREAMS[1]?.length), CODESTREAMS[1]);
@@ -216,7 +214,7 @@ test('WADO-10: bulk data single part serves ranges', async () => {
   const path = `${MULTI}/bulkdata/7FE00010`;
   const whole = Buffer.concat(FRAMES);
   const ask = async (range: string): Promise<[number, string | null, Buffer]> => {
-    const response = await get(path, { accept: 'application/octet-stream', range });
+    const response = await door.get(path, { accept: 'application/octet-stream', range });
     return [response.status, response.headers.get('content-range'), Buffer.from(await response.arrayBuffer())];
   };
   assert.deepEqual(await ask('bytes=32-63'), [206, 'bytes 32-63/96', FRAMES[1]]);
@@ -226,12 +224,12 @@ test('WADO-10: bulk data single part serves ranges', async () => {
   assert.equal((await ask('bytes=96-'))[0], 416);
   assert.deepEqual((await ask('bytes=0-1,4-5'))[2], whole);
   const [part] = await partsOf(
-    await get(path, { accept: 'multipart/related; type="application/octet-stream"', range: 'bytes=0-3' }),
+    await door.get(path, { accept: 'multipart/related; type="application/octet-stream"', range: 'bytes=0-3' }),
   );
   assert.deepEqual(part?.body, whole);
-  assert.equal((await get(`${MULTI}/bulkdata/00091010`)).status, 404);
-  assert.equal((await get(`${MULTI}/bulkdata/nonsense`)).status, 400);
-  assert.equal((await get(`${MULTI}/bulkdata/..%2F..%2Fx`)).status, 400);
+  assert.equal((await door.get(`${MULTI}/bulkdata/00091010`)).status, 404);
+  assert.equal((await door.get(`${MULTI}/bulkdata/nonsense`)).status, 400);
+  assert.equal((await door.get(`${MULTI}/bulkdata/..%2F..%2Fx`)).status, 400);
 });
 
 test('RFC9110-13.1.5-range: a range holds for the representation that If-Range names; else everything is sent', async () => {
@@ -239,12 +237,12 @@ test('RFC9110-13.1.5-range: a range holds for the representation that If-Range n
   for (const path of [`${MULTI}/bulkdata/7FE00010`, `${MULTI}/frames/2`]) {
     const ask = async (condition?: string): Promise<number> => {
       const headers = { accept: 'application/octet-stream', range: 'bytes=0-3' };
-      const response = await get(path, condition === undefined ? headers : { ...headers, 'if-range': condition });
+      const response = await door.get(path, condition === undefined ? headers : { ...headers, 'if-range': condition });
       const { byteLength } = await response.arrayBuffer();
       assert.equal(byteLength, response.status === 206 ? 4 : Number(response.headers.get('content-length')));
       return response.status;
     };
-    const { headers } = await get(path, { accept: 'application/octet-stream' });
+    const { headers } = await door.get(path, { accept: 'application/octet-stream' });
     const tag = headers.get('etag') ?? '';
     assert.equal(await ask(tag), 206);
     assert.equal(await ask('"another"'), 200);
@@ -256,9 +254,9 @@ test('RFC9110-13.1.5-range: a range holds for the representation that If-Range n
 
 test('RFC9110-14.1.2-last: a range that ends behind the end ends at the end, however far behind', async () => {
   const path = `${MULTI}/bulkdata/7FE00010`;
-  const whole = Buffer.from(await (await get(path, { accept: 'application/octet-stream' })).arrayBuffer());
+  const whole = Buffer.from(await (await door.get(path, { accept: 'application/octet-stream' })).arrayBuffer());
   for (const last of [whole.length - 1, whole.length, '99999999999999999999']) {
-    const response = await get(path, { accept: 'application/octet-stream', range: `bytes=4-${last}` });
+    const response = await door.get(path, { accept: 'application/octet-stream', range: `bytes=4-${last}` });
     assert.equal(response.status, 206);
     assert.equal(response.headers.get('content-range'), `bytes 4-${whole.length - 1}/${whole.length}`);
     assert.deepEqual(Buffer.from(await response.arrayBuffer()), whole.subarray(4));
@@ -267,7 +265,7 @@ test('RFC9110-14.1.2-last: a range that ends behind the end ends at the end, how
 
 test('RFC9110-13.1.1-match: what If-Match does not name is 412 and not sent', async () => {
   for (const path of [MULTI, `${MULTI}/metadata`, `${MULTI}/frames/1`, `${MULTI}/bulkdata/7FE00010`]) {
-    const first = await get(path);
+    const first = await door.get(path);
     const tag = first.headers.get('etag') ?? '';
     await first.arrayBuffer();
     for (const [condition, status] of [
@@ -277,7 +275,7 @@ test('RFC9110-13.1.1-match: what If-Match does not name is 412 and not sent', as
       ['"another"', 412],
       [`W/${tag}`, 412],
     ] as const) {
-      const response = await get(path, { 'if-match': condition });
+      const response = await door.get(path, { 'if-match': condition });
       assert.equal(response.status, status, `${path} ${condition}`);
       const body = await response.text();
       if (status === 412) assert.deepEqual((JSON.parse(body) as { reason: string }).reason, 'PreconditionFailed');
@@ -294,14 +292,14 @@ test('RFC9110-13.1.4-unmodified: what has changed after If-Unmodified-Since is 4
     [{ 'if-unmodified-since': 'yesterday' }, 200],
     [{ 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT', 'if-match': tag }, 200],
   ] as [Record<string, string>, number][]) {
-    const response = await get(MULTI, headers);
+    const response = await door.get(MULTI, headers);
     await response.arrayBuffer();
     assert.equal(response.status, status, JSON.stringify(headers));
   }
 });
 
 test('WADO-11: encapsulated pixel data as bulk data comes frame by frame, without item tags', async () => {
-  const parts = await partsOf(await get(`${JPEG}/bulkdata/7FE00010`, { accept: 'multipart/related; type="*/*"' }));
+  const parts = await partsOf(await door.get(`${JPEG}/bulkdata/7FE00010`, { accept: 'multipart/related; type="*/*"' }));
   assert.deepEqual(
     parts.map(({ body }, index) => body.subarray(0, CODESTREAMS[index]?.length)),
     CODESTREAMS,
@@ -324,17 +322,17 @@ test('WADO-12: an unchanged answer is 304; a new instance changes the tag of eve
   await fill(door, make(1));
   const tags: string[] = [];
   for (const path of paths) {
-    const first = await get(path);
+    const first = await door.get(path);
     await first.arrayBuffer();
     const tag = first.headers.get('etag') ?? '';
     assert.match(tag, /^"[0-9a-f]{32}"$/);
     assert.equal(first.headers.get('cache-control'), 'private, no-cache');
-    assert.equal((await get(path, { 'if-none-match': `"x", ${tag}` })).status, 304);
+    assert.equal((await door.get(path, { 'if-none-match': `"x", ${tag}` })).status, 304);
     tags.push(tag);
   }
   await fill(door, make(2));
   for (const [index, path] of paths.entries()) {
-    const response = await get(path, { 'if-none-match': tags[index] ?? '' });
+    const response = await door.get(path, { 'if-none-match': tags[index] ?? '' });
     assert.equal(response.status, 200, path);
     await response.arrayBuffer();
   }
@@ -343,7 +341,7 @@ test('WADO-12: an unchanged answer is 304; a new instance changes the tag of eve
 /** Waits until a change of now would be told from the last one: dates have whole seconds. */
 async function modified(path: string): Promise<string> {
   for (;;) {
-    const response = await get(path);
+    const response = await door.get(path);
     await response.arrayBuffer();
     const date = response.headers.get('last-modified');
     if (date !== null) return date;
@@ -371,31 +369,31 @@ test('RFC9110-8.8.2-modified: Last-Modified is when the study last changed; unch
     '/series/2.25.55.1/instances/2.25.55.1.1/frames/1',
   ];
   for (const path of paths) {
-    assert.equal((await get(`${study}${path}`, known)).status, 304, path);
-    const other = await get(`${study}${path}`, { ...known, 'if-none-match': '"another"' });
+    assert.equal((await door.get(`${study}${path}`, known)).status, 304, path);
+    const other = await door.get(`${study}${path}`, { ...known, 'if-none-match': '"another"' });
     await other.arrayBuffer();
     assert.equal(other.status, 200, path);
-    const older = await get(`${study}${path}`, { 'if-modified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' });
+    const older = await door.get(`${study}${path}`, { 'if-modified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' });
     await older.arrayBuffer();
     assert.equal(older.status, 200, path);
-    const none = await get(`${study}${path}`, { 'if-modified-since': 'yesterday' });
+    const none = await door.get(`${study}${path}`, { 'if-modified-since': 'yesterday' });
     await none.arrayBuffer();
     assert.equal(none.status, 200, path);
   }
   await fill(door, make(2));
-  const changed = await get(study, known);
+  const changed = await door.get(study, known);
   await changed.arrayBuffer();
   assert.equal(changed.status, 200);
   const second = await modified(study);
   const gone = `${door.url}${study}/series/2.25.55.1/instances/2.25.55.1.2`;
   assert.equal((await fetch(gone, { method: 'DELETE' })).status, 204);
-  const less = await get(study, { 'if-modified-since': second });
+  const less = await door.get(study, { 'if-modified-since': second });
   await less.arrayBuffer();
   assert.equal(less.status, 200, 'a deletion is a change');
 });
 
 test('WADO-13: the same request gives the same bytes, boundary included', async () => {
-  const [first, second] = await Promise.all([get('/studies/2.25.1'), get('/studies/2.25.1')]);
+  const [first, second] = await Promise.all([door.get('/studies/2.25.1'), door.get('/studies/2.25.1')]);
   assert.deepEqual(await first.arrayBuffer(), await second.arrayBuffer());
 });
 
@@ -409,10 +407,10 @@ test('WADO-14: what never was is 404, what has been deleted 410, on every level'
     '/series/2.25.6.1/metadata',
     '/series/2.25.6.1/instances/2.25.6.1.1/frames/1',
   ]) {
-    assert.equal((await get(`/studies/2.25.6${tail}`)).status, 410, tail);
-    assert.equal((await get(`/studies/2.25.7${tail.replaceAll('2.25.6', '2.25.7')}`)).status, 404, tail);
+    assert.equal((await door.get(`/studies/2.25.6${tail}`)).status, 410, tail);
+    assert.equal((await door.get(`/studies/2.25.7${tail.replaceAll('2.25.6', '2.25.7')}`)).status, 404, tail);
   }
-  assert.equal((await get('/studies/2.25.2/series/2.25.1.1/instances/2.25.1.1.1')).status, 404);
+  assert.equal((await door.get('/studies/2.25.2/series/2.25.1.1/instances/2.25.1.1.1')).status, 404);
 });
 
 test('WADO-15: HEAD tells type and length and sends nothing', async () => {
@@ -467,7 +465,7 @@ test('several slow readers at once get every byte of their own, though the buffe
   for (const { object } of sent) await storeInstance(door.gateway.archive, object);
   await Promise.all(
     [...sent, ...sent].map(async ({ uid, chunk }) => {
-      const response = await get(`/studies/${uid}`);
+      const response = await door.get(`/studies/${uid}`);
       const pieces: Uint8Array[] = [];
       for await (const piece of response.body as unknown as AsyncIterable<Uint8Array>) {
         pieces.push(piece);
@@ -493,7 +491,7 @@ test('WADO-17: an answer that fails on the way is cut, so that it cannot look wh
   assert.ok(row !== undefined);
   // The pack loses its second half behind the archive's back.
   await truncate(join(door.data, 'store', 'packs', row.pack), row.offset + row.lengthBytes / 2);
-  const response = await get('/studies/2.25.9');
+  const response = await door.get('/studies/2.25.9');
   assert.equal(response.status, 200);
   await assert.rejects(response.arrayBuffer());
 });

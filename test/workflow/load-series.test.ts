@@ -5,18 +5,10 @@ import { encodeFrame } from '../../src/codecs/frames.ts';
 import { JPEG_BASELINE, LOSSLESS_TARGETS } from '../../src/codecs/syntaxes.ts';
 import { loadSeries } from '../../src/workflow/load-series.ts';
 import { fill, openDoor, type Door } from '../dicomweb/door.ts';
+import { greyLayout } from '../phantom/layout.ts';
 
 const SIZE = { rows: 12, columns: 16 };
-const LAYOUT = {
-  ...SIZE,
-  samplesPerPixel: 1,
-  bitsAllocated: 16,
-  bitsStored: 16,
-  highBit: 15,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const LAYOUT = greyLayout(SIZE.rows, SIZE.columns);
 const SLICES = [1, 2, 3].map((slice) => {
   const pixels = Buffer.alloc(384);
   for (let at = 0; at < 192; at++) pixels.writeUInt16LE((at * slice * 13) % 4096, 2 * at);

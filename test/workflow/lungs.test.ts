@@ -6,9 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { asciiValue, itemsOf, numberValue, textValue, type DataSet } from '../../src/dicom/data-set.ts';
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
-import { completeStudies } from '../../src/workflow/complete.ts';
-import { startPerformer } from '../../src/workflow/perform.ts';
-import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
+import { type WorkItem } from '../../src/workitems.ts';
 import {
   HIGHDICOM_PYTHON,
   iodErrors,
@@ -19,9 +17,8 @@ import {
   writeObjects,
 } from '../derived/tools.ts';
 import { startStandIn } from '../delivery/node.ts';
-import { until } from '../peers/ports.ts';
 import { lungAt, radiograph, type Radiograph } from '../phantom/radiographs.ts';
-import { openInFolder, PROJECT, takeStudy } from './opened.ts';
+import { pacsAt, workOff, openInFolder, PROJECT, takeStudy } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-12', birthDate: '19631112', sex: 'F' } as const;
 
@@ -34,23 +31,11 @@ async function run(t: TestContext, objects: readonly Buffer[]): Promise<Done> {
   const node = await startStandIn(t);
   const opened = await openInFolder(t, {
     models: true,
-    nodes: `nodes:\n  pacs:\n    dicomweb: { url: '${node.url}' }\n    deliverBy: dicomweb\n    proof: read-back\n`,
+    nodes: pacsAt(node.url),
     rules: `admission:\n  - { name: all, when: { modality: [CR, DX] }, project: ${PROJECT}, profile: basic }\nprocessing:\n  - { name: lungs, when: { modality: [CR, DX] }, run: cxr-lung-seg, deliver: [pacs] }\n`,
   });
   const study = await takeStudy(opened, objects);
-  opened.clock.now += 60_000;
-  completeStudies(opened.gateway);
-  const performer = startPerformer(opened.gateway);
-  performer.kick();
-  const items = (): WorkItem[] => workItemsOf(opened.gateway.workItems, study);
-  await until(
-    'the work to end',
-    () => items().length > 0 && items().every(({ state }) => state === 'COMPLETED' || state === 'CANCELED'),
-    120_000,
-    20,
-  );
-  await performer.stop();
-  const item = items().find(({ kind }) => kind === 'derive');
+  const item = (await workOff(opened, study)).find(({ kind }) => kind === 'derive');
   assert.ok(item);
   return { item, arrived: [...node.kept.values()].map(({ bytes }) => bytes) };
 }

@@ -18,10 +18,8 @@ import {
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
-import { completeStudies } from '../../src/workflow/complete.ts';
 import { loadSeries } from '../../src/workflow/load-series.ts';
-import { startPerformer } from '../../src/workflow/perform.ts';
-import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
+import { type WorkItem } from '../../src/workitems.ts';
 import {
   HIGHDICOM_PYTHON,
   iodErrors,
@@ -32,10 +30,9 @@ import {
   writeObjects,
 } from '../derived/tools.ts';
 import { startStandIn } from '../delivery/node.ts';
-import { until } from '../peers/ports.ts';
 import { ctStudy } from '../phantom/studies.ts';
 import { AIR_AND_BONE, segment, writeSiteMasks, type SiteMasks } from '../pipelines/site-masks.ts';
-import { openInFolder, PROJECT, takeStudy, type Opened } from './opened.ts';
+import { pacsAt, workOff, openInFolder, PROJECT, takeStudy, type Opened } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-9', birthDate: '19631112', sex: 'F' } as const;
 
@@ -59,24 +56,12 @@ async function run(t: TestContext, model: SiteMasks, rule = ''): Promise<Done> {
   const node = await startStandIn(t);
   const opened = await openInFolder(t, {
     gateway: `pipelines: { threads: 1, modelsFolder: '${site}' }\n`,
-    nodes: `nodes:\n  pacs:\n    dicomweb: { url: '${node.url}' }\n    deliverBy: dicomweb\n    proof: read-back\n`,
+    nodes: pacsAt(node.url),
     rules: `admission:\n  - { name: all, when: { modality: [CT, MR] }, project: ${PROJECT}, profile: hipaa-safe-harbor }\nprocessing:\n  - { name: own, when: { modality: CT }, run: tissues${rule}, deliver: [pacs] }\n`,
   });
   const phantom = ctStudy({ patient: PATIENT, slices: 5, size: 48 });
   const study = await takeStudy(opened, phantom.objects);
-  opened.clock.now += 60_000;
-  completeStudies(opened.gateway);
-  const performer = startPerformer(opened.gateway);
-  performer.kick();
-  const items = (): WorkItem[] => workItemsOf(opened.gateway.workItems, study);
-  await until(
-    'the work to end',
-    () => items().length > 0 && items().every(({ state }) => state === 'COMPLETED' || state === 'CANCELED'),
-    60_000,
-    20,
-  );
-  await performer.stop();
-  const item = items().find(({ kind }) => kind === 'derive');
+  const item = (await workOff(opened, study, 60_000)).find(({ kind }) => kind === 'derive');
   assert.ok(item);
   const arrived = [...node.kept.values()].map(({ bytes }) => bytes);
   return { opened, study, item, originalStudy: phantom.studyInstanceUID, arrived };

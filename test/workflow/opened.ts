@@ -13,7 +13,11 @@ import { readHead } from '../../src/dicom/part10.ts';
 import { readVolume } from '../../src/dicom/volume.ts';
 import { closeGateway, openGateway, type Gateway } from '../../src/gateway.ts';
 import type { Fact, Log } from '../../src/log.ts';
+import { completeStudies } from '../../src/workflow/complete.ts';
+import { startPerformer } from '../../src/workflow/perform.ts';
 import { receiveInstance, type Received, type Sender } from '../../src/workflow/receive.ts';
+import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
+import { until } from '../peers/ports.ts';
 
 const CONFIG = fileURLToPath(new URL('../../config', import.meta.url));
 const MODELS = fileURLToPath(new URL('../../models', import.meta.url));
@@ -85,6 +89,31 @@ export async function takeStudy(opened: Opened, objects: readonly Buffer[]): Pro
     study = stored.studyInstanceUID;
   }
   return study;
+}
+
+/** A node that takes results by STOW-RS and is asked for them by QIDO-RS. */
+export function pacsAt(url: string): string {
+  return `nodes:\n  pacs:\n    dicomweb: { url: '${url}' }\n    deliverBy: dicomweb\n    proof: read-back\n`;
+}
+
+/** Lets what is stored be complete, and all that follows from it be done; answers the study's work items. */
+export async function workOff(
+  { gateway, clock }: Opened,
+  study: string,
+  withinMs = 120_000,
+): Promise<readonly WorkItem[]> {
+  clock.now += 60_000;
+  completeStudies(gateway);
+  const performer = startPerformer(gateway);
+  try {
+    performer.kick();
+    const hasEnded = ({ state }: WorkItem): boolean => state === 'COMPLETED' || state === 'CANCELED';
+    const items = (): WorkItem[] => workItemsOf(gateway.workItems, study);
+    await until('the work to end', () => items().length > 0 && items().every(hasEnded), withinMs, 20);
+    return items();
+  } finally {
+    await performer.stop();
+  }
 }
 
 /** A derived series of the study's first series, as a pipeline that changes nothing would make it; answers its pseudonym. */

@@ -7,13 +7,10 @@ import { asciiValue, itemsOf, textValue, type DataSet } from '../../src/dicom/da
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { workItemsOf } from '../../src/workitems.ts';
-import { completeStudies } from '../../src/workflow/complete.ts';
-import { startPerformer } from '../../src/workflow/perform.ts';
 import { iodErrors, NO_DCIODVFY, scratch, writeObjects } from '../derived/tools.ts';
 import { startStandIn } from '../delivery/node.ts';
-import { until } from '../peers/ports.ts';
 import { ctStudy, mrFollowUp, type PhantomStudy } from '../phantom/studies.ts';
-import { openInFolder, PROJECT, takeStudy, type Opened } from './opened.ts';
+import { pacsAt, workOff, openInFolder, PROJECT, takeStudy, type Opened } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-77', birthDate: '19631112', sex: 'F' } as const;
 
@@ -33,26 +30,12 @@ async function runOn(t: TestContext, processing: string, studies: readonly Phant
   const node = await startStandIn(t);
   const opened = await openInFolder(t, {
     models: true,
-    nodes: `nodes:\n  pacs:\n    dicomweb: { url: '${node.url}' }\n    deliverBy: dicomweb\n    proof: read-back\n`,
+    nodes: pacsAt(node.url),
     rules: `admission:\n  - { name: CT, when: { modality: CT }, project: ${PROJECT}, profile: hipaa-safe-harbor }\n  - { name: MR, when: { modality: MR }, project: ${PROJECT}, profile: basic }\nprocessing:\n  - ${processing}\n`,
   });
-  const { gateway, clock } = opened;
   let study = '';
   for (const { objects } of studies) study = await takeStudy(opened, objects);
-  clock.now += 60_000;
-  completeStudies(gateway);
-  const performer = startPerformer(gateway);
-  t.after(() => performer.stop());
-  performer.kick();
-  await until(
-    'the work to end',
-    () => {
-      const items = workItemsOf(gateway.workItems, study);
-      return items.length > 0 && items.every(({ state }) => state === 'COMPLETED' || state === 'CANCELED');
-    },
-    240_000,
-    50,
-  );
+  await workOff(opened, study, 240_000);
   const arrived = [...node.kept.values()].map((kept) => ({
     bytes: kept.bytes,
     patientID: kept.patientID,

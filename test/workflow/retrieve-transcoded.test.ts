@@ -15,6 +15,7 @@ import { queryHandlers } from '../../src/workflow/query-retrieve.ts';
 import { storeHandlers } from '../../src/workflow/receive.ts';
 import { runPeer, scratch, startStorescp, withoutDcmtk } from '../dimse/peers.ts';
 import { makeObject } from '../phantom/objects.ts';
+import { greyLayout } from '../phantom/layout.ts';
 import { openInFolder } from './opened.ts';
 import { samples, withoutSamples } from './sample-files.ts';
 
@@ -28,17 +29,7 @@ const FRAMES = [7, 11].map((step) => {
   for (let at = 0; at < 31 * 17; at++) frame.writeUInt16LE((at * step * 97) % 65_536, 2 * at);
   return frame;
 });
-const LAYOUT = {
-  rows: 17,
-  columns: 31,
-  samplesPerPixel: 1,
-  bitsAllocated: 16,
-  bitsStored: 16,
-  highBit: 15,
-  signed: false,
-  planar: false,
-  photometricInterpretation: 'MONOCHROME2',
-};
+const LAYOUT = greyLayout(17, 31);
 const COMPRESSED = [JPEG_LS, '1.2.840.10008.1.2.4.90', '1.2.840.10008.1.2.5', '1.2.840.10008.1.2.4.201'];
 
 /** A study of two-frame objects, each compressed in another way, and one that breaks off. */

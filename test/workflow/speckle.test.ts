@@ -6,15 +6,12 @@ import { asciiValue, asciiValues, textValue } from '../../src/dicom/data-set.ts'
 import { tag } from '../../src/dicom/dictionary.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { uidFrom } from '../../src/dicom/uid.ts';
-import { completeStudies } from '../../src/workflow/complete.ts';
-import { startPerformer } from '../../src/workflow/perform.ts';
-import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
+import { type WorkItem } from '../../src/workitems.ts';
 import { part10 } from '../derived/phantom.ts';
 import { iodErrors, NO_DCIODVFY, scratch, writeObjects } from '../derived/tools.ts';
 import { startStandIn } from '../delivery/node.ts';
-import { until } from '../peers/ports.ts';
 import { seeded } from '../phantom/random.ts';
-import { openInFolder, PROJECT, takeStudy } from './opened.ts';
+import { pacsAt, workOff, openInFolder, PROJECT, takeStudy } from './opened.ts';
 
 const [COLUMNS, ROWS] = [192, 160];
 /** Of grey tissue; left of it a scale. */
@@ -98,23 +95,11 @@ async function run(t: TestContext, object: Buffer): Promise<{ item: WorkItem; ar
   const node = await startStandIn(t);
   const opened = await openInFolder(t, {
     models: true,
-    nodes: `nodes:\n  pacs:\n    dicomweb: { url: '${node.url}' }\n    deliverBy: dicomweb\n    proof: read-back\n`,
+    nodes: pacsAt(node.url),
     rules: `admission:\n  - { name: all, when: { modality: US }, project: ${PROJECT}, profile: basic }\nprocessing:\n  - { name: quiet, when: { modality: US }, run: us-speckle, outputs: [image, report], deliver: [pacs] }\n`,
   });
   const study = await takeStudy(opened, [object]);
-  opened.clock.now += 60_000;
-  completeStudies(opened.gateway);
-  const performer = startPerformer(opened.gateway);
-  performer.kick();
-  const items = (): WorkItem[] => workItemsOf(opened.gateway.workItems, study);
-  await until(
-    'the work to end',
-    () => items().length > 0 && items().every(({ state }) => state === 'COMPLETED' || state === 'CANCELED'),
-    120_000,
-    20,
-  );
-  await performer.stop();
-  const item = items().find(({ kind }) => kind === 'derive');
+  const item = (await workOff(opened, study)).find(({ kind }) => kind === 'derive');
   assert.ok(item);
   return { item, arrived: [...node.kept.values()].map(({ bytes }) => bytes) };
 }

@@ -7,15 +7,12 @@ import { test, type TestContext } from 'node:test';
 import { instancesOf } from '../../src/archive/instances.ts';
 import { seriesOf } from '../../src/archive/studies.ts';
 import { Refusal } from '../../src/dicom/refusal.ts';
-import { completeStudies } from '../../src/workflow/complete.ts';
 import { loadInstances, loadSeries } from '../../src/workflow/load-series.ts';
 import { produceByManifest } from '../../src/workflow/produce.ts';
-import { startPerformer } from '../../src/workflow/perform.ts';
-import { workItemsOf, type WorkItem } from '../../src/workitems.ts';
-import { until } from '../peers/ports.ts';
+import { type WorkItem } from '../../src/workitems.ts';
 import { ctStudy } from '../phantom/studies.ts';
 import { writeSiteModel } from '../pipelines/site-model.ts';
-import { PROJECT, openInFolder, takeStudy, type Opened } from './opened.ts';
+import { workOff, PROJECT, openInFolder, takeStudy, type Opened } from './opened.ts';
 
 const PATIENT = { name: 'Muster^Erika', id: 'KH-1', birthDate: '19631112', sex: 'F' } as const;
 
@@ -34,15 +31,7 @@ async function opened(t: TestContext, site: string, run: string, more = ''): Pro
 
 async function performed(here: Opened): Promise<{ study: string; item: WorkItem }> {
   const study = await takeStudy(here, ctStudy({ patient: PATIENT, slices: 3, size: 24 }).objects);
-  here.clock.now += 60_000;
-  completeStudies(here.gateway);
-  const performer = startPerformer(here.gateway);
-  performer.kick();
-  const ended = (): WorkItem | undefined =>
-    workItemsOf(here.gateway.workItems, study).find(({ state }) => state === 'COMPLETED' || state === 'CANCELED');
-  await until('the item to end', () => ended() !== undefined, 30_000, 20);
-  await performer.stop();
-  const item = ended();
+  const [item] = await workOff(here, study);
   assert.ok(item);
   return { study, item };
 }
