@@ -212,6 +212,13 @@ export function matchesSeriesOnly(matches: readonly Match[]): boolean {
   });
 }
 
+/** Which descriptions are asked for, as a condition on `description`, where nothing else is. */
+export function descriptionsAsked(matches: readonly Match[], options: MatchOptions): Condition | undefined {
+  const [match, ...others] = matches.filter(({ value }) => !isUniversal(value)).map(bounded);
+  if (match === undefined || others.length > 0 || pathName(match.path) !== '00081030') return undefined;
+  return isEmptyValue(match, options) ? undefined : indexedTextCondition('description.text', match.value);
+}
+
 /** Whether dates of studies alone decide. */
 export function matchesDaysOnly(matches: readonly Match[]): boolean {
   return matches.every(({ path, value }) => isUniversal(value) || pathName(path) === '00080020');
@@ -345,9 +352,16 @@ function privateCondition(level: Level, match: Match, options: Options): Conditi
   return { sql: ownersWhere(level, 'instance', ` AND ${inner.sql}`), values: [path, ...inner.values] };
 }
 
-/** With an index of pieces where there is one: what has all pieces may still lack the whole, so the text decides. */
+/**
+ * With an index of pieces where there is one: what has all pieces may still lack the whole, so the text decides. Of descriptions each is
+ * looked at once, however many studies bear it.
+ */
 function indexedTextCondition(column: string, given: string): Condition {
   const value = given.trim();
+  if (column === DESCRIPTION && /[*?]/.test(value)) {
+    const { sql, values } = indexedTextCondition('description.text', value);
+    return { sql: `study.description IN (SELECT description.text FROM description WHERE ${sql})`, values };
+  }
   const [prefix = ''] = value.split(/[*?]/, 1);
   const text = textCondition(column, value);
   const grams = prefix !== '' && INDEXED.has(column) ? undefined : gramsCondition(column, value);
@@ -355,14 +369,20 @@ function indexedTextCondition(column: string, given: string): Condition {
 }
 
 /** Columns that an index finds by their beginning. */
-const INDEXED: ReadonlySet<string> = new Set(['study.patient_id', 'study.accession_number', 'series.modality']);
+const INDEXED: ReadonlySet<string> = new Set([
+  'study.patient_id',
+  'study.accession_number',
+  'series.modality',
+  'description.text',
+]);
+const DESCRIPTION = 'study.description';
 
 /** Columns whose pieces of three characters are indexed. */
 const GRAMS: Readonly<Record<string, { readonly table: string; readonly column: string; readonly owner: string }>> = {
   'study.patient_id': { table: 'study_gram', column: 'patient_id', owner: 'study.id' },
   'study.accession_number': { table: 'study_gram', column: 'accession_number', owner: 'study.id' },
   'study.study_id': { table: 'study_gram', column: 'study_id', owner: 'study.id' },
-  'study.description': { table: 'study_gram', column: 'description', owner: 'study.id' },
+  'description.text': { table: 'description_gram', column: 'text', owner: 'description.id' },
   'series.description': { table: 'series_gram', column: 'description', owner: 'series.id' },
   'series.body_part': { table: 'series_gram', column: 'body_part', owner: 'series.id' },
 };

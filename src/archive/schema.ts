@@ -4,8 +4,9 @@ import { CHANGE_TABLES, fillChanges } from './changes.ts';
 import { enterAllKeys } from './level-rows.ts';
 import { WITHHELD_TABLE } from './withheld.ts';
 
-export function migrateArchive(database: Database): void {
-  migrate(database, 'archive', STEPS);
+/** `steps`: for an index as it was before the later ones. */
+export function migrateArchive(database: Database, steps = STEPS.length): void {
+  migrate(database, 'archive', STEPS.slice(0, steps));
 }
 
 /** Tables that reindex empties; tombstones and the change feed are kept, since packs cannot tell what is gone. */
@@ -137,6 +138,52 @@ CREATE TRIGGER number_with_instance AFTER INSERT ON instance WHEN new.number IS 
 CREATE TRIGGER number_without_instance AFTER DELETE ON instance WHEN old.number IS NOT NULL BEGIN
   UPDATE number_total SET instances = instances - 1 WHERE number = old.number; END;
 INSERT INTO number_total SELECT number, count(*) FROM instance WHERE number IS NOT NULL GROUP BY number;
+`;
+
+/**
+ * Each description once, with how many studies bear it: protocols have a few hundred, so what a piece of text leads to is counted without
+ * the studies, and the studies of each stand in the order of results.
+ */
+const DESCRIPTIONS = `
+CREATE TABLE description (
+  id INTEGER PRIMARY KEY,
+  text TEXT NOT NULL UNIQUE,
+  studies INTEGER NOT NULL
+);
+CREATE VIRTUAL TABLE description_gram USING fts5(text,
+  content='', contentless_delete=1, detail=column, tokenize='trigram case_sensitive 1');
+CREATE TRIGGER grams_with_description AFTER INSERT ON description BEGIN
+  INSERT INTO description_gram (rowid, text) VALUES (new.id, new.text); END;
+CREATE TRIGGER grams_without_description AFTER DELETE ON description BEGIN
+  DELETE FROM description_gram WHERE rowid = old.id; END;
+CREATE TRIGGER description_with_study AFTER INSERT ON study WHEN new.description <> '' BEGIN
+  INSERT INTO description (text, studies) VALUES (new.description, 1) ON CONFLICT (text) DO UPDATE SET studies = studies + 1; END;
+CREATE TRIGGER description_without_study AFTER DELETE ON study WHEN old.description <> '' BEGIN
+  UPDATE description SET studies = studies - 1 WHERE text = old.description;
+  DELETE FROM description WHERE text = old.description AND studies = 0; END;
+CREATE TRIGGER description_of_study AFTER UPDATE OF description ON study WHEN new.description <> old.description BEGIN
+  UPDATE description SET studies = studies - 1 WHERE text = old.description;
+  DELETE FROM description WHERE text = old.description AND studies = 0;
+  INSERT INTO description (text, studies) SELECT new.description, 1 WHERE new.description <> ''
+    ON CONFLICT (text) DO UPDATE SET studies = studies + 1; END;
+INSERT INTO description (text, studies) SELECT description, count(*) FROM study WHERE description <> '' GROUP BY description;
+CREATE INDEX study_description ON study (description, study_date DESC, study_time DESC, study_uid);
+DROP TRIGGER grams_with_study;
+DROP TRIGGER grams_of_study;
+DROP TRIGGER grams_without_study;
+DROP TABLE study_gram;
+CREATE VIRTUAL TABLE study_gram USING fts5(patient_id, accession_number, study_id,
+  content='', contentless_delete=1, detail=column, tokenize='trigram case_sensitive 1');
+CREATE TRIGGER grams_with_study AFTER INSERT ON study BEGIN
+  INSERT INTO study_gram (rowid, patient_id, accession_number, study_id)
+    VALUES (new.id, new.patient_id, new.accession_number, new.study_id); END;
+CREATE TRIGGER grams_without_study AFTER DELETE ON study BEGIN DELETE FROM study_gram WHERE rowid = old.id; END;
+CREATE TRIGGER grams_of_study AFTER UPDATE OF patient_id, accession_number, study_id ON study BEGIN
+  DELETE FROM study_gram WHERE rowid = old.id;
+  INSERT INTO study_gram (rowid, patient_id, accession_number, study_id)
+    VALUES (new.id, new.patient_id, new.accession_number, new.study_id); END;
+INSERT INTO study_gram (rowid, patient_id, accession_number, study_id)
+  SELECT id, patient_id, accession_number, study_id FROM study;
 `;
 
 const STEPS = [
@@ -322,4 +369,5 @@ INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GRO
   TOTALS,
   // Nothing is looked for by it, and it is a page of the log for each instance, in another place each time.
   'DROP INDEX change_instance',
+  DESCRIPTIONS,
 ];

@@ -4,6 +4,7 @@ import { tagKey } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
+import { studiesByDescription } from './by-description.ts';
 import { withheldStudies } from './withheld.ts';
 import { STUDY_ATTRIBUTES } from './attributes.ts';
 import {
@@ -11,6 +12,7 @@ import {
   classesAsked,
   conditions,
   daysAsked,
+  descriptionsAsked,
   leadsToManyOnly,
   leadsToSeries,
   listedModality,
@@ -67,9 +69,11 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   if (start === 'behind the end') return { results: [], remaining: 0 };
   const classes = classesIn(archive, query);
   if (classes?.instances === 0) return { results: [], remaining: 0 };
-  const { rows, total } = goesBySeries(query, classes)
-    ? pageBySeries(archive, query, { timezones, hidden })
-    : pageOf(archive, query, { timezones, hidden, start, classes });
+  const { rows, total } =
+    (hidden ? undefined : pageByDescription(archive, query)) ??
+    (goesBySeries(query, classes)
+      ? pageBySeries(archive, query, { timezones, hidden })
+      : pageOf(archive, query, { timezones, hidden, start, classes }));
   const shape = shapeOf(query);
   const make = resultsOf(archive, query.level, shape);
   const whole = query.level === 'instance' ? withSeries(archive) : (row: Row): Row => row;
@@ -115,6 +119,16 @@ function pageOf(
       (hidden ? undefined : countedAlready(archive, query, classes)) ??
       Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0),
   };
+}
+
+function pageByDescription({ database }: Pick<Archive, 'database'>, query: Query): Page | undefined {
+  const { level, scope, matches } = query;
+  if (level !== 'study' || scope.studyInstanceUID !== undefined) return undefined;
+  const asked = descriptionsAsked(matches, query);
+  const found = asked === undefined ? undefined : studiesByDescription(database, asked, query);
+  if (found === undefined) return undefined;
+  const page = `SELECT ${STUDY_COLUMNS} FROM study WHERE study.id IN (SELECT value FROM json_each(?)) ORDER BY ${STUDY_ORDER}`;
+  return { rows: database.all(page, JSON.stringify(found.studies)), total: () => found.total };
 }
 
 /** Whether it is worth knowing which series have any before the instances are looked at. */

@@ -1,6 +1,7 @@
 /** What keeps searches flat: pages far in, lists by modality and pieces of text say the same as a walk through everything would. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import fc from 'fast-check';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,8 @@ import { nextVersion, removeInstance } from '../../src/archive/index-rows.ts';
 import { countInDays, findPage } from '../../src/archive/page-start.ts';
 import { search, searchStatement, seriesStatements, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
-import type { Database } from '../../src/database.ts';
+import { migrateArchive } from '../../src/archive/schema.ts';
+import { openDatabase, type Database } from '../../src/database.ts';
 import { tagKey } from '../../src/dicom/data-set.ts';
 import { tag, vrOf } from '../../src/dicom/dictionary.ts';
 import { MR_IMAGE, makeObject } from '../phantom/objects.ts';
@@ -235,7 +237,13 @@ function assertKept(database: Database): void {
        FROM study JOIN series ON series.study = study.id WHERE series.modality <> '' ORDER BY series.modality, study.id`,
     ),
   );
-  for (const level of ['study', 'series'])
+  assert.deepEqual(
+    database.all('SELECT text, studies FROM description ORDER BY text'),
+    database.all(
+      "SELECT description AS text, count(*) AS studies FROM study WHERE description <> '' GROUP BY description ORDER BY 1",
+    ),
+  );
+  for (const level of ['study', 'series', 'description'])
     assert.deepEqual(
       database.all(`SELECT rowid AS id FROM ${level}_gram ORDER BY rowid`),
       database.all(`SELECT id FROM ${level} ORDER BY id`),
@@ -271,6 +279,71 @@ test('the lists follow every change of studies and series', async (t) => {
   await deleteStudy(other.archive, '2.25.2');
   assertKept(other.database);
   assert.deepEqual(found('StudyDescription', '*knee'), []);
+});
+
+test('pages of studies by description are those of a walk, however many descriptions there are', async (t) => {
+  const other = await opened(t);
+  const descriptions = [
+    'CT head',
+    'MR head',
+    'CT thorax',
+    'head',
+    'knee',
+    '',
+    ...Array.from({ length: 70 }, (_, at) => `foot ${at}`),
+  ];
+  const studies = fc.sample(
+    fc.record({
+      studyDescription: fc.constantFrom(...descriptions),
+      studyDate: fc.constantFrom('', '20240101', '20240102', '19991231'),
+      studyTime: fc.constantFrom('', '101500', '235959.5'),
+    }),
+    { numRuns: 120, seed: 5 },
+  );
+  for (const [at, study] of studies.entries())
+    await storeInstance(
+      other.archive,
+      makeObject({ rows: 2, columns: 2, studyInstanceUID: `2.25.${at + 1}`, ...study }).object,
+    );
+  assertKept(other.database);
+  const all = search(other.archive, ask({ includeFields: [[tag('StudyDescription')]] })).results;
+  const uids = uidsOf(all, '0020000D');
+  const said = all.map(
+    (text) => (JSON.parse(text) as Record<string, { Value?: string[] }>)['00081030']?.Value?.[0] ?? '',
+  );
+  for (const value of ['*head*', '*head', 'CT*', '?T head', 'head', '*o*', 'foot*', '*zzz*', 'CT head ']) {
+    const pattern = new RegExp(`^${value.trim().replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
+    const expected = uids.filter((_, at) => said[at] !== '' && pattern.test(said[at] ?? ''));
+    const matches = [matchOf('StudyDescription', value)];
+    for (const offset of [0, 1, 3, 8, expected.length, expected.length + 2]) {
+      const { results, remaining } = search(other.archive, ask({ matches, limit: 4, offset }));
+      assert.deepEqual(uidsOf(results, '0020000D'), expected.slice(offset, offset + 4), `${value} ${offset}`);
+      assert.equal(remaining, Math.max(0, expected.length - offset - results.length), `${value} ${offset}`);
+    }
+  }
+});
+
+test('an index from before descriptions were kept once gets them when it is migrated', () => {
+  const former = openDatabase(':memory:');
+  migrateArchive(former, 17);
+  assert.equal(former.get("SELECT 1 FROM sqlite_schema WHERE name = 'description'"), undefined);
+  openFilling(former, join(folder, 'former')).fill(STUDIES);
+  migrateArchive(former);
+  const shape = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name";
+  assert.deepEqual(former.all(shape), one.database.all(shape));
+  assertKept(former);
+  for (const [keyword, value] of [
+    ['StudyDescription', '*horax*'],
+    ['StudyDescription', 'MR*'],
+    ['PatientID', '*-*'],
+    ['AccessionNumber', '*A*'],
+  ] as const) {
+    const query = ask({ matches: [matchOf(keyword, value)], limit: 3 });
+    const migrated = search({ database: former }, query);
+    assert.ok(migrated.results.length > 0);
+    assert.deepEqual(migrated, search(one.archive, query), value);
+  }
+  former.close();
 });
 
 test('a piece of text is found wherever it stands, quotation marks and all, and case counts', async (t) => {
