@@ -114,10 +114,20 @@ export function scheduleWork(items: WorkItems, item: NewWorkItem): boolean {
 
 /**
  * Takes the item that has waited longest, for `leaseMs`; undefined when nothing is due. An item whose last attempt ended without a word
- * (its process died) is CANCELED, so that work which kills its process cannot do so for ever.
+ * (its process died) is CANCELED, so that work which kills its process cannot do so for ever. What concerns a node of `busy` waits; '' is
+ * work that concerns none.
  */
-export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): WorkItem | undefined {
+export function claimWork(
+  items: WorkItems,
+  kind: WorkKind,
+  leaseMs: number,
+  busy: readonly string[] = [],
+): WorkItem | undefined {
   const now = items.now();
+  const isFree =
+    busy.length === 0
+      ? ''
+      : "AND ifnull(json_extract(parameters, '$.node'), '') NOT IN (SELECT value FROM json_each(?))";
   return items.database.transaction(() => {
     const lost = items.database.all(
       `UPDATE work_item SET state = 'CANCELED', lease_until = 0, last_error = 'ProcessingFailure: the process ended during the last attempt', updated_at = ?
@@ -132,7 +142,7 @@ export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): Wo
       `UPDATE work_item SET state = 'IN PROGRESS', attempts = attempts + 1, lease_until = ?, updated_at = ?
        WHERE uid = (
          SELECT uid FROM work_item
-         WHERE kind = ? AND state IN ('SCHEDULED', 'IN PROGRESS') AND next_attempt_at <= ? AND lease_until <= ?
+         WHERE kind = ? AND state IN ('SCHEDULED', 'IN PROGRESS') AND next_attempt_at <= ? AND lease_until <= ? ${isFree}
          ORDER BY next_attempt_at LIMIT 1
        ) RETURNING *`,
       now + leaseMs,
@@ -140,6 +150,7 @@ export function claimWork(items: WorkItems, kind: WorkKind, leaseMs: number): Wo
       kind,
       now,
       now,
+      ...(busy.length === 0 ? [] : [JSON.stringify(busy)]),
     );
     if (row === undefined) return undefined;
     const item = workItem(row);
@@ -227,6 +238,36 @@ export function hastenWork(
     if (at < item.nextAttemptAt)
       items.database.run('UPDATE work_item SET next_attempt_at = ?, updated_at = ? WHERE uid = ?', at, now, item.uid);
   }
+}
+
+/** A failed item that rests is due now: somebody has mended the cause. False: it does not rest, or has not failed. */
+export function hastenItem(items: WorkItems, uid: string): boolean {
+  const now = items.now();
+  return (
+    items.database.run(
+      `UPDATE work_item SET next_attempt_at = ? WHERE uid = ? AND state = 'IN PROGRESS' AND lease_until <= ?
+         AND next_attempt_at > ? AND last_error IS NOT NULL`,
+      now,
+      uid,
+      now,
+      now,
+    ).changes > 0
+  );
+}
+
+/** The node answers again: what failed on it before `before` is due now, one after another. */
+export function hastenNode(items: WorkItems, kind: WorkKind, node: string, before: number): number {
+  const now = items.now();
+  return items.database.run(
+    `UPDATE work_item SET next_attempt_at = ? WHERE kind = ? AND state = 'IN PROGRESS' AND lease_until <= ?
+       AND next_attempt_at > ? AND last_error IS NOT NULL AND updated_at < ? AND json_extract(parameters, '$.node') = ?`,
+    now,
+    kind,
+    now,
+    now,
+    before,
+    node,
+  ).changes;
 }
 
 /** Full jitter between half and the whole of 2^attempts * 5 s, at most an hour. */

@@ -83,6 +83,8 @@ function retryButton(item) {
 const VERDICTS = { pass: 'quality gates passed', warn: 'warned, the reasons stand in its report' };
 
 function describeResult(item) {
+  if (item.lastError && item.nextAttemptAt > Date.now())
+    return `${item.lastError}; again at ${new Date(item.nextAttemptAt).toLocaleTimeString()}`;
   if (item.lastError) return item.lastError;
   const figures = Object.entries(item.result?.quality ?? {})
     .filter(([, value]) => typeof value === 'number')

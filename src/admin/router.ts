@@ -6,7 +6,7 @@ import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
-import { isWorthRetrying, retryCanceled } from '../workflow/review.ts';
+import { isWorthRetrying, retryFailed } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
 import { listWork, type WorkItemState } from '../workitems.ts';
 import { addQuarantineRoutes } from './quarantine.ts';
@@ -42,11 +42,11 @@ export function adminRouter(gateway: Gateway): Router {
     const { state, limit } = pageOf(request);
     return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit }).map((item) => ({
       ...item,
-      worthRetrying: isWorthRetrying(item),
+      worthRetrying: isWorthRetrying(item, gateway.now()),
     }));
   });
   route('post', '/work-items/:uid/retry', ['radiology-it'], (request, caller) => {
-    retryCanceled(gateway, parameter(request, 'uid'), caller.name);
+    retryFailed(gateway, parameter(request, 'uid'), caller.name);
     return undefined;
   });
   route('get', '/ledger/:study', ['radiology-it', 'privacy-officer'], (request) => {

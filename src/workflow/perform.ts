@@ -1,6 +1,6 @@
 /**
  * Takes due work items one after another and does them: derivations one at a time (they want the whole machine), deliveries and fetches of
- * priors side by side.
+ * priors side by side, each node's by themselves, so that one that does not answer keeps none of the others waiting.
  */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
@@ -9,16 +9,21 @@ import {
   failWork,
   finishWork,
   handBackWork,
+  hastenNode,
   postponeWork,
   renewLease,
   type WorkItem,
+  type WorkKind,
 } from '../workitems.ts';
 import { deliver, type DeliverResult, type DeliverWait } from './deliver.ts';
 import { derive } from './derive.ts';
 import { fetchPrior } from './fetch.ts';
 
 const LEASE_MS = 60_000;
+/** For each node that work concerns; derivations concern none. */
 const AT_ONCE = { derive: 1, deliver: 3, fetch: 2 } as const;
+/** What failed so long ago was not turned down by a node that had just come back. */
+const FAILED_BEFORE_MS = 5 * 60_000;
 
 export interface Performer {
   /** Look for due work now. */
@@ -45,9 +50,8 @@ export function startPerformer(gateway: Gateway): Performer {
     // A long pause of this very thread may have let leases run out: own work is never claimed a second time.
     renew();
     for (const kind of ['derive', 'deliver', 'fetch'] as const) {
-      const most = AT_ONCE[kind];
-      while (!cancel.signal.aborted && [...running.keys()].filter((item) => item.kind === kind).length < most) {
-        const item = claimWork(gateway.workItems, kind, LEASE_MS);
+      while (!cancel.signal.aborted) {
+        const item = claimWork(gateway.workItems, kind, LEASE_MS, busyNodes(running.keys(), kind));
         if (item === undefined) break;
         const own = new AbortController();
         gateway.workItems.live?.running.set(item.uid, own);
@@ -77,6 +81,27 @@ export function startPerformer(gateway: Gateway): Performer {
       clearInterval(renewal);
     },
   };
+}
+
+/** Nodes that as much work of this kind concerns as may at once; '' stands for work that concerns none. */
+function busyNodes(running: Iterable<WorkItem>, kind: WorkKind): string[] {
+  const counts = new Map<string, number>();
+  for (const item of running) {
+    if (item.kind === kind) counts.set(nodeOf(item), (counts.get(nodeOf(item)) ?? 0) + 1);
+  }
+  return [...counts].filter(([, count]) => count >= AT_ONCE[kind]).map(([node]) => node);
+}
+
+function nodeOf({ parameters }: WorkItem): string {
+  return typeof parameters['node'] === 'string' ? parameters['node'] : '';
+}
+
+/** A node that had failed answers again: nothing that waited for it waits for the end of its back-off. */
+function hastenOthers({ log, workItems }: Gateway, item: WorkItem): void {
+  const node = nodeOf(item);
+  if (item.attempts < 2 || node === '') return;
+  const hastened = hastenNode(workItems, item.kind, node, workItems.now() - FAILED_BEFORE_MS);
+  if (hastened > 0) log.info('node answers again', { node, hastened });
 }
 
 /** A delivery is done, or waits for the node's word. */
@@ -115,6 +140,7 @@ async function perform(gateway: Gateway, item: WorkItem, { closing, canceled }: 
   try {
     const finished = await performed(gateway, item, signal);
     gateway.log.info(finished ? 'work done' : 'work done by another', facts);
+    hastenOthers(gateway, item);
   } catch (error) {
     if (canceled.aborted) {
       gateway.log.info('work canceled', facts);

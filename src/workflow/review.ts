@@ -5,7 +5,7 @@ import { studyPseudonym } from '../deidentify/subject.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteSealed, discard, heldById, listHeld, takeOut, type HeldGroup } from '../quarantine.ts';
-import { retryWork, type WorkItem } from '../workitems.ts';
+import { hastenItem, retryWork, type WorkItem } from '../workitems.ts';
 import { releaseForDefacing } from './deface.ts';
 import { letIn } from './let-in.ts';
 import { openSealed, treatmentProfile, type Treatment } from './sealed.ts';
@@ -107,14 +107,17 @@ async function eachOf(gateway: Gateway, group: HeldGroup, work: (id: string) => 
 /** Refusals whose cause a person can mend; every other one would be refused again on the same objects. */
 const MENDABLE = ['DeliveryFailed', 'OutOfResources', 'ProcessingFailure', 'BadConfiguration'];
 
-export function isWorthRetrying({ state, lastError }: WorkItem): boolean {
-  return state === 'CANCELED' && MENDABLE.some((reason) => lastError?.startsWith(`${reason}:`) === true);
+export function isWorthRetrying({ state, lastError, leaseUntil, nextAttemptAt }: WorkItem, now: number): boolean {
+  const mendable = MENDABLE.some((reason) => lastError?.startsWith(`${reason}:`) === true);
+  const rests = state === 'IN PROGRESS' && leaseUntil <= now && nextAttemptAt > now;
+  return mendable && (rests || state === 'CANCELED');
 }
 
-/** Starts work anew after somebody has mended what made it fail. @throws Refusal NotFound */
-export function retryCanceled(gateway: Gateway, uid: string, actor: string): void {
+/** Starts work anew, or sooner, after somebody has mended what made it fail. @throws Refusal NotFound */
+export function retryFailed(gateway: Gateway, uid: string, actor: string): void {
   gateway.database.transaction(() => {
-    if (!retryWork(gateway.workItems, uid)) throw new Refusal('NotFound', 'no canceled work item has this uid');
+    if (!retryWork(gateway.workItems, uid) && !hastenItem(gateway.workItems, uid))
+      throw new Refusal('NotFound', 'no work item that failed and rests has this uid');
     recordAudit(gateway.audit, 'Application Activity', actor, { action: 'retry', item: uid });
   });
 }

@@ -10,6 +10,7 @@ import {
   failWork,
   finishWork,
   handBackWork,
+  hastenItem,
   hastenWork,
   listWork,
   postponeWork,
@@ -200,5 +201,19 @@ test('an item that waits for an answer rests without losing an attempt, unless t
   hastenWork(items, 'derive', '1.2.3', { afterFailure: true });
   assert.equal(claimWork(items, 'derive', LEASE_MS), undefined, 'after a failure not at once');
   clock.now += 3_600_000;
+  assert.equal(claimWork(items, 'derive', LEASE_MS)?.attempts, 2);
+});
+
+test('a failed item that rests can be made due at once; one that waits, is at work or has not failed cannot', () => {
+  const { items } = openQueue();
+  schedule(items, 'a');
+  const uid = workItemsOf(items, '1.2.3')[0]?.uid ?? '';
+  assert.equal(hastenItem(items, uid), false, 'not begun');
+  const item = claimWork(items, 'derive', LEASE_MS);
+  assert.ok(item !== undefined);
+  assert.equal(hastenItem(items, uid), false, 'at work');
+  failWork(items, item, 'DeliveryFailed: x', { final: false });
+  assert.equal(claimWork(items, 'derive', LEASE_MS), undefined);
+  assert.equal(hastenItem(items, uid), true);
   assert.equal(claimWork(items, 'derive', LEASE_MS)?.attempts, 2);
 });
