@@ -46,14 +46,18 @@ export function belongsTo(level: Level, at: string): boolean {
   return level === 'instance' || levels.some(({ returned, further }) => at in returned || further.includes(at));
 }
 
+/** What may be shown at one key. */
+interface Slot {
+  readonly at: string;
+  readonly asked: boolean;
+  /** What is shown without being asked for. */
+  readonly shown: (levels: Levels) => string | undefined;
+}
+
 interface Form {
   readonly level: Level;
-  readonly shape: Shape;
-  /** Of everything that may be shown, ascending. */
-  readonly keys: readonly string[];
-  /** Shown whether asked for or not. */
-  readonly always: ReadonlySet<string>;
-  readonly asked: ReadonlySet<string>;
+  /** Keys ascending. */
+  readonly slots: readonly Slot[];
 }
 
 /** Makes the results of one answer; undefined where they show what texts alone do not tell. */
@@ -63,8 +67,12 @@ export function plainResults(database: Database, level: Level, shape: Shape): ((
   if (level === 'instance') return instanceResults(database, form);
   return (row) => {
     const levels = levelsOf(row, level);
-    const text = form.keys.map((at) => textOf(form, at, levels)).filter((one) => one !== undefined);
-    return closed(text.join(','));
+    let text = '';
+    for (const slot of form.slots) {
+      const element = textOf(level, slot, levels);
+      if (element !== undefined) text += `${element},`;
+    }
+    return closed(text.slice(0, -1));
   };
 }
 
@@ -82,7 +90,8 @@ function formOf(level: Level, shape: Shape): Form | undefined {
     ...(level === 'instance' ? Object.keys(INSTANCE_TEXTS) : []),
   ]);
   const asked = new Set([...included.keys()].filter((at) => !FIXED.has(at)));
-  return { level, shape, keys: [...new Set([...always, ...asked, KEY.timezone])].sort(), always, asked };
+  const keys = [...new Set([...always, ...asked, KEY.timezone])].sort();
+  return { level, slots: keys.map((at) => ({ at, asked: asked.has(at), shown: shownAt(level, always, at) })) };
 }
 
 /** What every result says of itself, whatever stands in the texts. */
@@ -153,22 +162,22 @@ const INSTANCE_TEXTS: Readonly<Record<string, FromRow>> = {
 
 /** Undefined where it is left out. */
 function textOf(
-  form: Form,
-  at: string,
+  level: Level,
+  { at, asked, shown: shownBy }: Slot,
   levels: Levels,
   metadata?: () => ReadonlyMap<string, string>,
 ): string | undefined {
-  const shown = shownText(form, at, levels);
-  if (!form.asked.has(at) || (shown !== undefined && !isEmpty(shown))) return shown;
+  const shown = shownBy(levels);
+  if (!asked || (shown !== undefined && !isEmpty(shown))) return shown;
   const { row, study, series } = levels;
   return (
     metadata?.().get(at) ??
-    (form.level === 'study' ? undefined : SERIES_COUNTS[at]?.(row, at)) ??
+    (level === 'study' ? undefined : SERIES_COUNTS[at]?.(row, at)) ??
     series.get(at) ??
     STUDY_COUNTS[at]?.(row, at) ??
     study.get(at) ??
     shown ??
-    (belongsTo(form.level, at) ? emptyOf(at) : undefined)
+    (belongsTo(level, at) ? emptyOf(at) : undefined)
   );
 }
 
@@ -180,27 +189,26 @@ function emptyOf(at: string): string | undefined {
   return vr === undefined ? undefined : empty(at, vr);
 }
 
-/** What is shown without being asked for. */
-function shownText({ level, always }: Form, at: string, levels: Levels): string | undefined {
-  const { row, study, series, timezone } = levels;
-  if (at === KEY.timezone) return timezone === undefined ? undefined : member(at, 'SH', `"${timezone}"`);
-  if (!always.has(at)) return undefined;
+function shownAt(level: Level, always: ReadonlySet<string>, at: string): Slot['shown'] {
+  if (at === KEY.timezone)
+    return ({ timezone }) => (timezone === undefined ? undefined : member(at, 'SH', `"${timezone}"`));
+  if (!always.has(at)) return () => undefined;
+  const online = member(at, 'CS', '"ONLINE"');
   switch (at) {
     case KEY.availability:
-      return member(at, 'CS', '"ONLINE"');
+      return () => online;
     case KEY.retrieveUrl:
-      return member(at, 'UR', `"${urlOf(row, level)}"`);
+      return ({ row }) => member(at, 'UR', `"${urlOf(row, level)}"`);
     case KEY.studyInstanceUid:
-      return uid(at, row['study_uid']);
+      return ({ row }) => uid(at, row['study_uid']);
     case KEY.seriesInstanceUid:
-      return uid(at, row['series_uid']);
+      return ({ row }) => uid(at, row['series_uid']);
   }
   const computed = STUDY_COUNTS[at] ?? SERIES_COUNTS[at] ?? INSTANCE_TEXTS[at];
-  if (computed !== undefined) return computed(row, at);
-  const ofStudy = STUDY_ATTRIBUTES.returned[at];
-  if (ofStudy !== undefined) return study.get(at) ?? empty(at, ofStudy);
-  const ofSeries = SERIES_ATTRIBUTES.returned[at];
-  return series.get(at) ?? (ofSeries === undefined || at === KEY.requests ? undefined : empty(at, ofSeries));
+  if (computed !== undefined) return ({ row }) => computed(row, at);
+  const [ofStudy, ofSeries = ''] = [STUDY_ATTRIBUTES.returned[at], SERIES_ATTRIBUTES.returned[at]];
+  const none = at === KEY.requests ? undefined : empty(at, ofStudy ?? ofSeries);
+  return ofStudy === undefined ? ({ series }) => series.get(at) ?? none : ({ study }) => study.get(at) ?? none;
 }
 
 /** BASE as JSON has it before it. */
@@ -214,13 +222,14 @@ function urlOf(row: Row, level: Level): string {
 /** What the instances of a series have in common, between what is each one's own. */
 interface Shared {
   readonly levels: Levels;
-  readonly pieces: readonly { readonly before: string; readonly own: string }[];
+  readonly pieces: readonly { readonly before: string; readonly own: Slot }[];
   readonly last: string;
   readonly wide: boolean;
 }
 
 /** Instances of a series come one after another, and share all but a few of their attributes. */
 function instanceResults(database: Database, form: Form): (row: Row) => string {
+  const asked = form.slots.some((slot) => slot.asked);
   let before: Shared | undefined;
   return (row) => {
     const shared = before !== undefined && before.levels.row['series'] === row['series'] ? before : sharedOf(form, row);
@@ -230,27 +239,27 @@ function instanceResults(database: Database, form: Form): (row: Row) => string {
     const metadata = (): ReadonlyMap<string, string> => (known ??= elementsIn(attributesOf(database, row) ?? '{}'));
     let text = '';
     for (const { before, own } of shared.pieces) {
-      const element = textOf(form, own, levels, metadata);
+      const element = textOf(form.level, own, levels, metadata);
       text += element === undefined ? before : `${before}${element},`;
     }
     text = (text + shared.last).slice(0, -1);
     // What is asked for comes out of the instance.
-    return closed(text, shared.wide || (form.asked.size > 0 && WIDE.test(text)));
+    return closed(text, shared.wide || (asked && WIDE.test(text)));
   };
 }
 
 function sharedOf(form: Form, row: Row): Shared {
   const levels = levelsOf(row, form.level);
-  const pieces: { before: string; own: string }[] = [];
+  const pieces: { before: string; own: Slot }[] = [];
   let before = '';
   let wide = false;
-  for (const at of form.keys) {
-    if (at === KEY.retrieveUrl || at in INSTANCE_TEXTS || form.asked.has(at)) {
-      pieces.push({ before, own: at });
+  for (const slot of form.slots) {
+    if (slot.at === KEY.retrieveUrl || slot.at in INSTANCE_TEXTS || slot.asked) {
+      pieces.push({ before, own: slot });
       before = '';
       continue;
     }
-    const text = textOf(form, at, levels);
+    const text = slot.shown(levels);
     if (text === undefined) continue;
     wide ||= WIDE.test(text);
     before += `${text},`;
