@@ -255,17 +255,18 @@ export function hastenItem(items: WorkItems, uid: string): boolean {
   );
 }
 
-/** The node answers again: what failed on it before `before` is due now, one after another. */
-export function hastenNode(items: WorkItems, kind: WorkKind, node: string, before: number): number {
+/** The node answers again: what has failed on it is due once it has rested for `restMs`. */
+export function hastenNode(items: WorkItems, kind: WorkKind, node: string, restMs: number): number {
   const now = items.now();
   return items.database.run(
-    `UPDATE work_item SET next_attempt_at = ? WHERE kind = ? AND state = 'IN PROGRESS' AND lease_until <= ?
-       AND next_attempt_at > ? AND last_error IS NOT NULL AND updated_at < ? AND json_extract(parameters, '$.node') = ?`,
+    `UPDATE work_item SET next_attempt_at = max(?, updated_at + ?) WHERE kind = ? AND state = 'IN PROGRESS' AND lease_until <= ?
+       AND next_attempt_at > max(?, updated_at + ?) AND last_error IS NOT NULL AND json_extract(parameters, '$.node') = ?`,
     now,
+    restMs,
     kind,
     now,
     now,
-    before,
+    restMs,
     node,
   ).changes;
 }

@@ -71,6 +71,15 @@ export function fill(id, rows, nothing) {
   return body;
 }
 
+/** Tables hold as much as one question brings: what there is beyond is said below them. */
+const MOST = 100;
+
+function showMore(id, rows, what, total) {
+  const place = document.querySelector(`#${id}-more`);
+  const isCut = (rows?.length ?? 0) >= MOST && !(total <= MOST);
+  place.textContent = isCut ? `The newest ${MOST}${total === undefined ? '' : ` of ${total}`} ${what}.` : '';
+}
+
 function retryButton(item) {
   if (!item.worthRetrying) return '';
   return button('Try again', async () => {
@@ -99,7 +108,7 @@ const first = (study, key) => study[key]?.Value?.map((value) => value?.Alphabeti
 
 /** As a viewer sees them. */
 async function searchStudies() {
-  const found = await read('/dicom-web/studies?limit=100&includefield=00080061,00201206,00201208');
+  const found = await read(`/dicom-web/studies?limit=${MOST}&includefield=00080061,00201206,00201208`);
   return found?.map((study) => ({
     patientID: first(study, '00100020'),
     studyDate: first(study, '00080020'),
@@ -119,10 +128,10 @@ function read(path) {
 export async function refresh() {
   const [status, work, groups, held, studies] = await Promise.all([
     read('/api/status'),
-    read('/api/work-items?limit=100'),
+    read(`/api/work-items?limit=${MOST}`),
     read('/api/quarantine/groups'),
     read(`/api/quarantine?${heldQuery()}`),
-    read('/api/studies?limit=100').then((found) => found ?? searchStudies()),
+    read(`/api/studies?limit=${MOST}`).then((found) => found ?? searchStudies()),
   ]);
   form.hidden = [status, work, held, studies].some((answer) => answer !== undefined);
   showSummary(status);
@@ -131,6 +140,8 @@ export async function refresh() {
   showGroups(groups);
   showHeld(held);
   showStudies(studies);
+  showMore('work', work, 'work items');
+  showMore('studies', studies, 'studies', status?.studies);
 }
 
 export const NOT_YOURS = 'not for this role, or not readable';

@@ -22,8 +22,8 @@ import { fetchPrior } from './fetch.ts';
 const LEASE_MS = 60_000;
 /** For each node that work concerns; derivations concern none. */
 const AT_ONCE = { derive: 1, deliver: 3, fetch: 2 } as const;
-/** What failed so long ago was not turned down by a node that had just come back. */
-const FAILED_BEFORE_MS = 5 * 60_000;
+/** What a node that is there turns down over and over is not tried more often than this, however much else goes through. */
+const REST_MS = 5 * 60_000;
 
 export interface Performer {
   /** Look for due work now. */
@@ -100,7 +100,7 @@ function nodeOf({ parameters }: WorkItem): string {
 function hastenOthers({ log, workItems }: Gateway, item: WorkItem): void {
   const node = nodeOf(item);
   if (item.attempts < 2 || node === '') return;
-  const hastened = hastenNode(workItems, item.kind, node, workItems.now() - FAILED_BEFORE_MS);
+  const hastened = hastenNode(workItems, item.kind, node, REST_MS);
   if (hastened > 0) log.info('node answers again', { node, hastened });
 }
 

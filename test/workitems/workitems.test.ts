@@ -11,6 +11,7 @@ import {
   finishWork,
   handBackWork,
   hastenItem,
+  hastenNode,
   hastenWork,
   listWork,
   postponeWork,
@@ -202,6 +203,33 @@ test('an item that waits for an answer rests without losing an attempt, unless t
   assert.equal(claimWork(items, 'derive', LEASE_MS), undefined, 'after a failure not at once');
   clock.now += 3_600_000;
   assert.equal(claimWork(items, 'derive', LEASE_MS)?.attempts, 2);
+});
+
+test("when a node answers again, what failed on it rests five minutes at most, another node's as long as before", () => {
+  const { items, clock } = openQueue();
+  for (const node of ['here', 'there'])
+    scheduleWork(items, {
+      kind: 'deliver',
+      key: node,
+      studyInstanceUID: '1.2.3',
+      parameters: { node },
+      maxAttempts: 30,
+    });
+  for (const at of [clock.now, clock.now + 1]) {
+    clock.now = at;
+    const item = claimWork(items, 'deliver', LEASE_MS);
+    assert.ok(item !== undefined);
+    failWork(items, item, 'DeliveryFailed: x', { final: false });
+  }
+  const failedAt = clock.now;
+  items.database.run('UPDATE work_item SET next_attempt_at = ?', failedAt + 3_600_000);
+  clock.now += 60_000;
+  assert.equal(hastenNode(items, 'deliver', 'here', 300_000), 1);
+  clock.now = failedAt + 299_000;
+  assert.equal(claimWork(items, 'deliver', LEASE_MS), undefined);
+  clock.now = failedAt + 300_000;
+  assert.equal(claimWork(items, 'deliver', LEASE_MS)?.parameters['node'], 'here');
+  assert.equal(claimWork(items, 'deliver', LEASE_MS), undefined);
 });
 
 test('a failed item that rests can be made due at once; one that waits, is at work or has not failed cannot', () => {
