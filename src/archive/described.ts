@@ -1,10 +1,10 @@
 /** What the index wants to know of an object, read from its head. */
-import { tagKey, type DataSet } from '../dicom/data-set.ts';
+import { tagKey } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { formatDicomJson } from '../dicom/json.ts';
 import type { Deidentified, PixelDataHeader } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
-import type { FrameExtents } from '../dicom/pixel-data.ts';
+import { pixelLayout, type FrameExtents, type PixelLayout } from '../dicom/pixel-data.ts';
 import { ATTRIBUTE_KEYS } from './attribute-keys.ts';
 import { BASE, INSTANCE_COLUMNS, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type Level } from './attributes.ts';
 
@@ -25,7 +25,7 @@ export interface Described {
 
 export interface ReadDescription {
   readonly described: Described;
-  readonly dataSet: DataSet;
+  readonly layout: PixelLayout;
   readonly pixelData: PixelDataHeader | undefined;
 }
 
@@ -80,5 +80,5 @@ export function describe(
     },
     extents: { kind: 'none' },
   };
-  return { described, dataSet, pixelData };
+  return { described, layout: pixelLayout(dataSet, transferSyntaxUID), pixelData };
 }

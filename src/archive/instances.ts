@@ -4,13 +4,7 @@ import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Deidentified } from '../dicom/object.ts';
-import {
-  encapsulatedExtents,
-  nativeExtents,
-  pixelLayout,
-  scanFragments,
-  type FragmentScan,
-} from '../dicom/pixel-data.ts';
+import { encapsulatedExtents, nativeExtents, scanFragments, type FragmentScan } from '../dicom/pixel-data.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { transferSyntax } from '../dicom/transfer-syntax.ts';
 import { describe, type ReadDescription } from './described.ts';
@@ -164,12 +158,11 @@ function checkLength({ pixelData }: ReadDescription, bodyBytes: number): void {
 }
 
 export function frameExtents(
-  { described, dataSet, pixelData }: ReadDescription,
+  { described, layout, pixelData }: ReadDescription,
   scan: FragmentScan | undefined,
   bodyBytes: number,
 ): ReturnType<typeof nativeExtents> {
   if (pixelData === undefined) return { kind: 'none' };
-  const layout = pixelLayout(dataSet, described.transferSyntaxUID);
   return scan !== undefined && transferSyntax(described.transferSyntaxUID)?.encapsulated === true
     ? encapsulatedExtents(layout, scan)
     : nativeExtents(layout, bodyBytes);
