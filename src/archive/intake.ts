@@ -65,7 +65,7 @@ export async function settled(intake: Intake): Promise<void> {
   while (intake.running !== undefined) await intake.running;
 }
 
-export async function run(archive: Archive): Promise<void> {
+async function run(archive: Archive): Promise<void> {
   const { intake } = archive;
   // What is ready in the same turn of the loop belongs to one group.
   await new Promise<void>((resolve) => setImmediate(resolve));
@@ -152,7 +152,7 @@ class Unindexed extends Error {
   }
 }
 
-export function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): number[] {
+function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): number[] {
   const { database } = archive;
   const storedAt = Math.floor(at.getTime() / 1000);
   return database.transactionUnsynced(() => {

@@ -4,9 +4,7 @@
  */
 
 /** A capital stands on rows 0 to 6; marks reach up to row -3, tails down to row 8. */
-export const GLYPH_TOP = -3;
-export const GLYPH_BOTTOM = 9;
-export const GLYPH_WIDTH = 5;
+const GLYPH_TOP = -3;
 /** From one letter to the next, and from one line to the next. */
 export const ADVANCE = 6;
 export const LINE_HEIGHT = 12;

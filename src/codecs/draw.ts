@@ -116,7 +116,7 @@ function rangeFunction([low, high]: readonly [number, number]): (value: number) 
 }
 
 /** PS3.3 C.11.2.1.2 and C.11.2.1.3. */
-export function windowFunction({ center, width, shape }: Window): (value: number) => number {
+function windowFunction({ center, width, shape }: Window): (value: number) => number {
   switch (shape) {
     case 'linear':
       if (width <= 1) return (value) => (value > center - 0.5 ? 1 : 0);

@@ -96,7 +96,7 @@ export interface PictureLayout {
 }
 
 /** Bytes that a picture may become. */
-export const MOST_PICTURE_BYTES = 256 * 2 ** 20;
+const MOST_PICTURE_BYTES = 256 * 2 ** 20;
 
 /**
  * Palettes become colours, transparency is left out (PS3.18 table 10.5.2-1, notes 1 and 5); the samples stay what they are, whatever

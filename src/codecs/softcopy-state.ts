@@ -426,7 +426,7 @@ function pairs(values: readonly number[]): (readonly [number, number])[] {
 }
 
 /** PS3.3 C.10.7.1.1: L* from 0 to 100, a* and b* from -128 to 127, each in 16 bits; D50 to sRGB. */
-export function fromLab(encoded: readonly number[]): Colour {
+function fromLab(encoded: readonly number[]): Colour {
   const [lightness, a, b] = [
     ((encoded[0] ?? 0) / 65_535) * 100,
     ((encoded[1] ?? 0) / 65_535) * 255 - 128,

@@ -213,16 +213,6 @@ export function resolveUid(wall: Wall, project: string, uid: string): string | u
   return originalUid(wall, project, uid) ?? (isMinted(wall, project, uid) ? outwardUid(wall, project, uid) : undefined);
 }
 
-/** `resolveUid` for several; those that do not resolve are left out. */
-export function outwardUids(wall: Wall, project: string, uids: Iterable<string>): Map<string, string> {
-  const resolved = new Map<string, string>();
-  for (const uid of uids) {
-    const outward = resolveUid(wall, project, uid);
-    if (outward !== undefined) resolved.set(uid, outward);
-  }
-  return resolved;
-}
-
 export function isMinted(wall: Wall, project: string, uid: string): boolean {
   return wall.database.get('SELECT 1 FROM minted_uid WHERE project = ? AND uid = ?', project, uid) !== undefined;
 }

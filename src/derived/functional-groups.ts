@@ -67,7 +67,7 @@ function groupsOf({ dataSet }: Head, frame: number): Groups {
   return { shared: itemsOf(dataSet, tag(SHARED))[0], own: itemsOf(dataSet, tag(PER_FRAME))[frame - 1] };
 }
 
-export function group({ shared, own }: Groups, keyword: string): DataSet | undefined {
+function group({ shared, own }: Groups, keyword: string): DataSet | undefined {
   const find = (item: DataSet | undefined): DataSet | undefined =>
     item === undefined ? undefined : itemsOf(item, tag(keyword))[0];
   return find(own) ?? find(shared);

@@ -23,7 +23,7 @@ import {
 } from './provenance.ts';
 import { commonInstanceReferences, referenceItem, referenceTo } from './references.ts';
 
-export const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
+const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
 /** A slice in 8 bits, as it is to be seen. */
 export interface Panel {

@@ -27,7 +27,7 @@ import {
 } from './provenance.ts';
 import { evidenceItems, referenceItem, referenceTo, type Reference } from './references.ts';
 
-export const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
+const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
 
 export type Outcome = 'pass' | 'warn' | 'refuse';
 

@@ -11,7 +11,7 @@ import { isLongForm, VR_TRAITS, vrFromBytes, type Vr } from './vr.ts';
 /** Sequences inside sequences; real objects stay below ten. */
 export const MAX_DEPTH = 64;
 /** Elements and items of one data set: the largest real ones (a frame group for each of 100 000 tiles) stay below a million. */
-export const MAX_ELEMENTS = 2_000_000;
+const MAX_ELEMENTS = 2_000_000;
 const UNDEFINED_LENGTH = 0xffffffff;
 const PIXEL_REPRESENTATION = 0x00280103;
 const ITEM = 0xfffee000;

@@ -7,8 +7,6 @@ export type Uid<Kind extends string = string> = string & { readonly [uidKind]: K
 export type StudyInstanceUID = Uid<'study'>;
 export type SeriesInstanceUID = Uid<'series'>;
 export type SOPInstanceUID = Uid<'instance'>;
-export type SOPClassUID = Uid<'class'>;
-export type TransferSyntaxUID = Uid<'transfer syntax'>;
 
 const UID_PATTERN = /^(0|[1-9]\d*)(\.(0|[1-9]\d*))*$/;
 

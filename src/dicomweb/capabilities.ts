@@ -84,7 +84,7 @@ export function describeMethod(route: Route): Method {
 }
 
 /** What a search resource answers with, by the last word of its path. */
-export function levelOf({ path }: Route): Level {
+function levelOf({ path }: Route): Level {
   return path.endsWith('/studies') ? 'study' : path.endsWith('/series') ? 'series' : 'instance';
 }
 
@@ -117,7 +117,7 @@ function searchParameters(keys: readonly (readonly number[])[]): Parameter[] {
 }
 
 /** The tree of paths below `base`, which is `/` for the whole service. */
-export function resourceTree(routes: readonly Route[], base: string): Resource[] {
+function resourceTree(routes: readonly Route[], base: string): Resource[] {
   const below = base === '/' ? '' : base;
   const wanted = routes.filter(({ path }) => path === below || path.startsWith(`${below}/`));
   const parent = below.slice(0, below.lastIndexOf('/'));
@@ -167,7 +167,7 @@ const SERVICE = {
 };
 
 /** One application with one resources (PS3.18 Annex H). */
-export function describeService(base: string, resources: readonly Resource[]): WadlElement {
+function describeService(base: string, resources: readonly Resource[]): WadlElement {
   const docs = Object.entries(SERVICE).map(([title, text]): WadlElement => ({
     name: 'doc',
     attributes: { title },

@@ -124,13 +124,13 @@ function measurementOf(item: DataSet, set: CharacterSet): string | undefined {
 }
 
 /** Family, given: the components of a person name's first group. */
-export function nameText(name: string | undefined): string | undefined {
+function nameText(name: string | undefined): string | undefined {
   const [family = '', ...rest] = (name?.split('=')[0] ?? '').split('^').map((part) => part.trim());
   const given = rest.filter((part) => part !== '').join(' ');
   return [family, given].filter((part) => part !== '').join(', ') || undefined;
 }
 
-export function momentText(date: string | undefined, time: string | undefined): string | undefined {
+function momentText(date: string | undefined, time: string | undefined): string | undefined {
   const day = date?.replace(/^(\d{4})(\d{2})(\d{2})$/, '$1-$2-$3');
   const clock = time?.replace(/^(\d{2})(\d{2})?(\d{2})?.*$/, (_all, hour: string, minute = '00', second = '00') =>
     [hour, minute, second].join(':'),

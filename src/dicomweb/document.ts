@@ -223,7 +223,7 @@ function enclosedText({ title, facts }: Enclosed, source: string | undefined): s
 }
 
 /** For HTML text and double-quoted attributes; characters that HTML forbids are dropped. */
-export function escape(text: string): string {
+function escape(text: string): string {
   return text
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, '')
     .replaceAll('&', '&amp;')

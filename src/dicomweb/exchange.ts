@@ -106,10 +106,6 @@ export async function sendBytes(exchange: Exchange, status: number, contentType:
   response.end(request.method === 'HEAD' ? undefined : bytes);
 }
 
-export function sendJson(exchange: Exchange, status: number, value: unknown): Promise<void> {
-  return sendBytes(exchange, status, DICOM_JSON.type, Buffer.from(JSON.stringify(value)));
-}
-
 export function takesGzip({ request }: Exchange): boolean {
   const header = request.headers['accept-encoding'];
   if (header === undefined) return false;

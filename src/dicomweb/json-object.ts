@@ -20,7 +20,7 @@ export function elementIn(json: JsonObject, key: string): JsonElement | undefine
 }
 
 /** The first value of an attribute of the top level. */
-export function firstValue(json: JsonObject, key: string): unknown {
+function firstValue(json: JsonObject, key: string): unknown {
   const value = elementIn(json, key)?.Value;
   return Array.isArray(value) ? (value as unknown[])[0] : undefined;
 }

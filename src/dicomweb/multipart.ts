@@ -256,16 +256,8 @@ function closing(boundary: string, empty: boolean): Buffer {
   return Buffer.from(`${empty ? '' : '\r\n'}--${boundary}--`, 'latin1');
 }
 
-/** No preamble and no epilogue: clients take either for a part. */
-export async function* multipartBytes(
-  boundary: string,
-  parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const pieces of multipartPieces(boundary, parts)) yield* pieces;
-}
-
-/** The same, a part's headers together with the first bytes of its body. */
-async function* multipartPieces(
+/** A part's headers together with the first bytes of its body; no preamble and no epilogue: clients take either for a part. */
+export async function* multipartPieces(
   boundary: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
   lend?: Lend,

@@ -58,7 +58,7 @@ export async function renderAll(exchange: Exchange): Promise<void> {
   await sendMultipart(exchange, choice.offer.type, tag, resumed(first.value, parts));
 }
 
-export async function* resumed(
+async function* resumed(
   first: OutgoingPart,
   rest: AsyncIterable<OutgoingPart>,
 ): AsyncGenerator<OutgoingPart, void, undefined> {
@@ -163,7 +163,7 @@ export async function renderOne(
 }
 
 /** PS3.18 8.3.5.1.3, 8.3.5.1.4: a presentation state says itself how grey and which part. @throws Refusal BadRequest */
-export function refuseForState({ window, viewport }: RenderingRequest): void {
+function refuseForState({ window, viewport }: RenderingRequest): void {
   if (window !== undefined)
     throw new Refusal('BadRequest', 'the query parameter window does not go with a presentation state');
   if (viewport === undefined) return;

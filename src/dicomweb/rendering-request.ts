@@ -69,7 +69,7 @@ export function single(query: readonly QueryPair[], name: string): string | unde
   return values[0]?.[1];
 }
 
-export function bad(name: string, rule: string): Refusal {
+function bad(name: string, rule: string): Refusal {
   return new Refusal('BadRequest', `the query parameter ${name} ${rule} (PS3.18 8.3.5.1)`);
 }
 

@@ -24,7 +24,7 @@ const MOST_LENT = 3;
 const SPARE: Buffer[] = [];
 const MOST_SPARE = 8;
 
-export function openSink(response: ServerResponse): Sink {
+function openSink(response: ServerResponse): Sink {
   let underWay = 0;
   let failure: Error | undefined;
   let waiting: (() => void)[] = [];

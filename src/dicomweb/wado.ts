@@ -429,6 +429,6 @@ export async function sendSingle({ request, response }: Exchange, part: Outgoing
   }
 }
 
-export function representation({ offer }: Choice): string {
+function representation({ offer }: Choice): string {
   return `${offer.multipart ? 'multipart' : 'single'} ${offer.type}`;
 }

@@ -42,6 +42,11 @@ export interface DeriveParameters {
   readonly deliver: readonly string[];
 }
 
+/** As `complete` wrote them: nobody else schedules items of this kind. */
+function parametersOf({ parameters }: WorkItem): DeriveParameters {
+  return parameters as unknown as DeriveParameters;
+}
+
 export interface DeriveResult {
   readonly pipeline: PipelineName;
   readonly seriesInstanceUIDs: readonly string[];
@@ -79,7 +84,7 @@ function modelKey({ pool }: Gateway, { pipeline, settings }: Pick<DeriveParamete
  * @throws Refusal PipelineRefused and others
  */
 export async function derive(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
-  const parameters = item.parameters as unknown as DeriveParameters;
+  const parameters = parametersOf(item);
   const { made, refusal } = await madeOrRefused(gateway, item, signal);
   signal.throwIfAborted();
   const stored = await storeAll(gateway, parameters.project, item.studyInstanceUID, made.objects);
@@ -128,7 +133,7 @@ async function madeOrRefused(
   item: WorkItem,
   signal: AbortSignal,
 ): Promise<{ made: Produced; refusal?: Refusal }> {
-  const { pipeline, seriesInstanceUID, fixed, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  const { pipeline, seriesInstanceUID, fixed, settings, outputs } = parametersOf(item);
   try {
     const made = await produced(gateway, item, signal);
     return { made };
@@ -160,14 +165,14 @@ async function madeOrRefused(
 }
 
 function produced(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { pipeline } = item.parameters as unknown as DeriveParameters;
+  const { pipeline } = parametersOf(item);
   if (pipeline === 'register') return registered(gateway, item, signal);
   if (pipeline === 'ct-denoise') return denoised(gateway, item, signal);
   return byManifest(gateway, item, signal);
 }
 
 async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { fixed: fixedName, seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  const { fixed: fixedName, seriesInstanceUID, settings, outputs } = parametersOf(item);
   if (fixedName === undefined) throw new Refusal('PipelineRefused', 'register needs a fixed series');
   const fixed = await loadSeries(gateway, fixedName);
   const moving = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
@@ -180,7 +185,7 @@ async function registered(gateway: Gateway, item: WorkItem, signal: AbortSignal)
 }
 
 async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  const { seriesInstanceUID, settings, outputs } = parametersOf(item);
   const source = await loadSeries(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
   const { produceDenoised } = await producing();
   return produceDenoised(
@@ -191,7 +196,7 @@ async function denoised(gateway: Gateway, item: WorkItem, signal: AbortSignal): 
 }
 
 async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<Produced> {
-  const { pipeline, seriesInstanceUID, settings, outputs } = item.parameters as unknown as DeriveParameters;
+  const { pipeline, seriesInstanceUID, settings, outputs } = parametersOf(item);
   const instances = await loadInstances(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID });
   const { produceByManifest } = await producing();
   return produceByManifest(
@@ -206,7 +211,7 @@ function runOptions(gateway: Gateway, item: WorkItem, signal: AbortSignal): Prod
 }
 
 function notesOf(gateway: Gateway, item: WorkItem): ReturnType<typeof intakeNotes> {
-  const { seriesInstanceUID } = item.parameters as unknown as DeriveParameters;
+  const { seriesInstanceUID } = parametersOf(item);
   return intakeNotes(intakeReport(gateway, { studyInstanceUID: item.studyInstanceUID, seriesInstanceUID }));
 }
 

@@ -175,7 +175,7 @@ export function listDisclosures(gateway: Gateway, limit: number): Disclosure[] {
 }
 
 /** @throws Refusal NotFound */
-export function readDisclosure(gateway: Gateway, id: string): Disclosure {
+function readDisclosure(gateway: Gateway, id: string): Disclosure {
   const row = gateway.database.get('SELECT * FROM disclosure WHERE id = ?', id);
   if (row === undefined) throw new Refusal('NotFound', 'there is no disclosure of this id');
   return disclosureOf(gateway, row);

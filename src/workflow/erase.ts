@@ -41,12 +41,7 @@ import { forgetVerificationOf } from './withhold.ts';
 const DAY_MS = 86_400_000;
 
 /** Why: a word of this list, and the file number under which the hospital keeps the request. Free text could name the person. */
-export const ERASURE_REASONS = [
-  'data-subject-request',
-  'consent-withdrawn',
-  'sent-by-mistake',
-  'end-of-project',
-] as const;
+const ERASURE_REASONS = ['data-subject-request', 'consent-withdrawn', 'sent-by-mistake', 'end-of-project'] as const;
 export type ErasureReason = (typeof ERASURE_REASONS)[number];
 
 /** Whom: by a pseudonym of one project, or as the hospital writes them, then in every project. */

@@ -5,16 +5,7 @@
 import { growForest, isolationOf } from '../pipelines/isolation-forest.ts';
 
 /** Figures that are compared with the site's own history; NaN where not known. */
-export const FIGURES = [
-  'instances',
-  'pixelMm',
-  'spacingMm',
-  'thicknessMm',
-  'lowest',
-  'highest',
-  'mean',
-  'deviation',
-] as const;
+const FIGURES = ['instances', 'pixelMm', 'spacingMm', 'thicknessMm', 'lowest', 'highest', 'mean', 'deviation'] as const;
 export type FigureName = (typeof FIGURES)[number];
 export type Figures = Readonly<Record<FigureName, number>>;
 

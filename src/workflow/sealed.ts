@@ -22,7 +22,7 @@ import { profileOf, type Gateway } from '../gateway.ts';
 import { heldById, unseal, type Held } from '../quarantine.ts';
 
 /** Why: a word of this list, and the number of the file that tells more. Free text could name the person. */
-export const VIEW_REASONS = ['review', 'profile-fault', 'incident', 'data-subject-request'] as const;
+const VIEW_REASONS = ['review', 'profile-fault', 'incident', 'data-subject-request'] as const;
 
 export interface Grounds {
   readonly reason: string;

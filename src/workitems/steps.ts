@@ -30,7 +30,7 @@ import {
 import { enterStepKeys } from './step-search.ts';
 
 export type StepState = 'SCHEDULED' | 'IN PROGRESS' | 'COMPLETED' | 'CANCELED';
-export const STEP_STATES: readonly StepState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
+const STEP_STATES: readonly StepState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
 
 export interface Step {
   readonly id: number;

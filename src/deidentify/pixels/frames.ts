@@ -26,7 +26,7 @@ export function frameCount(dataSet: DataSet): number {
 }
 
 /** How many native frames are looked at together. Frames of single bits may begin inside a byte, eight of them never do. */
-export function runLength(frameBits: number, frames: number): number {
+function runLength(frameBits: number, frames: number): number {
   const most = Math.min(MOST_RUN_FRAMES, Math.max(1, Math.floor((MOST_RUN_BYTES * 8) / frameBits)));
   if (frameBits % 8 === 0) return Math.min(frames, most);
   return Math.min(frames, Math.max(8, most - (most % 8)));

@@ -32,12 +32,6 @@ export interface PixelTools {
   readonly spoolFolder: string;
 }
 
-export function contains(outer: Box, inner: Box): boolean {
-  return (
-    outer.left <= inner.left && outer.top <= inner.top && outer.right >= inner.right && outer.bottom >= inner.bottom
-  );
-}
-
 /** The part of the box that lies in the image; undefined when there is none. */
 export function clipped(box: Box, { rows, columns }: Pick<ImageLayout, 'rows' | 'columns'>): Box | undefined {
   const inside = {

@@ -32,7 +32,7 @@ export function viewsOf(frame: NativeFrame): Uint8Array[] {
 }
 
 /** Stored values of one sample, sign extended, without what lies above and below the stored bits. */
-export function storedValues({ bytes, layout, firstBit }: NativeFrame): Int32Array {
+function storedValues({ bytes, layout, firstBit }: NativeFrame): Int32Array {
   const { rows, columns, bitsAllocated, bitsStored, highBit, signed } = layout;
   const values = new Int32Array(rows * columns);
   const down = highBit + 1 - bitsStored;
