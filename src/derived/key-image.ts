@@ -5,17 +5,13 @@
 import { createHash } from 'node:crypto';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { uidFrom } from '../dicom/uid.ts';
-import { openAttributes, put } from './attributes.ts';
-import { writePart10 } from './part10.ts';
+import { put } from './attributes.ts';
+import { beginObject, finishObject } from './single-object.ts';
 import {
   codeItem,
   contentTime,
-  copyPatientAndStudy,
   derivationText,
-  describeSeries,
   putBodyPart,
-  putEquipment,
   runKey,
   SOURCE_IMAGE,
   type DerivedObject,
@@ -85,25 +81,20 @@ export function deriveKeyImage(request: KeyImageRequest): DerivedObject {
   const references = [...source, ...fixed].map(referenceTo);
   const key = runKey('key image', references, provenance);
   const content = createHash('sha256').update(canvas.bytes).digest('hex');
-  const [seriesInstanceUID, sopInstanceUID] = [
-    uidFrom<'series'>(key, content, 'series'),
-    uidFrom<'instance'>(key, content, 'instance'),
-  ];
   const { studyInstanceUID } = referenceTo(first);
-  const attributes = openAttributes();
-  copyPatientAndStudy(attributes, first.dataSet);
-  putEquipment(attributes, first.dataSet, provenance);
+  const begun = beginObject(first.dataSet, {
+    sopClassUID: SECONDARY_CAPTURE,
+    modality: 'OT',
+    studyInstanceUID,
+    key,
+    content,
+    provenance,
+  });
+  const { attributes } = begun;
   putBodyPart(attributes, first.dataSet);
   put(attributes, {
     ...contentTime(first.dataSet),
-    SOPClassUID: SECONDARY_CAPTURE,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: 'OT',
     ConversionType: 'WSD',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
-    InstanceNumber: '1',
     PatientOrientation: '',
     ImageType: ['DERIVED', 'SECONDARY'],
     DerivationDescription: derivationText(provenance),
@@ -124,17 +115,7 @@ export function deriveKeyImage(request: KeyImageRequest): DerivedObject {
     HighBit: 7,
     PixelRepresentation: 0,
   });
-  return {
-    head: writePart10(attributes, SECONDARY_CAPTURE, sopInstanceUID, canvas.bytes.length, {
-      tag: 0x7fe00010,
-      vr: 'OB',
-    }),
-    body: canvas.bytes,
-    studyInstanceUID,
-    seriesInstanceUID,
-    sopInstanceUID,
-    sopClassUID: SECONDARY_CAPTURE,
-  };
+  return finishObject(begun, canvas.bytes, { tag: 0x7fe00010, vr: 'OB' });
 }
 
 const PANEL_SIDE = 400;

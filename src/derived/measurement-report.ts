@@ -9,17 +9,14 @@ import { IMPLEMENTATION_CLASS_UID, MANUFACTURER } from '../dicom/implementation.
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom, type StudyInstanceUID } from '../dicom/uid.ts';
-import { openAttributes, put, putEmptyUnlessPresent, type Item, type Value } from './attributes.ts';
+import { put, putEmptyUnlessPresent, type Item, type Value } from './attributes.ts';
 import { CODING_SCHEMES, figureCode, figureUnit, SCHEME } from './coded-figures.ts';
-import { writePart10 } from './part10.ts';
+import { beginObject, finishObject } from './single-object.ts';
 import {
   bounded,
   codeItem,
   contentTime,
-  copyPatientAndStudy,
-  describeSeries,
   MODEL_NAME,
-  putEquipment,
   runKey,
   type Code,
   type DerivedObject,
@@ -75,20 +72,17 @@ export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
   const said = createHash('sha256')
     .update(JSON.stringify([request.outcome, request.reasons, provenance.figures, request.regions ?? null]))
     .digest('hex');
-  const seriesInstanceUID = uidFrom<'series'>(key, said, 'series');
-  const sopInstanceUID = uidFrom<'instance'>(key, said, 'instance');
-  const attributes = openAttributes();
-  copyPatientAndStudy(attributes, first.dataSet);
-  putEquipment(attributes, first.dataSet, provenance);
+  const begun = beginObject(first.dataSet, {
+    sopClassUID: COMPREHENSIVE_SR,
+    modality: 'SR',
+    studyInstanceUID,
+    key,
+    content: said,
+    provenance,
+  });
+  const { attributes } = begun;
   put(attributes, {
     ...contentTime(first.dataSet),
-    SOPClassUID: COMPREHENSIVE_SR,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: 'SR',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
-    InstanceNumber: '1',
     CodingSchemeIdentificationSequence: CODING_SCHEMES,
     CompletionFlag: 'COMPLETE',
     VerificationFlag: 'UNVERIFIED',
@@ -99,14 +93,7 @@ export function deriveMeasurementReport(request: ReportRequest): DerivedObject {
     ...rootOf(request, (name) => uidFrom(key, said, name)),
   });
   putEmptyUnlessPresent(attributes, ['ReferencedPerformedProcedureStepSequence', 'PerformedProcedureCodeSequence']);
-  return {
-    head: writePart10(attributes, COMPREHENSIVE_SR, sopInstanceUID, 0),
-    body: Buffer.alloc(0),
-    studyInstanceUID,
-    seriesInstanceUID,
-    sopInstanceUID,
-    sopClassUID: COMPREHENSIVE_SR,
-  };
+  return finishObject(begun);
 }
 
 /** Every instance the content refers to, by study (PS3.3 C.17.2): of this one, and of others. */

@@ -9,20 +9,17 @@ import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
 import type { VolumeGeometry } from '../dicom/volume.ts';
-import { openAttributes, put, type Item } from './attributes.ts';
+import { put, type Item } from './attributes.ts';
 import { CODING_SCHEMES } from './coded-figures.ts';
 import { dimensionItems, gridItems, POSITION, positionItem } from './multi-frame.ts';
-import { writePart10 } from './part10.ts';
+import { beginObject, finishObject } from './single-object.ts';
 import {
   bounded,
   codeItem,
   CONTENT_BASED_ALIGNMENT,
   contentTime,
-  copyPatientAndStudy,
   derivationText,
-  describeSeries,
   putBodyPart,
-  putEquipment,
   runKey,
   SOURCE_IMAGE,
   type Code,
@@ -59,24 +56,19 @@ export function deriveParametricMap(request: ParametricMapRequest): DerivedObjec
   const references = [...source, ...reference].map(referenceTo);
   const key = runKey(`parametric map ${request.label}`, references, provenance);
   const content = createHash('sha256').update(body).digest('hex');
-  const [seriesInstanceUID, sopInstanceUID] = [
-    uidFrom<'series'>(key, content, 'series'),
-    uidFrom<'instance'>(key, content, 'instance'),
-  ];
   const { studyInstanceUID } = referenceTo(first);
-  const attributes = openAttributes();
-  copyPatientAndStudy(attributes, first.dataSet);
-  putEquipment(attributes, first.dataSet, provenance);
+  const begun = beginObject(first.dataSet, {
+    sopClassUID: PARAMETRIC_MAP,
+    modality: asciiValue(first.dataSet, tag('Modality')) ?? 'OT',
+    studyInstanceUID,
+    key,
+    content,
+    provenance,
+  });
+  const { attributes } = begun;
   putBodyPart(attributes, first.dataSet);
   put(attributes, {
     ...contentTime(first.dataSet),
-    SOPClassUID: PARAMETRIC_MAP,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: asciiValue(first.dataSet, tag('Modality')) ?? 'OT',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
-    InstanceNumber: '1',
     CodingSchemeIdentificationSequence: CODING_SCHEMES,
     FrameOfReferenceUID: geometry.frameOfReferenceUID ?? '',
     PositionReferenceIndicator: '',
@@ -105,14 +97,7 @@ export function deriveParametricMap(request: ParametricMapRequest): DerivedObjec
       ...positionItem(geometry, k),
     })),
   });
-  return {
-    head: writePart10(attributes, PARAMETRIC_MAP, sopInstanceUID, body.length, { tag: 0x7fe00008, vr: 'OF' }),
-    body,
-    studyInstanceUID,
-    seriesInstanceUID,
-    sopInstanceUID,
-    sopClassUID: PARAMETRIC_MAP,
-  };
+  return finishObject(begun, body, { tag: 0x7fe00008, vr: 'OF' });
 }
 
 const FRAME_TYPE = ['DERIVED', 'PRIMARY', 'VOLUME', 'QUANTITY'];

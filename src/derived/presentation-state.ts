@@ -1,20 +1,9 @@
 /** Grayscale Softcopy Presentation State (PS3.3 A.33.1): how a derived series is to be seen first, and what is written on it. */
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { uidFrom } from '../dicom/uid.ts';
-import { openAttributes, put, type Item } from './attributes.ts';
-import { writePart10 } from './part10.ts';
-import {
-  bounded,
-  contentTime,
-  copyPatientAndStudy,
-  describeSeries,
-  putBodyPart,
-  putEquipment,
-  runKey,
-  type DerivedObject,
-  type Provenance,
-} from './provenance.ts';
+import { put, type Item } from './attributes.ts';
+import { beginObject, finishObject } from './single-object.ts';
+import { bounded, contentTime, putBodyPart, runKey, type DerivedObject, type Provenance } from './provenance.ts';
 import { referenceItem, referenceTo, type Reference } from './references.ts';
 import { CREATOR } from './registration-object.ts';
 
@@ -44,25 +33,20 @@ export function derivePresentationState(request: PresentationStateRequest): Deri
     throw new Refusal('PipelineRefused', 'there is no image that a presentation state could be of');
   const key = runKey('presentation state', images, provenance);
   const said = JSON.stringify([request.text, window ?? null]);
-  const [seriesInstanceUID, sopInstanceUID] = [
-    uidFrom<'series'>(key, said, 'series'),
-    uidFrom<'instance'>(key, said, 'instance'),
-  ];
   const { studyInstanceUID } = referenceTo(first);
   const { ContentDate: date = '', ContentTime: time = '' } = contentTime(first.dataSet);
   const references = images.map((one) => referenceItem(one));
-  const attributes = openAttributes();
-  copyPatientAndStudy(attributes, first.dataSet);
-  putEquipment(attributes, first.dataSet, provenance);
+  const begun = beginObject(first.dataSet, {
+    sopClassUID: GRAYSCALE_PRESENTATION_STATE,
+    modality: 'PR',
+    studyInstanceUID,
+    key,
+    content: said,
+    provenance,
+  });
+  const { attributes } = begun;
   putBodyPart(attributes, first.dataSet);
   put(attributes, {
-    SOPClassUID: GRAYSCALE_PRESENTATION_STATE,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: 'PR',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
-    InstanceNumber: '1',
     ContentLabel: 'FIRST VIEW',
     ContentDescription: bounded(provenance.description, 64),
     ContentCreatorName: CREATOR,
@@ -88,14 +72,7 @@ export function derivePresentationState(request: PresentationStateRequest): Deri
         }),
     PresentationLUTShape: 'IDENTITY',
   });
-  return {
-    head: writePart10(attributes, GRAYSCALE_PRESENTATION_STATE, sopInstanceUID, 0),
-    body: Buffer.alloc(0),
-    studyInstanceUID,
-    seriesInstanceUID,
-    sopInstanceUID,
-    sopClassUID: GRAYSCALE_PRESENTATION_STATE,
-  };
+  return finishObject(begun);
 }
 
 /** One line at the lower edge of what is shown. */

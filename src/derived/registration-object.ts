@@ -5,25 +5,21 @@ import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { uidFrom } from '../dicom/uid.ts';
 import { planVolumes } from '../dicom/volume.ts';
-import { copyFrom, formatDecimal, openAttributes, put } from './attributes.ts';
+import { copyFrom, formatDecimal, put } from './attributes.ts';
 import { encodeNatural, type Natural } from './dcmjs.ts';
 import {
   bounded,
   codeItem,
   CONTENT_BASED_ALIGNMENT,
   contentTime,
-  copyPatientAndStudy,
-  describeSeries,
   putBodyPart,
-  putEquipment,
   runKey,
   type DerivedObject,
   type Provenance,
 } from './provenance.ts';
 import { commonInstanceReferences, referenceItem, referenceTo, type Reference } from './references.ts';
-import { writePart10 } from './part10.ts';
+import { beginObject, finishObject } from './single-object.ts';
 
 /** Content Creator's Name wants a person; a program's name in that form is the honest answer. */
 export const CREATOR = 'Isthmus^Gateway';
@@ -112,23 +108,18 @@ export function writeRegistration(
   const studyInstanceUID = moving.references[0]?.studyInstanceUID;
   if (studyInstanceUID === undefined) throw new Error('a side without references');
   const key = runKey(sopClassUID, references, provenance);
-  const seriesInstanceUID = uidFrom<'series'>(key, fingerprint, 'series');
-  const sopInstanceUID = uidFrom<'instance'>(key, fingerprint, 'instance');
-  const base = openAttributes();
-  copyPatientAndStudy(base, moving.dataSet);
-  putEquipment(base, moving.dataSet, provenance);
-  put(base, {
-    ...contentTime(moving.dataSet),
-    SOPClassUID: sopClassUID,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: 'REG',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(moving.dataSet, provenance.seriesSuffix),
+  const begun = beginObject(moving.dataSet, {
+    sopClassUID,
+    modality: 'REG',
+    studyInstanceUID,
+    key,
+    content: fingerprint,
+    provenance,
   });
-  putBodyPart(base, moving.dataSet);
+  const { attributes } = begun;
+  put(attributes, contentTime(moving.dataSet));
+  putBodyPart(attributes, moving.dataSet);
   const content10 = encodeNatural({
-    InstanceNumber: '1',
     ContentLabel: label,
     ContentDescription: bounded(provenance.description, 64),
     ContentCreatorName: CREATOR,
@@ -137,9 +128,8 @@ export function writeRegistration(
     ...(commonInstanceReferences(studyInstanceUID, references) as Natural),
     ...content,
   });
-  copyFrom(base, readHead(content10).head.dataSet, () => true);
-  const head = writePart10(base, sopClassUID, sopInstanceUID, 0);
-  return { head, body: Buffer.alloc(0), studyInstanceUID, seriesInstanceUID, sopInstanceUID, sopClassUID };
+  copyFrom(attributes, readHead(content10).head.dataSet, () => true);
+  return finishObject(begun);
 }
 
 export function imageReferences(side: Side): Natural[] {

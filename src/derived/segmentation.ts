@@ -9,20 +9,17 @@ import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
 import { planVolume, type VolumeGeometry } from '../dicom/volume.ts';
-import { drop, openAttributes, put, type Item } from './attributes.ts';
+import { drop, put, type Item } from './attributes.ts';
 import { displayLab } from './display-colour.ts';
 import { refuseOtherGrid } from './result-slices.ts';
 import { dimensionItems, gridItems, POSITION, positionItem, type Dimension } from './multi-frame.ts';
-import { writePart10 } from './part10.ts';
+import { beginObject, finishObject } from './single-object.ts';
 import {
   algorithmItem,
   bounded,
   codeItem,
   contentTime,
-  copyPatientAndStudy,
-  describeSeries,
   putBodyPart,
-  putEquipment,
   runKey,
   SOURCE_IMAGE,
   type Code,
@@ -101,24 +98,19 @@ export function deriveSegmentation(request: SegmentationRequest): DerivedObject 
     .update(body)
     .update(JSON.stringify([request.segments, frames.map(({ segment, k }) => [segment, k])]))
     .digest('hex');
-  const [seriesInstanceUID, sopInstanceUID] = [
-    uidFrom<'series'>(key, content, 'series'),
-    uidFrom<'instance'>(key, content, 'instance'),
-  ];
   const { studyInstanceUID } = referenceTo(first);
-  const attributes = openAttributes();
-  copyPatientAndStudy(attributes, first.dataSet);
-  putEquipment(attributes, first.dataSet, provenance);
+  const begun = beginObject(first.dataSet, {
+    sopClassUID: SEGMENTATION,
+    modality: 'SEG',
+    studyInstanceUID,
+    key,
+    content,
+    provenance,
+  });
+  const { attributes } = begun;
   putBodyPart(attributes, first.dataSet);
   put(attributes, {
     ...contentTime(first.dataSet),
-    SOPClassUID: SEGMENTATION,
-    SOPInstanceUID: sopInstanceUID,
-    SeriesInstanceUID: seriesInstanceUID,
-    Modality: 'SEG',
-    SeriesNumber: String(provenance.seriesNumber),
-    SeriesDescription: describeSeries(first.dataSet, provenance.seriesSuffix),
-    InstanceNumber: '1',
     ImageType: ['DERIVED', 'PRIMARY'],
     ContentLabel: 'SEGMENTATION',
     ContentDescription: bounded(provenance.description, 64),
@@ -138,14 +130,7 @@ export function deriveSegmentation(request: SegmentationRequest): DerivedObject 
   // PS3.3 C.7.3.1: Laterality is of the images that have no other place in the patient; of a mask it is said where it is known.
   if ((asciiValue(first.dataSet, tag('Laterality')) ?? '') === '') drop(attributes, ['Laterality']);
   const even = body.length % 2 === 0 ? body : Buffer.concat([body, Buffer.alloc(1)]);
-  return {
-    head: writePart10(attributes, SEGMENTATION, sopInstanceUID, even.length, { tag: 0x7fe00010, vr: 'OB' }),
-    body: even,
-    studyInstanceUID,
-    seriesInstanceUID,
-    sopInstanceUID,
-    sopClassUID: SEGMENTATION,
-  };
+  return finishObject(begun, even, { tag: 0x7fe00010, vr: 'OB' });
 }
 
 const SEGMENT: Dimension = {
