@@ -8,7 +8,7 @@ import { CHARACTER_SETS } from './charset.ts';
 import { negotiate, sendBytes, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
 import { STEP_KEYS } from '../workitems/attributes.ts';
-import { MAX_RESULTS } from './qido.ts';
+import { MAX_RESULTS } from './search-answer.ts';
 import type { Route } from './router.ts';
 import { BOOLEAN_PARAMETERS } from './search-request.ts';
 import { formatWadlJson, formatWadlXml, type WadlElement } from './wadl.ts';

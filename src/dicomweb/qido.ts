@@ -2,16 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { withBase } from '../archive/metadata.ts';
 import { search, type Level } from '../archive/search.ts';
-import { vrOf } from '../dicom/dictionary.ts';
 import type { DicomJson } from '../dicom/json.ts';
-import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, uidParameter, warn, type Exchange } from './exchange.ts';
+import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, uidParameter, type Exchange } from './exchange.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { formatNativeModel } from './native-model.ts';
 import { sendMultipart } from './wado.ts';
+import { beginResults, matchingOf } from './search-answer.ts';
 import { readSearchRequest } from './search-request.ts';
-
-/** Most results of one answer (PS3.18 10.6.5); the Warning tells how many are left. */
-export const MAX_RESULTS = 5000;
 
 /** Characters of one answer: more is refused as too broad (413), since pages of it are as good. */
 const MOST_CHARACTERS = 64 * 2 ** 20;
@@ -29,7 +26,7 @@ export function searchInstances(exchange: Exchange): Promise<void> {
 }
 
 async function sendResults(exchange: Exchange, level: Level): Promise<void> {
-  const { gateway, request, response, baseUrl, query } = exchange;
+  const { gateway, request, baseUrl, query } = exchange;
   const { params } = request;
   const { offer } = negotiate(exchange, [DICOM_JSON, DICOM_XML]);
   const asked = readSearchRequest(query);
@@ -39,23 +36,12 @@ async function sendResults(exchange: Exchange, level: Level): Promise<void> {
       studyInstanceUID: params['study'] === undefined ? undefined : uidParameter(exchange, 'study'),
       seriesInstanceUID: params['series'] === undefined ? undefined : uidParameter(exchange, 'series'),
     },
-    matches: asked.matches.map((match) => ({ ...match, vr: vrOf(match.path.at(-1) ?? 0) ?? 'UN' })),
-    fuzzyMatching: asked.options.has('fuzzymatching'),
-    emptyValueMatching: asked.options.has('emptyvaluematching'),
-    multipleValueMatching: asked.options.has('multiplevaluematching'),
+    ...matchingOf(asked),
     includeFields: asked.include,
     creators: asked.creators,
     mostCharacters: MOST_CHARACTERS,
-    limit: Math.min(asked.limit ?? MAX_RESULTS, MAX_RESULTS),
-    offset: asked.offset,
   });
-  if (remaining > 0) warn(exchange, `There are ${remaining} additional results that can be requested`);
-  response.setHeader('Cache-Control', 'no-cache');
-  if (results.length === 0 && gateway.config.http.emptySearch === 204) {
-    response.statusCode = 204;
-    response.end();
-    return;
-  }
+  if (beginResults(exchange, results.length, remaining)) return;
   if (offer === DICOM_XML) {
     await sendMultipart(exchange, offer.type, randomBytes(16).toString('hex'), xmlParts(results, baseUrl));
     return;

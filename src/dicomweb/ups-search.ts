@@ -3,47 +3,29 @@ import { randomBytes } from 'node:crypto';
 import { tagKey } from '../dicom/data-set.ts';
 import { isPrivate, vrOf } from '../dicom/dictionary.ts';
 import { formatDicomJsonObject, type DicomJson, type DicomJsonElement } from '../dicom/json.ts';
-import type { Match } from '../matching/conditions.ts';
 import { returnedAttributes } from '../workitems/attributes.ts';
 import { searchSteps } from '../workitems/step-search.ts';
 import { stepOf } from '../workitems/steps.ts';
-import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, warn, type Exchange } from './exchange.ts';
+import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { formatNativeModel } from './native-model.ts';
-import { MAX_RESULTS } from './qido.ts';
-import { readSearchRequest, type MatchKey, type SearchRequest } from './search-request.ts';
+import { beginResults, matchingOf } from './search-answer.ts';
+import { readSearchRequest, type SearchRequest } from './search-request.ts';
 import { sendMultipart } from './wado.ts';
 
 const RETURNED = returnedAttributes();
 
 export async function searchWorkitems(exchange: Exchange): Promise<void> {
-  const { gateway, response, query } = exchange;
+  const { gateway, query } = exchange;
   const { offer } = negotiate(exchange, [DICOM_JSON, DICOM_XML]);
   const asked = readSearchRequest(query);
-  const { rows, remaining } = searchSteps(gateway.database, {
-    matches: matchesOf(asked.matches),
-    fuzzyMatching: asked.options.has('fuzzymatching'),
-    emptyValueMatching: asked.options.has('emptyvaluematching'),
-    multipleValueMatching: asked.options.has('multiplevaluematching'),
-    limit: Math.min(asked.limit ?? MAX_RESULTS, MAX_RESULTS),
-    offset: asked.offset,
-  });
-  if (remaining > 0) warn(exchange, `There are ${remaining} additional results that can be requested`);
-  response.setHeader('Cache-Control', 'no-cache');
-  if (rows.length === 0 && gateway.config.http.emptySearch === 204) {
-    response.statusCode = 204;
-    response.end();
-    return;
-  }
+  const { rows, remaining } = searchSteps(gateway.database, matchingOf(asked));
+  if (beginResults(exchange, rows.length, remaining)) return;
   const found = rows
     .map(stepOf)
     .map(({ uid, object }) => ({ uid, text: formatDicomJsonObject(returned(object, asked)) }));
   await sendDataSets(exchange, offer, found);
-}
-
-export function matchesOf(keys: readonly MatchKey[]): Match[] {
-  return keys.map((match) => ({ ...match, vr: vrOf(match.path.at(-1) ?? 0) ?? 'UN' }));
 }
 
 function returned(object: DicomJson, asked: SearchRequest): DicomJson {

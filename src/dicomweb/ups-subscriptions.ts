@@ -12,7 +12,7 @@ import {
 import { uidParameter, warn, type Exchange, type QueryPair } from './exchange.ts';
 import { readSearchRequest } from './search-request.ts';
 import { refuseParameters } from './ups-payload.ts';
-import { matchesOf } from './ups-search.ts';
+import { matchesOf } from './search-answer.ts';
 
 export async function subscribe(exchange: Exchange): Promise<void> {
   const { gateway, caller, response, baseUrl } = exchange;

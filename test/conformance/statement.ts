@@ -20,7 +20,7 @@ import { MAX_DEPTH } from '../../src/dicom/reader.ts';
 import { EXPOSED_HEADERS } from '../../src/dicomweb/cors.ts';
 import { MAX_ITEM_BYTES } from '../../src/dicomweb/json-items.ts';
 import { DOCUMENT_TYPES } from '../../src/dicomweb/document.ts';
-import { MAX_RESULTS } from '../../src/dicomweb/qido.ts';
+import { MAX_RESULTS } from '../../src/dicomweb/search-answer.ts';
 import {
   ANNOTATIONS,
   DEFAULT_QUALITY,
