@@ -8,8 +8,11 @@ const summary = document.querySelector('#summary');
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, new FormData(form).get('token'));
-  refresh();
+  sessionStorage.setItem(TOKEN, new FormData(form).get('token').trim());
+  attempt(async () => {
+    await refresh();
+    if (!form.hidden) throw new Error('Nobody here has this token.');
+  });
 });
 
 /** The answer, or what the gateway says of why there is none. */

@@ -197,7 +197,7 @@ async function sendFramesOfValue(
   count: number,
   path: string,
 ): Promise<void> {
-  const choice = negotiate(exchange, frameOffers(instance, false));
+  const choice = negotiate(exchange, frameOffers(instance, count === 1));
   const numbers = Array.from({ length: count }, (_, index) => index + 1);
   const form = `bulk ${path} ${representation(choice)} ${choice.transferSyntaxes.join()}`;
   await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));

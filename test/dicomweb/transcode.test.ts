@@ -191,6 +191,16 @@ test('TRANSCODE-6: frames in the image type of any lossless syntax, JPEG baselin
   assert.equal((await door.get(`${NATIVE}/frames/1`, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`)).status, 406);
 });
 
+test('TRANSCODE-12: compressed pixel data of one frame is a single part too where its BulkDataURI is asked so; of several it is not', async () => {
+  const path = `${LOSSY}/bulkdata/7FE00010`;
+  const native = await door.get(path, 'application/octet-stream');
+  assert.equal(native.headers.get('content-type'), `application/octet-stream; transfer-syntax=${EXPLICIT_LE}`);
+  assert.equal((await native.arrayBuffer()).byteLength, RGB_PIXELS.length);
+  const asStored = await door.get(path, `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
+  assert.equal(asStored.headers.get('content-type'), `image/jpeg; transfer-syntax=${JPEG_BASELINE}`);
+  assert.equal((await door.get(`${PACKED}/bulkdata/7FE00010`, 'application/octet-stream')).status, 406);
+});
+
 test('TRANSCODE-7: what breaks off is 406 by itself, as it is stored among others, and as it is under *', async () => {
   const refused = await door.get(BROKEN, dicom(EXPLICIT_LE));
   assert.equal(refused.status, 406);
