@@ -41,6 +41,12 @@ export function countInDays(
   );
 }
 
+/** Of a year, a month, a day or a study. */
+interface Part {
+  readonly key: string;
+  readonly number: number;
+}
+
 /** `dates`: conditions on study.study_date alone. */
 export function findPage(
   database: Database,
@@ -48,56 +54,67 @@ export function findPage(
   dates: readonly Condition[],
   offset: number,
 ): PageStart | 'behind the end' {
-  const year = dates.length === 0 ? findYear(database, unit, offset) : { skipped: 0, dates };
+  const asked = dates.map(({ sql }) => ` AND ${sql.replaceAll('study.study_date', 'day.study_date')}`).join('');
+  const given = dates.flatMap(({ values }) => values);
+  // Days that begin like this. A date is eight digits, or empty: the colon stands behind the 9.
+  const within = `FROM day WHERE study_date >= ? AND study_date < ?${asked}`;
+  const ends = (period: string): readonly (string | number)[] => [period, period === '' ? '0' : `${period}:`, ...given];
+  const sum = (period: string): number =>
+    Number(database.get(`SELECT coalesce(sum(${unit}), 0) AS total ${within}`, ...ends(period))?.['total']);
+
+  const years = partsOf(database, `SELECT year AS key, ${unit} AS number FROM year ORDER BY year DESC`);
+  const year = reach(dates.length === 0 ? years : summed(years, sum), offset, 0);
   if (year === undefined) return 'behind the end';
-  const where = year.dates.map(({ sql }) => `AND ${sql.replaceAll('study.study_date', 'day.study_date')}`).join(' ');
-  const day = database.get(
-    `SELECT study_date, until - number AS skipped FROM (
-       SELECT study_date, ${unit} AS number, sum(${unit}) OVER (ORDER BY study_date DESC) AS until FROM day WHERE 1 ${where}
-     ) WHERE until > ? LIMIT 1`,
-    ...year.dates.flatMap(({ values }) => values),
-    offset - year.skipped,
-  );
+  const month = year.key === '' ? year : reach(summed(monthsOf(year.key), sum), offset, year.skipped);
+  if (month === undefined) return 'behind the end';
+  const listed = `SELECT study_date AS key, ${unit} AS number ${within} ORDER BY study_date DESC`;
+  const day = reach(partsOf(database, listed, ...ends(month.key)), offset, month.skipped);
   if (day === undefined) return 'behind the end';
-  const date = String(day['study_date']);
-  const before = year.skipped + Number(day['skipped']);
-  const number = NUMBER_IN_STUDY[unit];
-  const study = database.get(
-    `SELECT study_time, study_uid, until - number AS skipped FROM (
-       SELECT study_time, study_uid, ${number} AS number, sum(${number}) OVER (ORDER BY study_time DESC, study_uid) AS until
-       FROM study WHERE study_date = ?
-     ) WHERE until > ? LIMIT 1`,
-    date,
-    offset - before,
+  const studies = database.all(
+    `SELECT study_time, study_uid, ${NUMBER_IN_STUDY[unit]} AS number FROM study WHERE study_date = ?
+     ORDER BY study_time DESC, study_uid`,
+    day.key,
   );
-  if (study === undefined) return 'behind the end';
+  const study = reach(
+    studies.map((row, at) => ({ key: String(at), number: Number(row['number']) })),
+    offset,
+    day.skipped,
+  );
+  const row = study === undefined ? undefined : studies[Number(study.key)];
+  if (study === undefined || row === undefined) return 'behind the end';
   return {
-    date,
-    time: String(study['study_time']),
-    studyInstanceUID: String(study['study_uid']),
-    skipped: before + Number(study['skipped']),
+    date: day.key,
+    time: String(row['study_time']),
+    studyInstanceUID: String(row['study_uid']),
+    skipped: study.skipped,
   };
 }
 
-/** Some twenty years before some thousands of days. */
-function findYear(
-  database: Database,
-  unit: Unit,
+/** The part that holds what stands at `offset`, and how much lies before it, `skipped` being before them all. */
+function reach(
+  parts: Iterable<Part>,
   offset: number,
-): { readonly skipped: number; readonly dates: readonly Condition[] } | undefined {
-  const found = database.get(
-    `SELECT year, until - number AS skipped FROM (
-       SELECT year, ${unit} AS number, sum(${unit}) OVER (ORDER BY year DESC) AS until FROM year
-     ) WHERE until > ? LIMIT 1`,
-    offset,
-  );
-  if (found === undefined) return undefined;
-  const year = String(found['year']);
-  // A date is eight digits, or empty: the colon stands behind the 9.
-  const dates = [
-    { sql: 'study.study_date >= ? AND study.study_date < ?', values: [year, year === '' ? '0' : `${year}:`] },
-  ];
-  return { skipped: Number(found['skipped']), dates };
+  skipped: number,
+): { readonly key: string; readonly skipped: number } | undefined {
+  let before = skipped;
+  for (const { key, number } of parts) {
+    if (before + number > offset) return { key, skipped: before };
+    before += number;
+  }
+  return undefined;
+}
+
+function partsOf(database: Database, sql: string, ...values: readonly (string | number)[]): Part[] {
+  return database.all(sql, ...values).map(({ key, number }) => ({ key: String(key), number: Number(number) }));
+}
+
+/** One after the other, as far as is looked: the last ones are mostly not needed. */
+function* summed(parts: Iterable<{ readonly key: string }>, sum: (period: string) => number): Iterable<Part> {
+  for (const { key } of parts) yield { key, number: sum(key) };
+}
+
+function monthsOf(year: string): { key: string }[] {
+  return Array.from({ length: 12 }, (_, at) => ({ key: `${year}${String(12 - at).padStart(2, '0')}` }));
 }
 
 export function startCondition({ date, time, studyInstanceUID }: PageStart): Condition {

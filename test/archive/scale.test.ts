@@ -308,6 +308,24 @@ test('pages of studies by description are those of a walk, however many descript
   assertKept(other.database);
   const all = search(other.archive, ask({ includeFields: [[tag('StudyDescription')]] })).results;
   const uids = uidsOf(all, '0020000D');
+  // Those without a date come last, in a year without a name.
+  const dated = [{ sql: 'study.study_date > ?', values: ['20000101'] }];
+  const after2000 = uidsOf(
+    search(other.archive, ask({ matches: [matchOf('StudyDate', '20000102-')] })).results,
+    '0020000D',
+  );
+  for (const [dates, listed] of [
+    [[], uids],
+    [dated, after2000],
+  ] as const) {
+    assert.ok(listed.length > 30);
+    for (const [offset, uid] of listed.entries()) {
+      const start = findPage(other.database, 'studies', dates, offset);
+      assert.ok(start !== 'behind the end');
+      assert.deepEqual([start.studyInstanceUID, start.skipped], [uid, offset]);
+    }
+    assert.equal(findPage(other.database, 'studies', dates, listed.length), 'behind the end');
+  }
   const said = all.map(
     (text) => (JSON.parse(text) as Record<string, { Value?: string[] }>)['00081030']?.Value?.[0] ?? '',
   );
