@@ -96,6 +96,17 @@ test('a result beyond a gate of the card makes no image', async (t) => {
   assert.match(study, /^[0-9.]+$/);
 });
 
+test('a model whose output overflows makes no image; the item says so', async (t) => {
+  const site = temporary(t);
+  // What the self-test asks stays within float32, real HU do not.
+  writeSiteModel(site, 'half', { factor: 2 ** 124 });
+  const here = await opened(t, site, 'half');
+  const { study, item } = await performed(here);
+  assert.equal(item.state, 'CANCELED');
+  assert.match(item.lastError ?? '', /PipelineRefused: half gave a value that is no finite number/);
+  assert.equal(seriesOf(here.gateway.archive, study).filter(({ derived }) => derived).length, 0);
+});
+
 const FAULTY: readonly (readonly [string, Parameters<typeof writeSiteModel>[2], RegExp])[] = [
   [
     'another graph than the card says',
