@@ -7,7 +7,7 @@ import type { Volume } from '../dicom/volume.ts';
 import { correctionWeights, makeScratch, WINDOW_HU, type Scratch } from './body.ts';
 import { addSlice, gatheredQuality, gateFigures, openQuality } from './correction-quality.ts';
 import type { DenoiseQuality, QualityGatherer } from './correction-quality.ts';
-import { familiarityOf, judgeFamiliar, limitsOf, type Familiarity } from './familiarity.ts';
+import { judgeFamiliar, limitsOf, type Familiarity } from './familiarity.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { estimateNoise, type NoiseLevel, type Slice } from './noise-level.ts';
 import type { Session } from './session.ts';
@@ -97,8 +97,7 @@ export async function denoise(
   checkInput(input);
   const { volume, storedRange } = input;
   const stored = { lowest: storedRange?.lowestHU ?? -Infinity, highest: storedRange?.highestHU ?? Infinity };
-  const foreign = familiarity === undefined ? undefined : familiarityOf(familiarity, volume);
-  if (familiarity !== undefined) judgeFamiliar(familiarity, { ...foreign });
+  const foreign = familiarity === undefined ? undefined : judgeFamiliar(familiarity, volume);
   const { slices } = volume.geometry;
   const levels = Array.from({ length: slices }, (_, k) => estimateNoise(sliceAt(volume, volume.voxels, k)));
   const sigmas = levels.map((_, k) => neighbourhoodSigma(levels, k));

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Volume } from '../dicom/volume.ts';
-import { judge, type Gate, type Verdict } from './gates.ts';
+import { GatesRefusal, judge, sentenceOf, type Gate } from './gates.ts';
 import { checkTree, isolationOf, type Forest } from './isolation-forest.ts';
 import { readInside, refuseModel } from './manifest.ts';
 import { percentiles } from './zoo-figures.ts';
@@ -56,32 +56,69 @@ function checked(value: unknown): Familiarity {
   return { features, trees, samples, limits };
 }
 
-/** @throws GatesRefusal PipelineRefused with the figures when the series is foreign to the model */
-export function judgeFamiliar(familiarity: Familiarity, figures: Readonly<Record<string, number>>): Verdict {
-  return judge(limitsOf(familiarity), figures);
+/** How familiar the series is. @throws GatesRefusal PipelineRefused with the figures and what is foreign about it when it is not */
+export function judgeFamiliar(familiarity: Familiarity, volume: Volume): FamiliarityFigures {
+  const { features } = familiarity;
+  const values = featureValues(
+    volume,
+    features.map(({ name }) => name),
+  );
+  const figures = figuresOf(familiarity, values);
+  try {
+    judge(limitsOf(familiarity), { ...figures });
+  } catch (error) {
+    if (!(error instanceof GatesRefusal)) throw error;
+    const told = foreignIn(features, values);
+    const first = error.findings.findIndex(({ outcome }) => outcome === 'refuse');
+    const findings = error.findings.map((one, n) =>
+      n === first ? { ...one, expected: `${one.expected}${told}` } : one,
+    );
+    const refused = findings.filter(({ outcome }) => outcome === 'refuse');
+    throw new GatesRefusal(refused.map(sentenceOf).join('; '), findings);
+  }
+  return figures;
+}
+
+const MOST_TOLD = 3;
+
+/** The features that lie farthest outside, with what the model was made on. */
+function foreignIn(features: Familiarity['features'], values: readonly number[]): string {
+  const outside = features
+    .map(({ name, fence }, i) => ({ name, fence, value: values[i]!, share: distanceFrom(name, fence, values[i]!) }))
+    .filter(({ share }) => share > 0)
+    .toSorted((a, b) => b.share - a.share)
+    .slice(0, MOST_TOLD);
+  const short = (value: number): string => String(Number(value.toPrecision(3)));
+  return outside
+    .map(
+      ({ name, fence, value }) =>
+        `; ${name} is ${short(value)}, the model knows ${short(fence[0])} to ${short(fence[1])}`,
+    )
+    .join('');
 }
 
 export function limitsOf({ limits }: Familiarity): Record<string, Gate> {
   return { ...limits };
 }
 
-export function familiarityOf(familiarity: Familiarity, volume: Volume): FamiliarityFigures {
-  const names = familiarity.features.map(({ name }) => name);
-  return figuresOf(familiarity, featureValues(volume, names));
-}
-
 export function figuresOf(
   { features, ...forest }: Forest & Pick<Familiarity, 'features'>,
   values: readonly number[],
 ): FamiliarityFigures {
-  const outside = features.map(
-    ({ fence: [low, high] }, i) => Math.max(0, low - values[i]!, values[i]! - high) / Math.max(1e-9, high - low),
-  );
+  const outside = features.map(({ name, fence }, i) => distanceFrom(name, fence, values[i]!));
   return {
     unfamiliarFeatures: outside.filter((share) => share > 0).length,
     farthestFeature: Math.max(...outside),
     isolation: isolationOf(forest, values),
   };
+}
+
+/** A fence may have no width: a recipe draws CT with square pixels. Pixels a fifth longer than wide are then one width aside. */
+const LEAST_WIDTH: Partial<Record<FeatureName, number>> = { pixelAspect: Math.log2(1.2) };
+
+/** How far outside the fence, in its widths; 0 within. */
+function distanceFrom(name: FeatureName, [low, high]: readonly [number, number], value: number): number {
+  return Math.max(0, low - value, value - high) / Math.max(LEAST_WIDTH[name] ?? 1e-9, high - low);
 }
 
 /** Slices looked at, evenly through the volume, and pixels of each side of them. */

@@ -8,7 +8,7 @@ import type { Vector3, Volume } from '../dicom/volume.ts';
 import { biasField } from './bias-field.ts';
 import type { Brake } from './brake.ts';
 import { enhanceExposure } from './exposure.ts';
-import { familiarityOf, judgeFamiliar, limitsOf, loadFamiliarity, type Familiarity } from './familiarity.ts';
+import { judgeFamiliar, limitsOf, loadFamiliarity, type Familiarity } from './familiarity.ts';
 import { judge, type Gate, type Verdict } from './gates.ts';
 import { floatsOf } from './graph-session.ts';
 import { readInside, refuseModel } from './manifest.ts';
@@ -260,8 +260,7 @@ export async function runModel(
   checkApplies(card, input);
   const { volume } = input;
   const { familiarity } = opened;
-  const foreign = familiarity === undefined ? {} : { ...familiarityOf(familiarity, volume) };
-  if (familiarity !== undefined) judgeFamiliar(familiarity, foreign);
+  const foreign = familiarity === undefined ? {} : { ...judgeFamiliar(familiarity, volume) };
   const { prepared, made, own } = await propagate(opened, input, progress);
   const voxels = finish(card, input, prepared, made);
   const figures = { ...foreign, ...own, ...imageFigures({ source: volume, result: voxels, stored: input.stored }) };

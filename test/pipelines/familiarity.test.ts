@@ -12,14 +12,14 @@ import { Refusal } from '../../src/dicom/refusal.ts';
 import type { Volume } from '../../src/dicom/volume.ts';
 import { denoise } from '../../src/pipelines/correction.ts';
 import {
-  familiarityOf,
   featureValues,
   figuresOf,
   judgeFamiliar,
+  limitsOf,
   loadFamiliarity,
   type Familiarity,
 } from '../../src/pipelines/familiarity.ts';
-import { GatesRefusal } from '../../src/pipelines/gates.ts';
+import { GatesRefusal, judge } from '../../src/pipelines/gates.ts';
 import { isolationOf } from '../../src/pipelines/isolation-forest.ts';
 import { loadModel } from '../../src/pipelines/manifest.ts';
 import { loadManifest } from '../../src/pipelines/zoo-manifest.ts';
@@ -39,7 +39,7 @@ function shipped(id: string): Familiarity {
 
 function refused(familiarity: Familiarity, volume: Volume): boolean {
   try {
-    judgeFamiliar(familiarity, { ...familiarityOf(familiarity, volume) });
+    judgeFamiliar(familiarity, volume);
     return false;
   } catch (error) {
     assert.ok(error instanceof GatesRefusal && error.findings.length === 3, String(error));
@@ -71,7 +71,7 @@ for (const [id, kind] of [
     const familiarity = shipped(id);
     const outcomes = Array.from({ length: 25 }, (_, n) => {
       try {
-        return judgeFamiliar(familiarity, { ...figures(familiarity, kind, 20_000 + n) }).outcome;
+        return judge(limitsOf(familiarity), { ...figures(familiarity, kind, 20_000 + n) }).outcome;
       } catch {
         return 'refuse';
       }
@@ -86,6 +86,22 @@ test('a CT body passes; the same with its values turned round, and a constant sl
   assert.equal(refused(familiarity, volume), false);
   assert.equal(refused(familiarity, { ...volume, voxels: volume.voxels.map((value) => -value) }), true);
   assert.equal(refused(familiarity, { ...volume, voxels: volume.voxels.map(() => 40) }), true);
+});
+
+test('pixels that are a little longer than wide are no foreign series; a refusal names what is foreign and what the model knows', () => {
+  const familiarity = shipped('ct-denoise');
+  const { volume } = makePhantom({ columns: 512, rows: 512, slices: 1, sigmaHU: 20, colour: 'coloured', seed: 3 });
+  const { geometry } = volume;
+  const stretched = (by: number): Volume => {
+    const [x, y, z] = geometry.spacingMm;
+    return { ...volume, geometry: { ...geometry, spacingMm: [x, by * y, z] } };
+  };
+  assert.equal(refused(familiarity, stretched(1.25)), false);
+  assert.equal(judgeFamiliar(familiarity, stretched(1.25)).unfamiliarFeatures, 1);
+  assert.throws(
+    () => judgeFamiliar(familiarity, stretched(3)),
+    /farthestFeature is .*; pixelAspect is -1\.58, the model knows -0\.0015 to 0\.0015/,
+  );
 });
 
 test('a chest radiograph under the header of an MR series is refused by the MR models, by their box or by the check', async () => {
