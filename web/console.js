@@ -1,78 +1,19 @@
 // The console's first page: what waits, what failed, what is sealed, what is there. Reads /api and /dicom-web; text only, never markup.
 import { showIntake } from './intake.js';
+import { attempt, button, fill, get, NOT_YOURS, onChange, row, signIn } from './page.js';
 import { heldQuery, showChoices, showGroups, showHeld, showReport } from './review.js';
 
-const TOKEN = 'isthmus-token';
 const form = document.querySelector('#access');
 const summary = document.querySelector('#summary');
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, new FormData(form).get('token').trim());
+  signIn(new FormData(form).get('token').trim());
   attempt(async () => {
     await refresh();
     if (!form.hidden) throw new Error('Nobody here has this token.');
   });
 });
-
-/** The answer, or what the gateway says of why there is none. */
-export async function ask(path, options = {}) {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
-  const reply = await fetch(path, { ...options, headers: { ...headers, ...options.headers }, cache: 'no-store' });
-  if (reply.ok) return reply;
-  const told = await reply.json().catch(() => ({}));
-  throw new Error(told.message ?? `${path.split('?')[0]}: ${reply.status}`);
-}
-
-export async function get(path, options = {}) {
-  const reply = await ask(path, options);
-  return reply.status === 204 ? [] : reply.json();
-}
-
-/** What a person asked for and did not get. */
-export async function attempt(work) {
-  const message = document.querySelector('#message');
-  message.textContent = '';
-  try {
-    await work();
-  } catch (error) {
-    message.textContent = error.message;
-  }
-}
-
-export function button(label, work) {
-  const made = document.createElement('button');
-  made.type = 'button';
-  made.textContent = label;
-  made.addEventListener('click', () => attempt(work));
-  return made;
-}
-
-export function row(table, cells) {
-  const line = document.createElement('tr');
-  for (const cell of cells) {
-    const place = document.createElement('td');
-    if (cell instanceof Node) place.append(cell);
-    else place.textContent = cell ?? '';
-    line.append(place);
-  }
-  table.append(line);
-  return line;
-}
-
-const shown = new Map();
-
-/** The emptied table; undefined when it shows these rows already, so that whoever is at one of its buttons stays there. */
-export function fill(id, rows, nothing) {
-  const content = JSON.stringify([rows, nothing]);
-  if (shown.get(id) === content) return undefined;
-  shown.set(id, content);
-  const body = document.querySelector(`#${id} tbody`);
-  body.replaceChildren();
-  if (rows.length === 0) row(body, [nothing]).firstChild.colSpan = 8;
-  return body;
-}
 
 /** Tables hold as much as one question brings: what there is beyond is said below them. */
 const MOST = 100;
@@ -85,7 +26,7 @@ function showMore(id, rows, what, total) {
 
 function retryButton(item) {
   if (!item.worthRetrying) return '';
-  return button('Try again', async () => {
+  return button('Try again', `${item.kind} of study ${item.studyInstanceUID}`, async () => {
     await get(`/api/work-items/${item.uid}/retry`, { method: 'POST' });
     await refresh();
   });
@@ -128,7 +69,7 @@ function read(path) {
   return get(path).catch(() => undefined);
 }
 
-export async function refresh() {
+async function refresh() {
   const [status, work, groups, held, studies] = await Promise.all([
     read('/api/status'),
     read(`/api/work-items?limit=${MOST}`),
@@ -147,15 +88,15 @@ export async function refresh() {
   showMore('studies', studies, 'studies', status?.studies);
 }
 
-export const NOT_YOURS = 'not for this role, or not readable';
-
+/** Said anew only when it is another: a screen reader speaks each change. */
 function showSummary(status) {
-  if (status === undefined) {
-    summary.textContent = NOT_YOURS;
-    return;
-  }
+  const said = status === undefined ? NOT_YOURS : described(status);
+  if (summary.textContent !== said) summary.textContent = said;
+}
+
+function described(status) {
   const open = status.work.SCHEDULED + status.work['IN PROGRESS'];
-  summary.textContent = `${status.studies} studies, ${status.openStudies} arriving; ${open} work items open, ${status.work.CANCELED} failed; ${status.held} objects sealed; rules ${status.ruleRevision}`;
+  return `${status.studies} studies, ${status.openStudies} arriving; ${open} work items open, ${status.work.CANCELED} failed; ${status.held} objects sealed; rules ${status.ruleRevision}`;
 }
 
 function showWork(work) {
@@ -197,17 +138,18 @@ function showStudies(studies) {
 }
 
 function verification({ studyInstanceUID, withheldBecause }) {
+  const about = `study ${studyInstanceUID}`;
   const cell = document.createElement('span');
   cell.append(
-    button('Verify', () => showReport(studyInstanceUID, 'verification')),
-    button('Why?', () => showReport(studyInstanceUID, 'pairs')),
-    button('Intake', () => showIntake(studyInstanceUID)),
+    button('Verify', about, () => showReport(studyInstanceUID, 'verification')),
+    button('Why?', about, () => showReport(studyInstanceUID, 'pairs')),
+    button('Intake', about, () => showIntake(studyInstanceUID)),
   );
   if (withheldBecause === undefined) return cell;
   const told = document.createElement('p');
   told.className = 'refused';
   told.textContent = `Withheld from viewers: ${withheldBecause.join('; ')}`;
-  const release = button('Release to viewers', async () => {
+  const release = button('Release to viewers', about, async () => {
     if (!confirm('Show this study to viewers all the same?')) return;
     await get(`/api/studies/${studyInstanceUID}/release`, { method: 'POST' });
     await refresh();
@@ -216,5 +158,16 @@ function verification({ studyInstanceUID, withheldBecause }) {
   return cell;
 }
 
-refresh();
-setInterval(refresh, 3000);
+/** One look after another, however long an answer takes; none while nobody sees the page. */
+async function keepLooking() {
+  try {
+    if (!document.hidden) await refresh();
+  } finally {
+    setTimeout(keepLooking, LOOK_EVERY_MS);
+  }
+}
+
+const LOOK_EVERY_MS = 3000;
+
+onChange(refresh);
+keepLooking();

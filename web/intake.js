@@ -1,5 +1,5 @@
 // What the intake check found of each received series of a study: what it is, what is odd about it, what was measured.
-import { fill, get, row } from './console.js';
+import { fill, get, row } from './page.js';
 
 const KINDS = {
   image: 'images',

@@ -1,5 +1,5 @@
 // Quarantine as a person reviews it, and verification reports. What is shown of a sealed object leaves the page when its dialog closes.
-import { ask, attempt, button, fill, get, NOT_YOURS, refresh, row } from './console.js';
+import { ask, attempt, button, fill, get, NOT_YOURS, row, tellChange } from './page.js';
 
 const group = document.querySelector('#group');
 const review = document.querySelector('#review');
@@ -56,8 +56,8 @@ export function showHeld(held) {
   const rows = fill('held', held ?? [], held === undefined ? NOT_YOURS : 'nothing is sealed');
   if (rows === undefined) return;
   for (const one of held ?? []) {
-    const look = button('Review', () => openReview(one));
-    look.setAttribute('aria-label', `Review what ${one.callingAE} sent ${new Date(one.heldAt).toLocaleString()}`);
+    const about = `what ${one.callingAE} sent ${new Date(one.heldAt).toLocaleString()}`;
+    const look = button('Review', about, () => openReview(one));
     row(rows, [
       new Date(one.heldAt).toLocaleString(),
       `${one.callingAE} (${one.door})`,
@@ -70,7 +70,7 @@ export function showHeld(held) {
   }
 }
 
-group.elements.group.addEventListener('change', () => attempt(refresh));
+group.elements.group.addEventListener('change', tellChange);
 
 group.addEventListener('submit', (event) => {
   event.preventDefault();
@@ -82,7 +82,7 @@ group.addEventListener('submit', (event) => {
     const { project, profile } = group.elements;
     const treatment = verb === 'release' ? { project: project.value, profile: profile.value } : {};
     const { done, refused, left } = await post(`/api/quarantine/${verb}`, { reason, sentence, ...treatment });
-    await refresh();
+    tellChange();
     const [first] = refused;
     const why = first === undefined ? '' : `; ${refused.length} stay: ${first.found}`;
     document.querySelector('#message').textContent =
@@ -160,13 +160,13 @@ const ENDS = {
   release: async () => {
     await post(`/api/quarantine/${reviewed.id}/release`, treatment());
     review.close();
-    await refresh();
+    tellChange();
   },
   discard: async () => {
     if (!confirm('Discard this object for good?')) return;
     await get(`/api/quarantine/${reviewed.id}`, { method: 'DELETE' });
     review.close();
-    await refresh();
+    tellChange();
   },
   close: () => review.close(),
 };
