@@ -3,12 +3,18 @@
  * geometry says no more than the size and the spacing in the plane.
  */
 import { asciiValue, findElement, numberValue, numberValues } from './data-set.ts';
+import type { Head } from './object.ts';
 import { Refusal } from './refusal.ts';
 import { axialGrid, type SeriesInstance, type SeriesVolume } from './volume.ts';
 import { pixelFormat, readFrame, refuseShortPixels } from './voxels.ts';
 
 /** Modalities whose images are read one by one. */
-export const PROJECTIONS: ReadonlySet<string> = new Set(['US', 'CR', 'DX', 'MG', 'RF', 'XA', 'PX', 'IO']);
+const PROJECTIONS: ReadonlySet<string> = new Set(['US', 'CR', 'DX', 'MG', 'RF', 'XA', 'PX', 'IO']);
+
+/** Whether the images of a series have no place in the patient, and are read one by one. */
+export function areProjections([first]: readonly Head[]): boolean {
+  return first !== undefined && PROJECTIONS.has(asciiValue(first.dataSet, 0x00080060) ?? '');
+}
 
 const MAX_VOXELS = 2 ** 29;
 

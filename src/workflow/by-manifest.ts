@@ -2,18 +2,17 @@
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { deriveProjection } from '../derived/projection-image.ts';
 import type { DerivedObject, Provenance } from '../derived/provenance.ts';
-import { asciiValue } from '../dicom/data-set.ts';
-import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
+import { areProjections, readProjection } from '../dicom/projections.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import type { SeriesInstance, SeriesVolume } from '../dicom/volume.ts';
+import type { SeriesVolume } from '../dicom/volume.ts';
 import { runZoo, type Pool } from '../pipelines/pool.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { DEFAULT_OUTPUTS } from '../routing/rules.ts';
 import { notHeld, reporting, withIntake, type LoadedSeries } from './beside.ts';
 import { keptOf, producedOf } from './correct.ts';
-import { eachVolume, loadedFrom, meanOf, worstOf } from './each-volume.ts';
-import { produceMasks } from './masks.ts';
+import { eachImage, eachVolume, loadedFrom, meanOf, worstOf } from './each-volume.ts';
+import { produceMasks, type ManifestWork } from './masks.ts';
 import {
   codeOf,
   doneBy,
@@ -31,31 +30,24 @@ import { windowIn, windowOver } from './panels.ts';
  * Runs a model that has a manifest: on the series as one volume, or image by image where images have no place in the patient.
  * @throws Refusal PipelineRefused
  */
-export async function produceByManifest(
+export async function produceByManifest(pool: Pool, work: ManifestWork, options: ProduceOptions): Promise<Produced> {
+  const { id, instances, settings } = work;
+  if (pool.zoo.get(id)?.card.emit.kind === 'segmentation') return produceMasks(pool, work, options);
+  if (areProjections(instances.map(({ head }) => head))) return produceImages(pool, work, options);
+  return produceZoo(pool, { id, source: await loadedFrom(instances), settings }, options);
+}
+
+async function produceImages(
   pool: Pool,
-  {
-    id,
-    instances,
-    settings,
-  }: { readonly id: string; readonly instances: readonly SeriesInstance[]; readonly settings: PipelineSettings },
+  { id, instances, settings }: ManifestWork,
   options: ProduceOptions,
 ): Promise<Produced> {
-  const [first] = instances;
   const heads = instances.map(({ head }) => head);
-  if (pool.zoo.get(id)?.card.emit.kind === 'segmentation')
-    return produceMasks(pool, { id, instances, settings }, options);
-  if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? ''))
-    return produceZoo(pool, { id, source: await loadedFrom(instances), settings }, options);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const objects: DerivedObject[] = [];
-  const figures: Record<string, number | string>[] = [];
-  let verdict: Produced['verdict'] = 'pass';
-  for (const [index, instance] of instances.entries()) {
-    const { card, result, geometry, modality, provenance } = await runManifest(
-      pool,
-      { id, source: { heads: [instance.head], volume: await readProjection(instance) }, settings },
-      { ...options, onProgress: (step, share) => options.onProgress?.(step, (index + share) / instances.length) },
-    );
+  const verdicts = await eachImage(instances, options, async (instance, one, index) => {
+    const source = { heads: [instance.head], volume: await readProjection(instance) };
+    const { card, result, geometry, modality, provenance } = await runManifest(pool, { id, source, settings }, one);
     if (outputs.includes('report'))
       objects.push(
         deriveMeasurementReport({
@@ -80,10 +72,13 @@ export async function produceByManifest(
           series: heads,
         }),
       );
-    figures.push(quality(result.quality));
-    if (result.verdict.outcome === 'warn') verdict = 'warn';
-  }
-  return { objects, quality: meanOf(figures), verdict };
+    return { figures: quality(result.quality), outcome: result.verdict.outcome };
+  });
+  return {
+    objects,
+    quality: meanOf(verdicts.map(({ figures }) => figures)),
+    verdict: verdicts.some(({ outcome }) => outcome === 'warn') ? 'warn' : 'pass',
+  };
 }
 
 /** Runs a model that has a manifest on one volume. @throws Refusal PipelineRefused */

@@ -39,10 +39,8 @@ export async function eachVolume<R, O extends Progressing>(
   const volumes = volumesOf(source);
   const results: R[] = [];
   for (const [index, volume] of volumes.entries()) {
-    const onProgress = (step: string, share: number): void =>
-      options.onProgress?.(step, (index + share) / volumes.length);
     try {
-      results.push(await run(volume, { ...options, onProgress }, index));
+      results.push(await run(volume, { ...options, onProgress: partOf(options, index, volumes.length) }, index));
     } catch (error) {
       if (!(error instanceof Refusal) || volume.label === '') throw error;
       const sentence = `${volume.label}: ${error.message}`;
@@ -52,6 +50,22 @@ export async function eachVolume<R, O extends Progressing>(
     }
   }
   return results;
+}
+
+/** Images one after another, each by itself; the progress is that of the series. */
+export async function eachImage<R, O extends Progressing>(
+  instances: readonly SeriesInstance[],
+  options: O,
+  run: (instance: SeriesInstance, options: O, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  for (const [index, instance] of instances.entries())
+    results.push(await run(instance, { ...options, onProgress: partOf(options, index, instances.length) }, index));
+  return results;
+}
+
+function partOf({ onProgress }: Progressing, index: number, count: number): (step: string, share: number) => void {
+  return (step, share) => onProgress?.(step, (index + share) / count);
 }
 
 /** The first verdict of the worst outcome. */

@@ -9,7 +9,7 @@ import { deriveMeasurementReport, type MeasuredSegment, type ReportRequest } fro
 import type { DerivedObject, Provenance, QualityFigure } from '../derived/provenance.ts';
 import { deriveSegmentation, type Segment } from '../derived/segmentation.ts';
 import { asciiValue, numberValues } from '../dicom/data-set.ts';
-import { PROJECTIONS, readProjection } from '../dicom/projections.ts';
+import { areProjections, readProjection } from '../dicom/projections.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { readVolume, type SeriesInstance, type VolumeGeometry } from '../dicom/volume.ts';
 import { GatesRefusal } from '../pipelines/gates.ts';
@@ -20,6 +20,7 @@ import type { ManifestCard, ManifestSegment } from '../pipelines/zoo-manifest.ts
 import type { MaskResult } from '../pipelines/zoo-masks.ts';
 import { DEFAULT_OUTPUTS, type Output } from '../routing/rules.ts';
 import { keyImageOf, notHeld, reporting, type LoadedSeries } from './beside.ts';
+import { eachImage } from './each-volume.ts';
 import {
   codeOf,
   figuresOf,
@@ -32,7 +33,7 @@ import {
 } from './model-run.ts';
 import { middleOf, panelOf, planeOf, windowIn, windowOver, type Window } from './panels.ts';
 
-export interface MaskWork {
+export interface ManifestWork {
   readonly id: string;
   readonly instances: readonly SeriesInstance[];
   readonly settings: PipelineSettings;
@@ -41,29 +42,26 @@ export interface MaskWork {
 /** @throws Refusal PipelineRefused when no image of the series has a mask */
 export async function produceMasks(
   pool: Pool,
-  { id, instances, settings }: MaskWork,
+  { id, instances, settings }: ManifestWork,
   options: ProduceOptions,
 ): Promise<Produced> {
-  const [first] = instances;
-  if (first === undefined || !PROJECTIONS.has(asciiValue(first.head.dataSet, 0x00080060) ?? '')) {
-    const source = { heads: instances.map(({ head }) => head), volume: await readVolume(instances) };
+  const heads = instances.map(({ head }) => head);
+  if (!areProjections(heads)) {
+    const source = { heads, volume: await readVolume(instances) };
     return maskOne(pool, { id, source, planar: false, settings }, options);
   }
-  const made: Produced[] = [];
   let refused: Refusal | undefined;
-  for (const [index, instance] of instances.entries()) {
-    const onProgress = (step: string, share: number): void =>
-      options.onProgress?.(step, (index + share) / instances.length);
+  const made = await eachImage(instances, options, async (instance, one) => {
     try {
       const source = { heads: [instance.head], volume: await readProjection(instance) };
-      made.push(await maskOne(pool, { id, source, planar: true, settings }, { ...options, onProgress }));
+      return await maskOne(pool, { id, source, planar: true, settings }, one);
     } catch (error) {
       // The lateral view beside the frontal one: its refusal is told, and the other one's mask is still wanted.
       if (!(error instanceof Refusal) || error.reason !== 'PipelineRefused') throw error;
       refused ??= error;
-      made.push(refusedImage(pool, { id, instance, settings }, error, options.outputs ?? DEFAULT_OUTPUTS));
+      return refusedImage(pool, { id, instance, settings }, error, options.outputs ?? DEFAULT_OUTPUTS);
     }
-  }
+  });
   const delivered = made.filter(({ verdict }) => verdict !== 'refuse');
   if (refused !== undefined && delivered.length === 0) throw refused;
   return {
