@@ -5,8 +5,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { Worker } from 'node:worker_threads';
 import { readWallConfig, type WallConfig } from '../config.ts';
 import { assertInForce } from '../deidentify/admit.ts';
 import { changeLine } from '../deidentify/dry-run.ts';
@@ -16,6 +14,7 @@ import { formatVerification } from '../deidentify/verification-text.ts';
 import type { Verification } from '../deidentify/verify.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource } from '../gateway/wall.ts';
+import { startHelper, type Helper } from './deidentify-helper.ts';
 import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
 import { endShare, runShare, type BatchDone, type Share } from './deidentify-share.ts';
 import { filesOf } from './folder.ts';
@@ -107,12 +106,16 @@ async function deidentifyFiles(request: FolderRequest): Promise<number> {
     const { changes: _changes, ...rest } = outcome;
     reports.push({ file: index + 1, ...rest });
   };
-  await runAll(settings, request.files, threads, take);
-  if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
-  reports.sort((a, b) => a.file - b.file);
-  return to === undefined
-    ? endDryRun(reports)
-    : await writeReport(to, { name: profile, profile: compiled, project, config }, reports);
+  const run = startRun(settings, request.files, threads, take);
+  try {
+    await run.whole;
+    if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
+    reports.sort((a, b) => a.file - b.file);
+    if (to === undefined) return endDryRun(reports);
+    return await writeReport(to, { name: profile, profile: compiled, project, config, helpers: run.helpers }, reports);
+  } finally {
+    for (const helper of run.helpers) await helper.end();
+  }
 }
 
 /** Now, as the folder's file system tells it: its files are compared with it. */
@@ -129,8 +132,14 @@ function timeOf(folder: string): number {
 
 type Take = (index: number, outcome: FileOutcome) => void;
 
+interface Run {
+  /** Of all files, but for series that wait. */
+  readonly whole: Promise<void>;
+  readonly helpers: readonly Helper[];
+}
+
 /** This thread does as the others do; a dry run, which is read from the top, is its own. */
-async function runAll(settings: JobSettings, files: readonly string[], threads: number, take: Take): Promise<void> {
+function startRun(settings: JobSettings, files: readonly string[], threads: number, take: Take): Run {
   const share: Share = {
     settings,
     files,
@@ -140,34 +149,22 @@ async function runAll(settings: JobSettings, files: readonly string[], threads: 
   const takeAll = ({ from, outcomes }: BatchDone): void => {
     for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
   };
-  const workers: Worker[] = [];
-  const others =
-    settings.to === undefined ? [] : Array.from({ length: threads - 1 }, () => begin(share, workers, takeAll));
+  const others = settings.to === undefined ? 0 : threads - 1;
+  const helpers = Array.from({ length: others }, () => startHelper(share, takeAll));
+  return { whole: all(share, takeAll, helpers), helpers };
+}
+
+async function all(share: Share, takeAll: (done: BatchDone) => void, helpers: readonly Helper[]): Promise<void> {
   const own = runShare(share, takeAll);
   try {
-    await Promise.all([own, ...others]);
+    await Promise.all([own, ...helpers.map(({ shared }) => shared)]);
   } finally {
     endShare(share);
-    for (const worker of workers) await worker.terminate();
     await own.catch(() => undefined);
   }
 }
 
-function begin(share: Share, workers: Worker[], takeAll: (done: BatchDone) => void): Promise<void> {
-  // `main` keeps the heaps of threads small; one that makes objects all the time needs room for what dies young.
-  setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`);
-  setFlagsFromString(`--min-semi-space-size=${YOUNG_MB}`);
-  const worker = new Worker(new URL('deidentify-worker.ts', import.meta.url), { workerData: share });
-  workers.push(worker);
-  return new Promise((resolve, reject) => {
-    worker.on('error', reject);
-    worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))));
-    worker.on('message', takeAll);
-  });
-}
-
 const BATCH = 32;
-const YOUNG_MB = 8;
 
 /** Series whose face is taken out: each as a whole, after everything else. */
 async function runSeries(
@@ -212,13 +209,14 @@ async function writeReport(
     readonly profile: CompiledProfile;
     readonly project: string;
     readonly config: WallConfig;
+    readonly helpers: readonly Helper[];
   },
   files: readonly FileReport[],
 ): Promise<number> {
   const written = files.flatMap(({ written: path, counts, lost = [], pixels }) =>
     path === undefined || counts === undefined ? [] : [{ written: path, counts, lost, pixels }],
   );
-  const studies = await verifyFiles(to, written, asked);
+  const studies = await verifyFiles(to, written, asked, asked.helpers);
   const withheld = studies.filter(({ verdict }) => verdict === 'QUARANTINE');
   for (const study of withheld) withholdFiles(to, study);
   const report = {

@@ -120,6 +120,8 @@ export interface Verifier {
     head: Buffer | HeadAndBody,
     object: { readonly sopInstanceUID: string; readonly derived: boolean; readonly image: boolean },
   ): void;
+  /** What was seen since the last cut, to be concluded with what others saw of the same study. */
+  cut(): Seen;
   end(door: DoorFacts): Verification;
 }
 
@@ -135,38 +137,25 @@ export interface Surroundings {
   readonly now: Date;
 }
 
-/** The search itself and what became of it. */
-interface Look {
-  readonly wall: Wall;
-  readonly around: Surroundings;
-  readonly secrets: Secrets | undefined;
+/** What was seen of objects; plain data. */
+export interface Seen {
   readonly reasons: Set<string>;
-  readonly texts: Map<string, { keyword: string; values: Set<string>; atLeast: boolean }>;
+  readonly texts: Map<string, Text>;
   readonly uids: Map<string, UidKind>;
   readonly found: Found[];
   readonly unknownAt: Found[];
   readonly pixels: { -readonly [Key in keyof Verification['pixels']]: Verification['pixels'][Key] };
   readonly stamps: Set<string>;
+  /** How much was searched for; undefined where nothing is known any more. */
+  readonly searched: { readonly forms: number; readonly originalUids: number } | undefined;
   instances: number;
   derived: number;
   foundIn: number;
 }
 
-type UidKind = 'inStudy' | 'elsewhere' | 'external' | 'unknown';
-
-/** What is looked for. */
-interface Secrets {
-  /** What a profile retains is no secret. */
-  readonly needlesFor: (profile: CompiledProfile | undefined) => Needles;
-  readonly uids: ReadonlySet<string>;
-}
-
-/** Reads the vault. Nothing of a study is known where its keys were destroyed: then `lasting` rule sets are a contradiction. */
-export async function openVerification(wall: Wall, around: Surroundings): Promise<Verifier> {
-  const look: Look = {
-    wall,
-    around,
-    secrets: await secretsOf(wall, around),
+function nothingSeen(searched: Seen['searched']): Seen {
+  return {
+    searched,
     reasons: new Set(),
     texts: new Map(),
     uids: new Map(),
@@ -187,6 +176,34 @@ export async function openVerification(wall: Wall, around: Surroundings): Promis
     derived: 0,
     foundIn: 0,
   };
+}
+
+/** The search itself and what became of it. */
+interface Look extends Seen {
+  readonly wall: Wall;
+  readonly around: Surroundings;
+  readonly secrets: Secrets | undefined;
+}
+
+type UidKind = 'inStudy' | 'elsewhere' | 'external' | 'unknown';
+
+/** What is looked for. */
+interface Secrets {
+  /** What a profile retains is no secret. */
+  readonly needlesFor: (profile: CompiledProfile | undefined) => Needles;
+  readonly uids: ReadonlySet<string>;
+}
+
+/** Reads the vault. Nothing of a study is known where its keys were destroyed: then `lasting` rule sets are a contradiction. */
+export async function openVerification(wall: Wall, around: Surroundings): Promise<Verifier> {
+  const secrets = await secretsOf(wall, around);
+  const searched = secrets && { forms: secrets.needlesFor(undefined).texts.length, originalUids: secrets.uids.size };
+  let look: Look = { wall, around, secrets, ...nothingSeen(searched) };
+  const cut = (): Seen => {
+    const { wall: _wall, around: _around, secrets: _secrets, ...seen } = look;
+    look = { wall, around, secrets, ...nothingSeen(searched) };
+    return seen;
+  };
   return {
     take: (head, object) => {
       look.instances++;
@@ -198,8 +215,40 @@ export async function openVerification(wall: Wall, around: Surroundings): Promis
         look.reasons.add(`an object could not be read: ${error.message}`);
       }
     },
-    end: (door) => conclude(look, door),
+    cut,
+    end: (door) => concludeVerification(around, [cut()], door),
   };
+}
+
+/** @param parts in the order of the objects, whoever saw them: then the report is the same as if one had seen them all */
+export function concludeVerification(around: Surroundings, parts: readonly Seen[], door: DoorFacts): Verification {
+  const all = nothingSeen(parts[0]?.searched);
+  for (const part of parts) addSeen(all, part);
+  return conclude(around, all, door);
+}
+
+function addSeen(all: Seen, seen: Seen): void {
+  for (const reason of seen.reasons) all.reasons.add(reason);
+  for (const stamp of seen.stamps) all.stamps.add(stamp);
+  for (const [path, { keyword, values, atLeast }] of seen.texts) {
+    const text = textAt(all, path, () => keyword);
+    for (const value of values) noteValue(text, value);
+    text.atLeast ||= atLeast;
+  }
+  for (const [uid, kind] of seen.uids) all.uids.set(uid, kind);
+  all.found.push(...seen.found.slice(0, MOST_FOUND - all.found.length));
+  all.unknownAt.push(...seen.unknownAt.slice(0, MOST_FOUND - all.unknownAt.length));
+  addPixels(all.pixels, seen.pixels);
+  all.instances += seen.instances;
+  all.derived += seen.derived;
+  all.foundIn += seen.foundIn;
+}
+
+function addPixels(all: Seen['pixels'], more: Seen['pixels']): void {
+  for (const key of ['looked', 'boxes', 'images', 'textCleaned', 'facesCleaned', 'identityNotRemoved'] as const)
+    all[key] += more[key];
+  for (const key of ['burnedIn', 'recognizable'] as const)
+    for (const [value, count] of Object.entries(more[key])) all[key] = countedIn(all[key], value, count);
 }
 
 async function secretsOf(wall: Wall, { project, studyInstanceUID }: Surroundings): Promise<Secrets | undefined> {
@@ -307,13 +356,26 @@ function search(look: Look, head: Buffer, sopInstanceUID: string, stamp: string 
 /** The profile that wrote an object is gone: nothing stands there by its leave. */
 const NO_EXCEPTIONS: Exceptions = { rules: new Map(), overrides: new Map() };
 
-function noteText({ texts }: Look, path: readonly number[], value: string): void {
-  const key = formatPath(path);
-  let seen = texts.get(key);
-  if (seen === undefined)
-    texts.set(key, (seen = { keyword: keywordOf(path.at(-1) ?? 0), values: new Set(), atLeast: false }));
-  if (seen.values.size < MOST_DISTINCT || seen.values.has(value)) seen.values.add(value);
-  else seen.atLeast = true;
+interface Text {
+  readonly keyword: string;
+  readonly values: Set<string>;
+  atLeast: boolean;
+}
+
+function textAt({ texts }: Seen, path: string, keyword: () => string): Text {
+  let seen = texts.get(path);
+  if (seen === undefined) texts.set(path, (seen = { keyword: keyword(), values: new Set(), atLeast: false }));
+  return seen;
+}
+
+function noteText(look: Look, path: readonly number[], value: string): void {
+  const text = textAt(look, formatPath(path), () => keywordOf(path.at(-1) ?? 0));
+  noteValue(text, value);
+}
+
+function noteValue(text: Text, value: string): void {
+  if (text.values.size < MOST_DISTINCT || text.values.has(value)) text.values.add(value);
+  else text.atLeast = true;
 }
 
 function kindOf({ wall, around, uids }: Look, uid: string): UidKind {
@@ -334,33 +396,33 @@ function notePixels({ pixels }: Look, { codes, burnedIn, recognizable }: Stamped
   pixels.recognizable = countedIn(pixels.recognizable, recognizable);
 }
 
-function countedIn(counts: Readonly<Record<string, number>>, value: string): Record<string, number> {
+function countedIn(counts: Readonly<Record<string, number>>, value: string, more = 1): Record<string, number> {
   const key = value === '' ? 'not said' : value;
-  return { ...counts, [key]: (counts[key] ?? 0) + 1 };
+  return { ...counts, [key]: (counts[key] ?? 0) + more };
 }
 
-function conclude(look: Look, door: DoorFacts): Verification {
-  const { around, found, foundIn, pixels, secrets, unknownAt } = look;
+function conclude(around: Surroundings, look: Seen, door: DoorFacts): Verification {
+  const { found, foundIn, pixels, searched, unknownAt } = look;
   const { project, studyInstanceUID } = around;
   const uids = { inStudy: 0, elsewhere: 0, external: 0, unknown: 0 };
   for (const kind of look.uids.values()) uids[kind]++;
-  const reasons = reasonsOf(look, door, uids.unknown);
+  const reasons = reasonsOf(around, look, door, uids.unknown);
   return {
     studyInstanceUID,
     project,
     verifiedAt: around.now.toISOString(),
     verdict: reasons.length === 0 ? 'RELEASE' : 'QUARANTINE',
     reasons,
-    remarks: remarksOf(look, door),
+    remarks: remarksOf(around, look, door),
     instances: look.instances,
     derived: look.derived,
     ruleSets: door.ruleSets,
     counts: door.counts,
     textKept: [...look.texts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, seen]) => textKept(path, seen)),
     residue: {
-      searched: secrets !== undefined,
-      forms: secrets?.needlesFor(undefined).texts.length ?? 0,
-      originalUids: secrets?.uids.size ?? 0,
+      searched: searched !== undefined,
+      forms: searched?.forms ?? 0,
+      originalUids: searched?.originalUids ?? 0,
       found,
       foundIn,
     },
@@ -371,19 +433,19 @@ function conclude(look: Look, door: DoorFacts): Verification {
   };
 }
 
-function textKept(path: string, seen: { keyword: string; values: Set<string>; atLeast: boolean }): TextKept {
+function textKept(path: string, seen: Text): TextKept {
   const values = [...seen.values].slice(0, MOST_VALUES).map((value) => value.slice(0, MOST_CHARACTERS));
   return { path, keyword: seen.keyword, distinct: seen.values.size, atLeast: seen.atLeast, values };
 }
 
-function reasonsOf(look: Look, door: DoorFacts, unknown: number): string[] {
-  const { around, foundIn, instances, derived, secrets, stamps } = look;
+function reasonsOf(around: Surroundings, look: Seen, door: DoorFacts, unknown: number): string[] {
+  const { foundIn, instances, derived, searched, stamps } = look;
   const reasons = new Set(look.reasons);
   if (instances === 0) reasons.add('nothing of the study is stored');
   if (foundIn > 0) reasons.add(`something that identifies stands in ${foundIn} of ${instances} objects`);
   const once = door.ruleSets.length > 0 && door.ruleSets.every((rules) => isOnce(around.profiles, rules));
   // With the keys destroyed nobody can tell, which is what they were destroyed for.
-  if (secrets === undefined && !once)
+  if (searched === undefined && !once)
     reasons.add('the crosswalk does not know the study: there is nothing to search for');
   if (unknown > 0 && !once) reasons.add(`${unknown} UIDs are neither ours nor known to the crosswalk`);
   if (door.ruleSets.length === 0 && instances > derived)
@@ -399,9 +461,9 @@ function isOnce(profiles: readonly CompiledProfile[], { hash }: RuleSet): boolea
   return profiles.some((profile) => profile.hash === hash && profile.file.keys === 'once');
 }
 
-function remarksOf({ pixels, secrets, around }: Look, door: DoorFacts): string[] {
+function remarksOf(around: Surroundings, { pixels, searched }: Seen, door: DoorFacts): string[] {
   const remarks: string[] = [];
-  if (secrets === undefined)
+  if (searched === undefined)
     remarks.push(
       'the keys of these pseudonyms were destroyed: the search at the door was the only one that could be made',
     );
