@@ -14,7 +14,7 @@ import { formatVerification } from '../deidentify/verification-text.ts';
 import type { Verification } from '../deidentify/verify.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { compileSource } from '../gateway/wall.ts';
-import { startHelper, type Helper } from './deidentify-helper.ts';
+import { startThread, type FurtherThread } from './further-thread.ts';
 import { openJob, type FileOutcome, type JobSettings } from './deidentify-job.ts';
 import { endShare, runShare, type BatchDone, type Share } from './deidentify-share.ts';
 import { filesOf } from './folder.ts';
@@ -112,9 +112,9 @@ async function deidentifyFiles(request: FolderRequest): Promise<number> {
     if (waiting.size > 0) await runSeries(settings, request.files, [...waiting.values()], take);
     reports.sort((a, b) => a.file - b.file);
     if (to === undefined) return endDryRun(reports);
-    return await writeReport(to, { name: profile, profile: compiled, project, config, helpers: run.helpers }, reports);
+    return await writeReport(to, { name: profile, profile: compiled, project, config, further: run.further }, reports);
   } finally {
-    for (const helper of run.helpers) await helper.end();
+    for (const thread of run.further) await thread.end();
   }
 }
 
@@ -135,7 +135,7 @@ type Take = (index: number, outcome: FileOutcome) => void;
 interface Run {
   /** Of all files, but for series that wait. */
   readonly whole: Promise<void>;
-  readonly helpers: readonly Helper[];
+  readonly further: readonly FurtherThread[];
 }
 
 /** This thread does as the others do; a dry run, which is read from the top, is its own. */
@@ -150,14 +150,14 @@ function startRun(settings: JobSettings, files: readonly string[], threads: numb
     for (const [at, outcome] of outcomes.entries()) take(from + at, outcome);
   };
   const others = settings.to === undefined ? 0 : threads - 1;
-  const helpers = Array.from({ length: others }, () => startHelper(share, takeAll));
-  return { whole: all(share, takeAll, helpers), helpers };
+  const further = Array.from({ length: others }, () => startThread(share, takeAll));
+  return { whole: all(share, takeAll, further), further };
 }
 
-async function all(share: Share, takeAll: (done: BatchDone) => void, helpers: readonly Helper[]): Promise<void> {
+async function all(share: Share, takeAll: (done: BatchDone) => void, further: readonly FurtherThread[]): Promise<void> {
   const own = runShare(share, takeAll);
   try {
-    await Promise.all([own, ...helpers.map(({ shared }) => shared)]);
+    await Promise.all([own, ...further.map(({ shared }) => shared)]);
   } finally {
     endShare(share);
     await own.catch(() => undefined);
@@ -209,14 +209,14 @@ async function writeReport(
     readonly profile: CompiledProfile;
     readonly project: string;
     readonly config: WallConfig;
-    readonly helpers: readonly Helper[];
+    readonly further: readonly FurtherThread[];
   },
   files: readonly FileReport[],
 ): Promise<number> {
   const written = files.flatMap(({ written: path, counts, lost = [], pixels }) =>
     path === undefined || counts === undefined ? [] : [{ written: path, counts, lost, pixels }],
   );
-  const studies = await verifyFiles(to, written, asked, asked.helpers);
+  const studies = await verifyFiles(to, written, asked, asked.further);
   const withheld = studies.filter(({ verdict }) => verdict === 'QUARANTINE');
   for (const study of withheld) withholdFiles(to, study);
   const report = {

@@ -1,4 +1,4 @@
-/** What a helper of `isthmus deidentify` runs: files until there are none, then what it is asked to verify. */
+/** What a further thread of `isthmus deidentify` runs: files until there are none, then what it is asked to verify. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { compileProfile } from '../deidentify/profile.ts';
 import type { Seen } from '../deidentify/verify.ts';

@@ -6,7 +6,7 @@ import type { CompiledProfile } from '../deidentify/profile.ts';
 import type { Lost } from '../deidentify/required.ts';
 import { noCounts, type Counts } from '../deidentify/rewriting.ts';
 import { concludeVerification, type DoorFacts, type Seen, type Verification } from '../deidentify/verify.ts';
-import type { Helper } from './deidentify-helper.ts';
+import type { FurtherThread } from './further-thread.ts';
 import { piecesOf, runVerifyShare, surroundingsOf, type VerifyShare } from './verify-share.ts';
 
 /** Of one file that was written. */
@@ -27,15 +27,15 @@ export async function verifyFiles(
     profile,
     config,
   }: { readonly project: string; readonly profile: CompiledProfile; readonly config: WallConfig },
-  helpers: readonly Pick<Helper, 'verify'>[],
+  further: readonly Pick<FurtherThread, 'verify'>[],
 ): Promise<Verification[]> {
   const pieces = piecesOf(files.map(({ written }) => written));
   const next = new Int32Array(new SharedArrayBuffer(4));
   const share: VerifyShare = { to, config, project, pieces, next };
   const seen: Seen[] = [];
   const done = (piece: number, part: Seen): void => void (seen[piece] = part);
-  const needed = helpers.slice(0, pieces.length - 1);
-  await Promise.all([runVerifyShare(share, profile, done), ...needed.map((helper) => helper.verify(share, done))]);
+  const needed = further.slice(0, pieces.length - 1);
+  await Promise.all([runVerifyShare(share, profile, done), ...needed.map((thread) => thread.verify(share, done))]);
   const around = surroundingsOf(share, profile);
   const ofStudy = Map.groupBy(files, ({ written }) => written.split('/')[0] ?? '');
   return [...Map.groupBy(pieces.keys(), (piece) => pieces[piece]?.studyInstanceUID ?? '')].map(

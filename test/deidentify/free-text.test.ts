@@ -90,6 +90,8 @@ const CLINICAL = [
   'Portal venous phase 70s delay',
   'CHEST PA AND LATERAL 2 views',
   '45 year old female, 3 x 4 x 5 cm mass',
+  'THYROID UPTAKE 24H',
+  'CAROTID STENOSIS LEFT, SIGMOID COLON, PAROTID GLAND',
 ];
 
 describe('free text', () => {

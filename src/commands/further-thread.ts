@@ -6,7 +6,7 @@ import type { BatchDone, Share } from './deidentify-share.ts';
 import type { WorkerNews } from './deidentify-worker.ts';
 import type { VerifyShare } from './verify-share.ts';
 
-export interface Helper {
+export interface FurtherThread {
   /** Resolves when nothing is left of the share it was started with. */
   readonly shared: Promise<void>;
   /** Tells what it saw of a piece; resolves when there is none left. */
@@ -16,7 +16,7 @@ export interface Helper {
 
 const YOUNG_MB = 8;
 
-export function startHelper(share: Share, takeAll: (done: BatchDone) => void): Helper {
+export function startThread(share: Share, takeAll: (done: BatchDone) => void): FurtherThread {
   // `main` keeps the heaps of threads small; one that makes objects all the time needs room for what dies young.
   setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`);
   setFlagsFromString(`--min-semi-space-size=${YOUNG_MB}`);
