@@ -58,8 +58,8 @@ export interface Gateway {
   readonly erasing: { turn: Promise<unknown> };
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
   rules: Rules;
-  /** What the rules file looked like at the last look. */
-  readonly rulebook: { seen: string };
+  /** What the rules file looked like at the last look, and why it is not in force. */
+  readonly rulebook: { seen: string; refused: string | undefined };
   readonly lock: FolderLock;
   readonly now: () => number;
 }
@@ -262,7 +262,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       receipts: new Map(),
       erasing: { turn: Promise.resolve() },
       rules: config.rules,
-      rulebook: { seen: '' },
+      rulebook: { seen: '', refused: undefined },
       lock,
       now,
     };

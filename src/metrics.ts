@@ -70,6 +70,10 @@ function showFigures(gateway: Gateway, registry: Registry): (isReady: boolean) =
   const failing = gauge('deliveries_failing', 'Deliveries to a node that failed and are tried again', ['node']);
   const held = gauge('quarantine_objects', 'Sealed objects that wait for a person', ['reason']);
   const heldBytes = gauge('quarantine_bytes', 'Their size', ['reason']);
+  const refused = gauge(
+    'rules_refused',
+    '1 while rules.yaml as it stands cannot be used and an earlier revision is in force',
+  );
   const free = gauge('disk_free_bytes', "Free on the archive's disk");
   const reserve = gauge('disk_reserve_bytes', 'With less than this free nothing is taken in (archive.reserveMb)');
   const received = new Counter({
@@ -95,6 +99,7 @@ function showFigures(gateway: Gateway, registry: Registry): (isReady: boolean) =
       held.set({ reason }, objects);
       heldBytes.set({ reason }, bytes);
     }
+    refused.set(figures.areRulesRefused ? 1 : 0);
     free.set(figures.diskFreeBytes);
     reserve.set(figures.diskReserveBytes);
     for (const [key, objects] of gateway.receipts) {

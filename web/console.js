@@ -92,6 +92,9 @@ async function refresh() {
 function showSummary(status) {
   const said = status === undefined ? NOT_YOURS : described(status);
   if (summary.textContent !== said) summary.textContent = said;
+  const refused = document.querySelector('#rules-refused');
+  const why = status?.rulesRefused === undefined ? '' : `The rules as edited are not in force: ${status.rulesRefused}`;
+  if (refused.textContent !== why) refused.textContent = why;
 }
 
 function described(status) {

@@ -15,6 +15,7 @@ export function followRules(gateway: Gateway): void {
   rulebook.seen = seen;
   try {
     const rules = readRules(gateway.config.folder, gateway.config);
+    rulebook.refused = undefined;
     if (rules.revision === gateway.rules.revision) return;
     const { revision } = gateway.rules;
     gateway.rules = rules;
@@ -26,6 +27,7 @@ export function followRules(gateway: Gateway): void {
     gateway.log.warn('rules in force', { revision: rules.revision, before: revision });
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
+    rulebook.refused = error.message;
     gateway.log.error('rules refused', { found: error.message, inForce: gateway.rules.revision, atStart: first });
   }
 }

@@ -12,6 +12,8 @@ export interface Status {
   readonly work: Readonly<Record<WorkItemState, number>>;
   readonly held: number;
   readonly ruleRevision: string;
+  /** Why the rules file as it stands is not in force; the revision is the last that could be used. */
+  readonly rulesRefused?: string;
   readonly nodes: readonly string[];
   readonly profiles: readonly string[];
   /** Into which project and under which profile the rules let objects. */
@@ -19,6 +21,7 @@ export interface Status {
 }
 
 export function readStatus(gateway: Gateway): Status {
+  const { refused: rulesRefused } = gateway.rulebook;
   const count = (sql: string): number => Number(gateway.database.get(sql)?.['n'] ?? 0);
   return {
     studies: count('SELECT count(*) AS n FROM study_clock'),
@@ -26,6 +29,7 @@ export function readStatus(gateway: Gateway): Status {
     work: countWork(gateway.workItems),
     held: countHeld(gateway.quarantine),
     ruleRevision: gateway.rules.revision,
+    ...(rulesRefused === undefined ? {} : { rulesRefused }),
     nodes: [...gateway.config.nodes.keys()],
     profiles: [...gateway.profiles.keys()],
     admission: gateway.rules.admission.map(({ project, profile }) => ({ project, profile })),
@@ -43,13 +47,22 @@ export interface Figures {
   /** Deliveries that have failed and wait for another attempt, by node. */
   readonly unreachable: ReadonlyMap<string, number>;
   readonly held: readonly { readonly reason: string; readonly objects: number; readonly bytes: number }[];
+  /** The rules file has been edited, and the edit cannot be used. */
+  readonly areRulesRefused: boolean;
   readonly diskFreeBytes: number;
   readonly diskReserveBytes: number;
 }
 
 const DAY_MS = 86_400_000;
 
-export async function readFigures({ archive, config, database, quarantine, workItems }: Gateway): Promise<Figures> {
+export async function readFigures({
+  archive,
+  config,
+  database,
+  quarantine,
+  rulebook,
+  workItems,
+}: Gateway): Promise<Figures> {
   const count = (sql: string): number => Number(database.get(sql)?.['n'] ?? 0);
   const failing = database.all(
     `SELECT json_extract(parameters, '$.node') AS node, count(*) AS items FROM work_item
@@ -68,6 +81,7 @@ export async function readFigures({ archive, config, database, quarantine, workI
       ]),
     ),
     held: heldByReason(quarantine),
+    areRulesRefused: rulebook.refused !== undefined,
     diskFreeBytes: await freeBytes(archive),
     diskReserveBytes: config.archive.reserveBytes,
   };

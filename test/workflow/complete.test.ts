@@ -14,6 +14,7 @@ import { retain } from '../../src/workflow/retain.ts';
 import { isReturning, rememberOutgoing } from '../../src/workflow/returning.ts';
 import { discardHeld, releaseHeld, retryFailed } from '../../src/workflow/review.ts';
 import { followRules } from '../../src/workflow/rulebook.ts';
+import { readStatus } from '../../src/workflow/status.ts';
 import { ctStudy } from '../phantom/studies.ts';
 import { DENOISE_RULES, deriveSeries, openInFolder, take, takeStudy, type Opened } from './opened.ts';
 
@@ -152,10 +153,14 @@ test('an edited rules file is in force at the next look; a bad one leaves the la
   const refusals = events.filter(({ name }) => name === 'rules refused');
   assert.equal(refusals.length, 1, 'said once for each edit');
   assert.match(String(refusals[0]?.facts['found']), /rules.yaml line 1/);
+  assert.match(readStatus(gateway).rulesRefused ?? '', /rules.yaml line 1/, 'and shown until it is mended');
   const study = await takeStudy(opened, ct());
   wait(opened);
   completeStudies(gateway);
   assert.equal(workItemsOf(gateway.workItems, study).length, 2);
+  writeFileSync(file, DENOISE_RULES);
+  followRules(gateway);
+  assert.equal(readStatus(gateway).rulesRefused, undefined);
 });
 
 test('a result of ours that the PACS sends back is a success, and nothing is stored or held', async (t) => {
