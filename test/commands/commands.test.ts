@@ -1,6 +1,7 @@
 /** The command line as a person calls it: real processes, their exit status and what they print. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   mkdirSync,
@@ -15,8 +16,10 @@ import {
   writeSync,
   globSync,
 } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { asciiValue, textValue } from '../../src/dicom/data-set.ts';
@@ -53,16 +56,18 @@ interface Ended {
   readonly error: string;
 }
 
-function isthmus(args: readonly string[], environment: Record<string, string> = {}): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
-    env: { ...process.env, ...environment },
-    encoding: 'utf8',
-  });
-  return { status, out: stdout, error: stderr };
+async function isthmus(args: readonly string[], environment: Record<string, string> = {}): Promise<Ended> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...environment } });
+  const [[status], out, error] = await Promise.all([
+    once(child, 'close') as Promise<[number | null]>,
+    text(child.stdout),
+    text(child.stderr),
+  ]);
+  return { status, out, error };
 }
 
-test('what is called wrongly ends with 2 and says how to call it; asked for help it is 0', () => {
-  for (const args of [
+test('what is called wrongly ends with 2 and says how to call it; asked for help it is 0', async () => {
+  const wrong = [
     [],
     ['frobnicate'],
     ['deidentify', 'a'],
@@ -70,29 +75,31 @@ test('what is called wrongly ends with 2 and says how to call it; asked for help
     ['deidentify', '--no-such-option'],
     ['serve', '--port', '99'],
     ['verify', 'data'],
-  ]) {
-    const { status, out, error } = isthmus(args);
+    ['run', 'ct-denoise', '--input', 'a', '--fixed', 'b', '--output', 'c'],
+    ['run', 'register', '--input', 'a', '--output', 'c'],
+  ];
+  const refused = wrong.map(async (args) => {
+    const { status, out, error } = await isthmus(args);
     assert.deepEqual([status, out], [2, ''], args.join(' '));
     assert.match(error, /usage:/);
-  }
-  for (const args of [['--help'], ['serve', '--help'], ['vault', '-h']]) {
-    const { status, out } = isthmus(args);
-    assert.equal(status, 0);
+  });
+  const helped = [['--help'], ['serve', '--help'], ['vault', '-h']].map(async (args) => {
+    const { status, out } = await isthmus(args);
+    assert.equal(status, 0, args.join(' '));
     assert.match(out, /isthmus serve/);
-  }
-  assert.match(isthmus(['--version']).out, /^\d+\.\d+\.\d+\n$/);
-  assert.equal(isthmus(['run', 'ct-denoise', '--input', 'a', '--fixed', 'b', '--output', 'c']).status, 2);
-  assert.equal(isthmus(['run', 'register', '--input', 'a', '--output', 'c']).status, 2);
+  });
+  const version = async (): Promise<void> => assert.match((await isthmus(['--version'])).out, /^\d+\.\d+\.\d+\n$/);
+  await Promise.all([...refused, ...helped, version()]);
 });
 
-test('a configuration that cannot be used ends with 1 and one line that says why', (t) => {
+test('a configuration that cannot be used ends with 1 and one line that says why', async (t) => {
   const environment = configure(temporary(t));
   writeFileSync(join(environment['ISTHMUS_CONFIG'] ?? '', 'gateway.yaml'), 'http:\n  prot: 1\n');
-  const { status, error } = isthmus(['serve'], environment);
+  const { status, error } = await isthmus(['serve'], environment);
   assert.equal(status, 1);
   assert.match(error, /^BadConfiguration: gateway.yaml line 2: .*\n$/);
   writeFileSync(join(environment['ISTHMUS_CONFIG'] ?? '', 'gateway.yaml'), 'log: silent\n\thttp: {}\n');
-  const tab = isthmus(['serve'], environment);
+  const tab = await isthmus(['serve'], environment);
   assert.equal(tab.error, 'BadConfiguration: gateway.yaml line 2: Tabs are not allowed as indentation\n');
 });
 
@@ -107,7 +114,7 @@ test('deidentify: good files are written under pseudonyms, bad ones reported by 
   const [first] = objects;
   writeFileSync(join(from, 'z-cut.dcm'), first?.subarray(0, -50) ?? '');
   const args = ['deidentify', from, to, '--profile', 'basic', '--project', 'study-one'];
-  const { status, out } = isthmus(args, environment);
+  const { status, out } = await isthmus(args, environment);
   assert.equal(status, 1, 'not every file could be written');
   assert.match(out, /3 of 5 objects/);
   const text = readFileSync(join(to, 'report.json'), 'utf8');
@@ -130,19 +137,25 @@ test('deidentify: good files are written under pseudonyms, bad ones reported by 
   }
   rmSync(join(from, 'Muster_Erika.txt'));
   rmSync(join(from, 'z-cut.dcm'));
-  assert.equal(isthmus(args, environment).status, 0, 'again, now without the bad ones: the same names');
+  assert.equal((await isthmus(args, environment)).status, 0, 'again, now without the bad ones: the same names');
   assert.equal(globSync('**/*.dcm', { cwd: to }).length, 3);
 });
 
-test('deidentify refuses an unknown profile, a project that is no name and a folder that is not there', (t) => {
+test('deidentify refuses an unknown profile, a project that is no name and a folder that is not there', async (t) => {
   const folder = temporary(t);
   const environment = configure(folder);
-  const said = (...args: string[]): Ended => isthmus(['deidentify', folder, join(folder, 'out'), ...args], environment);
-  assert.match(said('--profile', 'none').error, /^BadRequest: .*basic/);
-  assert.match(said('--profile', 'basic', '--project', 'A B').error, /^BadRequest: a project/);
-  const { status, error } = isthmus(['deidentify', join(folder, 'absent'), folder, '--profile', 'basic'], environment);
-  assert.equal(status, 1);
-  assert.match(error, /^BadRequest: .*no folder/);
+  const refusals = [
+    [[folder, join(folder, 'out'), '--profile', 'none'], /^BadRequest: .*basic/],
+    [[folder, join(folder, 'out'), '--profile', 'basic', '--project', 'A B'], /^BadRequest: a project/],
+    [[join(folder, 'absent'), folder, '--profile', 'basic'], /^BadRequest: .*no folder/],
+  ] as const;
+  await Promise.all(
+    refusals.map(async ([args, sentence]) => {
+      const { status, error } = await isthmus(['deidentify', ...args], environment);
+      assert.equal(status, 1, error);
+      assert.match(error, sentence);
+    }),
+  );
 });
 
 test('run ct-denoise writes a derived series, its report and key image, and a summary that can be read by programs', async (t) => {
@@ -154,7 +167,10 @@ test('run ct-denoise writes a derived series, its report and key image, and a su
   ctStudy({ patient: PATIENT, slices: 6, size: 192 }).objects.forEach((object, index) =>
     writeFileSync(join(input, `${index}`), object),
   );
-  const { status, out, error } = isthmus(['run', 'ct-denoise', '--input', input, '--output', output], environment);
+  const { status, out, error } = await isthmus(
+    ['run', 'ct-denoise', '--input', input, '--output', output],
+    environment,
+  );
   assert.equal(status, 0, error);
   const summary = JSON.parse(out) as { pipeline: string; objects: number; verdict: string };
   assert.deepEqual([summary.pipeline, summary.objects], ['ct-denoise', 9]);
@@ -194,23 +210,25 @@ test('serve, verify and reindex: one at a time, damage is found, the index is ma
     return all;
   };
   const before = await search(gateway.base);
-  for (const command of ['verify', 'reindex', 'serve']) {
-    const refused = isthmus([command], environment);
-    assert.equal(refused.status, 1, command);
-    assert.match(refused.error, /^BadConfiguration: another process/);
-  }
+  await Promise.all(
+    ['verify', 'reindex', 'serve'].map(async (command) => {
+      const refused = await isthmus([command], environment);
+      assert.equal(refused.status, 1, command);
+      assert.match(refused.error, /^BadConfiguration: another process/);
+    }),
+  );
   assert.equal(await gateway.stop(), 0);
-  const whole = isthmus(['verify'], environment);
+  const whole = await isthmus(['verify'], environment);
   assert.equal(whole.status, 0, whole.error);
   assert.match(whole.out, /"audit": "whole"/);
   const database = join(folder, 'data', 'isthmus.sqlite');
   for (const suffix of ['', '-wal', '-shm']) rmSync(`${database}${suffix}`, { force: true });
   assert.equal(
-    isthmus(['serve'], environment).status,
+    (await isthmus(['serve'], environment)).status,
     1,
     'packs that the index does not know are not taken for rubbish',
   );
-  const anew = isthmus(['reindex'], environment);
+  const anew = await isthmus(['reindex'], environment);
   assert.equal(anew.status, 0, anew.error);
   assert.equal((JSON.parse(anew.out) as { instances: number }).instances, 3);
   const again = await startGateway({ folder, gateway: GATEWAY, nodes: 'nodes: {}\n', rules: RULES, log: 'file' });
@@ -218,7 +236,7 @@ test('serve, verify and reindex: one at a time, damage is found, the index is ma
   assert.deepEqual(await search(again.base), before);
   await again.stop();
   flipByte(join(folder, 'data', 'packs'));
-  const damaged = isthmus(['verify'], environment);
+  const damaged = await isthmus(['verify'], environment);
   assert.equal(damaged.status, 1);
   assert.equal((JSON.parse(damaged.out) as { archive: { damaged: unknown[] } }).archive.damaged.length, 1);
 });
@@ -238,18 +256,18 @@ function flipByte(packs: string): void {
 test('a port that is taken ends serve with 1 and one line', async (t) => {
   const folder = temporary(t);
   const environment = configure(folder);
-  const holder = spawn(process.execPath, [
-    '-e',
-    "require('net').createServer().listen(0,'127.0.0.1',function(){console.log(this.address().port)})",
-  ]);
-  t.after(() => holder.kill());
-  const port = await new Promise<string>((resolve) =>
-    holder.stdout.once('data', (text: Buffer) => resolve(text.toString().trim())),
-  );
-  const { status, error } = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: port, ISTHMUS_DIMSE_PORT: '0' });
+  const holder = createServer();
+  t.after(() => holder.close());
+  await once(holder.listen(0, '127.0.0.1'), 'listening');
+  const port = String((holder.address() as AddressInfo).port);
+  const { status, error } = await isthmus(['serve'], {
+    ...environment,
+    ISTHMUS_HTTP_PORT: port,
+    ISTHMUS_DIMSE_PORT: '0',
+  });
   assert.equal(status, 1);
   assert.match(error, /^BadConfiguration: port \d+ cannot be listened on: another process listens there\n$/);
-  const dimse = isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: '0', ISTHMUS_DIMSE_PORT: port });
+  const dimse = await isthmus(['serve'], { ...environment, ISTHMUS_HTTP_PORT: '0', ISTHMUS_DIMSE_PORT: port });
   assert.equal(dimse.status, 1);
   assert.match(dimse.error, /another process listens there\n$/);
 });
