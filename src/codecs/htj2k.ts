@@ -2,6 +2,7 @@
 import open, { type OpenjphModule } from '@cornerstonejs/codec-openjph/wasmjs';
 import { readJpeg2000Stream, refuseOtherSize } from './codestream.ts';
 import { unusable, type ImageLayout } from './image.ts';
+import { decodeBy, encodeBy, wavelet } from './wasm-codec.ts';
 
 let module: Promise<OpenjphModule> | undefined;
 
@@ -18,36 +19,12 @@ export async function decodeHtj2k(bytes: Buffer, layout: ImageLayout): Promise<B
     throw unusable(`the HTJ2K codestream has ${header.precision} bits a sample; up to 16 are read`);
   if (header.components > 1 && header.precision > 8) throw unusable(WIDE_COLOUR);
   const { HTJ2KDecoder } = await opened();
-  const decoder = new HTJ2KDecoder();
-  try {
-    decoder.getEncodedBuffer(header.bytes.length).set(header.bytes);
-    decoder.decode();
-    return Buffer.from(decoder.getDecodedBuffer());
-  } finally {
-    decoder.delete();
-  }
+  return decodeBy(new HTJ2KDecoder(), header.bytes).samples;
 }
 
 /** Reversible. @param frame native little-endian, pixel after pixel, in bytes up to 8 bits stored */
 export async function encodeHtj2k(frame: Buffer, layout: ImageLayout): Promise<Buffer> {
   if (layout.samplesPerPixel > 1 && layout.bitsAllocated > 8) throw unusable(WIDE_COLOUR);
   const { HTJ2KEncoder } = await opened();
-  const encoder = new HTJ2KEncoder();
-  try {
-    encoder
-      .getDecodedBuffer({
-        width: layout.columns,
-        height: layout.rows,
-        bitsPerSample: layout.bitsStored,
-        componentCount: layout.samplesPerPixel,
-        isSigned: layout.signed,
-        isUsingColorTransform: layout.photometricInterpretation === 'RGB',
-      })
-      .set(frame);
-    encoder.setQuality(true, 0);
-    encoder.encode();
-    return Buffer.from(encoder.getEncodedBuffer());
-  } finally {
-    encoder.delete();
-  }
+  return encodeBy(new HTJ2KEncoder(), frame, wavelet(layout), (encoder) => encoder.setQuality(true, 0));
 }

@@ -2,6 +2,7 @@
 import open, { type OpenjpegModule } from '@cornerstonejs/codec-openjpeg/wasmjs';
 import { readJpeg2000Stream, refuseOtherSize } from './codestream.ts';
 import { decompositions, unusable, type ImageLayout } from './image.ts';
+import { decodeBy, encodeBy, wavelet } from './wasm-codec.ts';
 
 let module: Promise<OpenjpegModule> | undefined;
 
@@ -18,14 +19,7 @@ export async function decodeJpeg2000(bytes: Buffer, layout: ImageLayout): Promis
     throw unusable(`the JPEG 2000 codestream has ${header.precision} bits a sample; up to 16 are read`);
   if (header.signed && header.precision <= 8) throw unusable(SIGNED_BYTES);
   const { J2KDecoder } = await opened();
-  const decoder = new J2KDecoder();
-  try {
-    decoder.getEncodedBuffer(header.bytes.length).set(header.bytes);
-    decoder.decode();
-    return Buffer.from(decoder.getDecodedBuffer());
-  } finally {
-    decoder.delete();
-  }
+  return decodeBy(new J2KDecoder(), header.bytes).samples;
 }
 
 /** Reversible. @param frame native little-endian, pixel after pixel, in bytes up to 8 bits stored */
@@ -34,23 +28,8 @@ export async function encodeJpeg2000(frame: Buffer, layout: ImageLayout): Promis
   if (layout.samplesPerPixel > 1 && layout.bitsAllocated > 8)
     throw unusable('colour of more than 8 bits a sample is not put through JPEG 2000');
   const { J2KEncoder } = await opened();
-  const encoder = new J2KEncoder();
-  try {
-    encoder
-      .getDecodedBuffer({
-        width: layout.columns,
-        height: layout.rows,
-        bitsPerSample: layout.bitsStored,
-        componentCount: layout.samplesPerPixel,
-        isSigned: layout.signed,
-        isUsingColorTransform: layout.photometricInterpretation === 'RGB',
-      })
-      .set(frame);
+  return encodeBy(new J2KEncoder(), frame, wavelet(layout), (encoder) => {
     encoder.setDecompositions(decompositions(layout));
     encoder.setQuality(true, 0);
-    encoder.encode();
-    return Buffer.from(encoder.getEncodedBuffer());
-  } finally {
-    encoder.delete();
-  }
+  });
 }

@@ -2,6 +2,7 @@
 import open, { type CharlsModule } from '@cornerstonejs/codec-charls/wasmjs';
 import { readJpegStream, refuseOtherSize } from './codestream.ts';
 import { interleave, unusable, type ImageLayout } from './image.ts';
+import { decodeBy, encodeBy } from './wasm-codec.ts';
 
 let module: Promise<CharlsModule> | undefined;
 
@@ -13,16 +14,9 @@ export async function decodeJpegLs(bytes: Buffer, layout: ImageLayout): Promise<
   if (header.process !== 0xf7) throw unusable('the codestream is JPEG, not JPEG-LS');
   refuseOtherSize(header, layout);
   const { JpegLSDecoder } = await opened();
-  const decoder = new JpegLSDecoder();
-  try {
-    decoder.getEncodedBuffer(header.bytes.length).set(header.bytes);
-    decoder.decode();
-    const decoded = Buffer.from(decoder.getDecodedBuffer());
-    const planar = header.components > 1 && decoder.getInterleaveMode() === 0;
-    return planar ? interleave(decoded, header.components, header.precision > 8 ? 2 : 1) : decoded;
-  } finally {
-    decoder.delete();
-  }
+  const { samples, told } = decodeBy(new JpegLSDecoder(), header.bytes, (decoder) => decoder.getInterleaveMode());
+  const planar = header.components > 1 && told === 0;
+  return planar ? interleave(samples, header.components, header.precision > 8 ? 2 : 1) : samples;
 }
 
 const BY_SAMPLE = 2;
@@ -30,21 +24,14 @@ const BY_SAMPLE = 2;
 /** Lossless. @param frame native little-endian, pixel after pixel, in bytes up to 8 bits stored */
 export async function encodeJpegLs(frame: Buffer, layout: ImageLayout): Promise<Buffer> {
   const { JpegLSEncoder } = await opened();
-  const encoder = new JpegLSEncoder();
-  try {
-    encoder
-      .getDecodedBuffer({
-        width: layout.columns,
-        height: layout.rows,
-        bitsPerSample: layout.bitsStored,
-        componentCount: layout.samplesPerPixel,
-      })
-      .set(frame);
+  const info = {
+    width: layout.columns,
+    height: layout.rows,
+    bitsPerSample: layout.bitsStored,
+    componentCount: layout.samplesPerPixel,
+  };
+  return encodeBy(new JpegLSEncoder(), frame, info, (encoder) => {
     encoder.setNearLossless(0);
     encoder.setInterleaveMode(layout.samplesPerPixel === 1 ? 0 : BY_SAMPLE);
-    encoder.encode();
-    return Buffer.from(encoder.getEncodedBuffer());
-  } finally {
-    encoder.delete();
-  }
+  });
 }

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { crc32, gunzipSync } from 'node:zlib';
 import { request } from 'node:http';
 import fc from 'fast-check';
+import { openIntake } from '../../src/archive/intake.ts';
 import { deleteInstances } from '../../src/archive/reclaim.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
 import { deflateText, makeTextsReady } from '../../src/archive/metadata.ts';
@@ -111,7 +112,6 @@ test('META-4: a study that was deleted and sent again has another entity tag, an
   await deleteStudy(door.gateway.archive, '2.25.7');
   assert.equal((await raw('/studies/2.25.7/metadata')).status, 410);
   // As a gateway does that starts again.
-  const { openIntake } = await import('../../src/archive/intake.ts');
   door.gateway.archive.intake.sequence = openIntake(door.gateway.database).sequence;
   await fill(door, { ...object, studyDescription: 'new' });
   const again = await raw('/studies/2.25.7/metadata', { ...zipped, 'if-none-match': String(before.headers['etag']) });

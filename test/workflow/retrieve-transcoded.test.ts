@@ -71,6 +71,8 @@ const asked = (port: number, study: string): string[] => [
   '-k',
   `StudyInstanceUID=${study}`,
 ];
+const move = (port: number, study: string): ReturnType<typeof runPeer> =>
+  runPeer('movescu', ['-S', '-v', '-aec', 'ISTHMUS', '-aem', 'RESEARCH', ...asked(port, study)]);
 const arrivedIn = (folder: string): Buffer[] => readdirSync(folder).map((name) => readFileSync(join(folder, name)));
 
 test(
@@ -79,15 +81,7 @@ test(
   async (t) => {
     const folder = scratch(t);
     const port = await serve(t, receiver(await startStorescp(t, folder, ['+xi'])));
-    const moved = await runPeer('movescu', [
-      '-S',
-      '-v',
-      '-aec',
-      'ISTHMUS',
-      '-aem',
-      'RESEARCH',
-      ...asked(port, '2.25.1'),
-    ]);
+    const moved = await move(port, '2.25.1');
     assert.equal(moved.code, 0, moved.output);
     const arrived = arrivedIn(folder);
     assert.equal(arrived.length, COMPRESSED.length);
@@ -106,15 +100,7 @@ test(
   async (t) => {
     const folder = scratch(t);
     const port = await serve(t, receiver(await startStorescp(t, folder, ['+xa'])));
-    const moved = await runPeer('movescu', [
-      '-S',
-      '-v',
-      '-aec',
-      'ISTHMUS',
-      '-aem',
-      'RESEARCH',
-      ...asked(port, '2.25.1'),
-    ]);
+    const moved = await move(port, '2.25.1');
     assert.equal(moved.code, 0, moved.output);
     const syntaxes = new Map(
       arrivedIn(folder).map((bytes) => {
@@ -132,7 +118,7 @@ test(
 test('CMOVE-8: an object that cannot be decoded fails by itself', { skip }, async (t) => {
   const folder = scratch(t);
   const port = await serve(t, receiver(await startStorescp(t, folder, ['+xi'])));
-  const moved = await runPeer('movescu', ['-S', '-v', '-aec', 'ISTHMUS', '-aem', 'RESEARCH', ...asked(port, '2.25.2')]);
+  const moved = await move(port, '2.25.2');
   assert.match(moved.output, /OutOfResourcesSubOperations/);
   assert.deepEqual(readdirSync(folder), []);
 });
@@ -189,15 +175,7 @@ test(
     const folder = scratch(t);
     const objects = SAMPLES.map((name, index) => sampleObject(join(samples, name), index));
     const port = await serve(t, receiver(await startStorescp(t, folder, ['+xi'])), objects);
-    const moved = await runPeer('movescu', [
-      '-S',
-      '-v',
-      '-aec',
-      'ISTHMUS',
-      '-aem',
-      'RESEARCH',
-      ...asked(port, '2.25.9'),
-    ]);
+    const moved = await move(port, '2.25.9');
     assert.equal(moved.code, 0, moved.output);
     const files = new Map(
       readdirSync(folder).map((name) => [
