@@ -330,9 +330,10 @@ export function forgetFacesOf({ database }: Gateway, studyInstanceUID: string): 
   database.run('UPDATE face_series SET plan = NULL, figures = NULL WHERE study_uid = ?', studyInstanceUID);
 }
 
-/** Series of which nothing is held any more and nothing was stored. */
+/** Series of which nothing is held any more and nothing was stored; with them their plans, which hold the shape of a head. */
 export function forgetEmptySeries({ database }: Gateway): void {
   database.run(
-    'DELETE FROM face_series WHERE plan IS NULL AND batch NOT IN (SELECT batch FROM quarantine WHERE batch IS NOT NULL)',
+    `DELETE FROM face_series WHERE (plan IS NULL OR study_uid NOT IN (SELECT study_uid FROM study))
+     AND batch NOT IN (SELECT batch FROM quarantine WHERE batch IS NOT NULL)`,
   );
 }

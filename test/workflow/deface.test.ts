@@ -22,6 +22,7 @@ import type { Log } from '../../src/log.ts';
 import { countHeld, listHeld } from '../../src/quarantine.ts';
 import { completeStudies } from '../../src/workflow/complete.ts';
 import { defaceDueSeries } from '../../src/workflow/deface.ts';
+import { beginErasure, continueErasures } from '../../src/workflow/erase.ts';
 import { releaseHeld } from '../../src/workflow/review.ts';
 import { verifyStudy } from '../../src/workflow/verification.ts';
 import { verifyCompleted, withheldBecause } from '../../src/workflow/withhold.ts';
@@ -155,6 +156,29 @@ describe('DEID-FACE-SEALED: a head under faces: deface', () => {
     await sendAll(opened, [bytes]);
     await quiet(opened);
     assert.deepEqual([studyOf(gateway.archive, study)?.instanceCount, countHeld(gateway.quarantine)], [1, 0]);
+  });
+
+  it('leaves no plan of a head behind when its patient is erased before an image was stored', async (t) => {
+    const opened = await openInFolder(t, { rules: RULES });
+    const { gateway } = opened;
+    const study = await sendAll(opened, series(CT));
+    opened.clock.now += 120_000;
+    const cut = new AbortController();
+    const planned = (): boolean =>
+      gateway.database.get('SELECT 1 FROM face_series WHERE plan IS NOT NULL') !== undefined;
+    const interval = setInterval(() => {
+      if (planned()) cut.abort();
+    }, 1);
+    await defaceDueSeries(gateway, cut.signal);
+    clearInterval(interval);
+    assert.deepEqual([planned(), studyOf(gateway.archive, study)], [true, undefined]);
+    const record = { issuer: '', id: 'HEAD-0815' };
+    beginErasure(gateway, { record }, { actor: 'officer', reason: 'data-subject-request', reference: 'DSR 1' });
+    assert.equal(await continueErasures(gateway), 1);
+    assert.deepEqual(
+      [countHeld(gateway.quarantine), gateway.database.get('SELECT 1 FROM face_series')],
+      [0, undefined],
+    );
   });
 
   it('leaves no sealed file open behind it', async (t) => {
