@@ -3,30 +3,15 @@
  * of its modality, values of its pixels, and figures unlike the site's own earlier ones. Heads and samples in, a report out.
  */
 import type { IntakeLimits } from '../config/gateway-file.ts';
-import { asciiValue, asciiValues, findElement, numberValue } from '../dicom/data-set.ts';
+import { asciiValue, findElement, numberValue } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { partsOf } from '../dicom/parts.ts';
 import { Refusal } from '../dicom/refusal.ts';
-import { planesOf, type Plane, type Vector3 } from '../dicom/slices.ts';
+import { planesOf, type Plane } from '../dicom/slices.ts';
 import { unlikeHistory, type FigureName, type Figures } from './intake-history.ts';
-
-/** What a series is: `image` is what pipelines are for; `no-image` has no pixels: reports, contours, presentation states. */
-export type SeriesKind = 'image' | 'localizer' | 'screen-save' | 'projection' | 'no-image';
-
-/** What is kept of one sampled frame: figures of its real values, those that are padded left out. */
-export interface Sample {
-  readonly count: number;
-  readonly sum: number;
-  readonly squares: number;
-  readonly lowest: number;
-  readonly highest: number;
-  /** How many have the highest value, and how many are at or beyond what the stored bits can hold. */
-  readonly atHighest: number;
-  readonly atEnd: number;
-  /** Different values, up to `GRADED`. */
-  readonly different: ReadonlySet<number>;
-}
+import { pixelFigures, type Sample } from './intake-sample.ts';
+import { kindNoted, kindSaid, oddOnes, VOLUMES, type KindNotes, type SeriesKind } from './series-kind.ts';
 
 export interface IntakeReport {
   readonly kind: SeriesKind;
@@ -68,23 +53,12 @@ const SINGLE_FRAME: Readonly<Record<string, readonly string[]>> = {
   MG: ['ImagerPixelSpacing'],
 };
 
-/** Modalities whose series are volumes. */
-export const VOLUMES: ReadonlySet<string> = new Set(['CT', 'MR', 'PT']);
-
-const LOCALIZERS = ['LOCALIZER', 'SCOUT', 'TOPOGRAM', 'SURVEY'];
-const SCREENS = ['SCREEN SAVE', 'SCREENSAVE', 'SCREENSHOT', 'CSAPARALLEL', 'DOSE_INFO', 'DOSE INFO'];
-const PROJECTED = ['MIP', 'MIN_IP', 'MAX_IP', 'MINIP', 'PROJECTION IMAGE', 'VOLUME_RENDER', 'VOLUME RENDERING', 'VRT'];
-
-/** Secondary Capture and its multi-frame classes (PS3.4 table B.5-1). */
-const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
-
 /** What is noted of the heads of a series; the heads themselves are let go: a long series has thousands. */
-interface Notes {
+interface Notes extends KindNotes {
   heads: number;
-  /** Of the first head; empty and NaN before it. */
+  /** Of the first head, as the modality: empty and NaN before it. */
   modality: string;
   thicknessMm: number;
-  /** How many heads say what of themselves. */
   readonly said: Map<SeriesKind, number>;
   readonly planes: Plane[];
   /** At least one image has no place in the patient. */
@@ -157,58 +131,6 @@ function note(notes: Notes, head: Head): void {
   notes.depths.add(values(['BitsAllocated', 'BitsStored', 'PixelRepresentation']));
   if (thicknessMm !== undefined) notes.thicknesses.add(thicknessMm);
   notes.heads++;
-}
-
-/** By what the heads say, then by their planes. A scout or a screen save among the images of a series makes it no scout. */
-function kindNoted({ said, heads, planes, modality }: Notes): SeriesKind {
-  const odd = oddOnes(said);
-  const mostly = odd !== undefined && odd.count * 2 >= heads ? odd.kind : 'image';
-  return mostly === 'image' && VOLUMES.has(modality) && isScout(planes) ? 'localizer' : mostly;
-}
-
-/** What most of the heads say that are no images; undefined where all are. */
-function oddOnes(said: ReadonlyMap<SeriesKind, number>): { kind: SeriesKind; count: number } | undefined {
-  return (['localizer', 'screen-save', 'projection', 'no-image'] as const)
-    .map((kind) => ({ kind, count: said.get(kind) ?? 0 }))
-    .filter(({ count }) => count > 0)
-    .toSorted((a, b) => b.count - a.count)[0];
-}
-
-function kindSaid({ dataSet, pixelData }: Head): SeriesKind {
-  if (pixelData === undefined && findElement(dataSet, tag('Rows')) === undefined) return 'no-image';
-  const type = asciiValues(dataSet, tag('ImageType')).map((value) => value.toUpperCase());
-  const says = (words: readonly string[]): boolean => type.slice(2).some((value) => words.includes(value));
-  if (says(LOCALIZERS)) return 'localizer';
-  const colour = (numberValue(dataSet, tag('SamplesPerPixel')) ?? 1) > 1;
-  if (
-    (asciiValue(dataSet, tag('SOPClassUID')) ?? '').startsWith(SECONDARY_CAPTURE) ||
-    says(SCREENS) ||
-    (colour && VOLUMES.has(asciiValue(dataSet, tag('Modality')) ?? ''))
-  )
-    return 'screen-save';
-  return says(PROJECTED) ? 'projection' : 'image';
-}
-
-/** A scout has a handful of images in two or three directions that stand across each other; a radial series has many. */
-function isScout(planes: readonly Plane[]): boolean {
-  if (planes.length > MOST_SCOUTS) return false;
-  const directions: Vector3[] = [];
-  for (const { row: r, column: c } of planes) {
-    const normal = [r[1] * c[2] - r[2] * c[1], r[2] * c[0] - r[0] * c[2], r[0] * c[1] - r[1] * c[0]] as const;
-    if (directions.every((known) => Math.abs(dot(known, normal)) < ALIKE)) directions.push(normal);
-  }
-  const across = directions.every((one, n) =>
-    directions.slice(n + 1).every((other) => Math.abs(dot(one, other)) < ACROSS),
-  );
-  return across && (directions.length === 2 || directions.length === 3);
-}
-
-const MOST_SCOUTS = 60;
-/** Cosines of 20 and 45 degrees. */
-const [ALIKE, ACROSS] = [0.94, 0.7071];
-
-function dot(a: Vector3, b: Vector3): number {
-  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
 function reportOf(
@@ -355,57 +277,6 @@ function stepsAlong(planes: readonly Plane[]): Omit<Steps, 'volumes'> {
     missing: wide.reduce((sum, step) => sum + Math.round(step / usualMm) - 1, 0),
     duplicates: steps.filter((step) => step < Math.max(1e-3, 0.05 * usualMm)).length,
     usualMm,
-  };
-}
-
-/**
- * @param values real ones that are not padded, each with how often it occurs
- * @param end the highest that the stored bits can hold
- */
-export function sampleOf(values: Iterable<readonly [value: number, times: number]>, end: number): Sample {
-  let [lowest, highest, sum, squares, count, atHighest, atEnd] = [Infinity, -Infinity, 0, 0, 0, 0, 0];
-  const different = new Set<number>();
-  for (const [value, times] of values) {
-    if (value < lowest) lowest = value;
-    if (value > highest) {
-      highest = value;
-      atHighest = times;
-    } else if (value === highest) atHighest += times;
-    if (value >= end) atEnd += times;
-    if (different.size < GRADED) different.add(value);
-    sum += value * times;
-    squares += value * value * times;
-    count += times;
-  }
-  return { count, sum, squares, lowest, highest, atHighest, atEnd, different };
-}
-
-/** Enough different values for a picture: of a drawing or a mask the highest value is no end that was cut off. */
-const GRADED = 64;
-
-function pixelFigures(samples: readonly Sample[]): {
-  figures: Pick<Figures, 'lowest' | 'highest' | 'mean' | 'deviation'>;
-  saturated: number;
-  constant: number;
-} {
-  const total = (figure: 'count' | 'sum' | 'squares' | 'atEnd'): number =>
-    samples.reduce((sum, sample) => sum + sample[figure], 0);
-  const constant = samples.filter((sample) => sample.lowest >= sample.highest || sample.count === 0).length;
-  const count = total('count');
-  if (count === 0) return { figures: { lowest: NaN, highest: NaN, mean: NaN, deviation: NaN }, saturated: 0, constant };
-  const mean = total('sum') / count;
-  const lowest = Math.min(...samples.map((sample) => sample.lowest));
-  const highest = Math.max(...samples.map((sample) => sample.highest));
-  // What was cut off before it was stored ends at a value below the bits' own end.
-  const different = new Set(samples.flatMap((sample) => [...sample.different]));
-  const cut =
-    different.size < GRADED
-      ? 0
-      : samples.reduce((sum, sample) => sum + (sample.highest === highest ? sample.atHighest : 0), 0);
-  return {
-    figures: { lowest, highest, mean, deviation: Math.sqrt(Math.max(0, total('squares') / count - mean * mean)) },
-    saturated: (100 * Math.max(total('atEnd'), cut)) / count,
-    constant,
   };
 }
 

@@ -18,9 +18,11 @@ import { countedValues, pixelFormat, type PixelFormat, type Rescale } from '../d
 import type { Gateway } from '../gateway.ts';
 import type { IntakeFacts, SeriesFacts } from '../routing/match.ts';
 import type { IntakeNotes } from './beside.ts';
-import { openIntakeCheck, sampleOf, VOLUMES, type IntakeReport, type Sample } from './intake-check.ts';
+import { openIntakeCheck, type IntakeReport } from './intake-check.ts';
 import type { Figures } from './intake-history.ts';
+import { sampleOf, type Sample } from './intake-sample.ts';
 import { isDecoded, type SeriesName } from './load-series.ts';
+import { VOLUMES } from './series-kind.ts';
 
 /** Series of the same kind that fences are made of, the newest. */
 const MOST_HISTORY = 500;
