@@ -1,7 +1,9 @@
 /** Models that have a manifest: run on a series as volumes, or image by image where images have no place in the patient. */
+import type { Panel } from '../derived/key-image.ts';
 import { deriveMeasurementReport } from '../derived/measurement-report.ts';
 import { deriveProjection } from '../derived/projection-image.ts';
 import type { DerivedObject, Provenance } from '../derived/provenance.ts';
+import { asciiValue } from '../dicom/data-set.ts';
 import { areProjections, readProjection } from '../dicom/projections.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
@@ -9,7 +11,7 @@ import { runZoo, type Pool } from '../pipelines/pool.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
 import type { ManifestCard } from '../pipelines/zoo-manifest.ts';
 import { DEFAULT_OUTPUTS } from '../routing/rules.ts';
-import { notHeld, reporting, withIntake, type LoadedSeries } from './beside.ts';
+import { keyImageOf, notHeld, reporting, withIntake, type LoadedSeries, type Made } from './beside.ts';
 import { keptOf, producedOf } from './correct.ts';
 import { eachImage, eachVolume, loadedFrom, meanOf, worstOf } from './each-volume.ts';
 import { produceMasks, type ManifestWork } from './masks.ts';
@@ -24,7 +26,7 @@ import {
   type Produced,
   type ProduceOptions,
 } from './model-run.ts';
-import { windowIn, windowOver } from './panels.ts';
+import { differencePanel, middleOf, panelOf, planeOf, windowIn, windowOver, type Plane } from './panels.ts';
 
 /**
  * Runs a model that has a manifest: on the series as one volume, or image by image where images have no place in the patient.
@@ -46,7 +48,9 @@ async function produceImages(
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const objects: DerivedObject[] = [];
   const verdicts = await eachImage(instances, options, async (instance, one, index) => {
-    const source = { heads: [instance.head], volume: await readProjection(instance) };
+    const source: LoadedSeries = { heads: [instance.head], volume: await readProjection(instance) };
+    // One picture stands for the series.
+    const before = index === instances.length >> 1 && outputs.includes('key-image') ? middlePlane(source) : undefined;
     const { card, result, geometry, modality, provenance } = await runManifest(pool, { id, source, settings }, one);
     if (outputs.includes('report'))
       objects.push(
@@ -72,12 +76,40 @@ async function produceImages(
           series: heads,
         }),
       );
+    if (before !== undefined)
+      objects.push(keyImageOf(shownBeside({ source, outputs, result, provenance, intake: options.intake }, before)));
     return { figures: quality(result.quality), outcome: result.verdict.outcome };
   });
   return {
     objects,
     quality: meanOf(verdicts.map(({ figures }) => figures)),
     verdict: verdicts.some(({ outcome }) => outcome === 'warn') ? 'warn' : 'pass',
+  };
+}
+
+/** Of a cine its middle frame. */
+function middlePlane({ volume }: LoadedSeries): Plane {
+  return planeOf(volume, middleOf(volume.geometry));
+}
+
+/** Before, after and what differs, as the image is windowed. */
+function shownBeside(
+  { result, ...made }: Pick<Made, 'source' | 'outputs' | 'provenance' | 'intake'> & { readonly result: ZooResult },
+  before: Plane,
+): Made {
+  const { volume, heads } = made.source;
+  const after = middlePlane({ heads, volume: { ...volume, voxels: result.voxels } });
+  const window = windowIn(heads[0]) ?? windowOver(before);
+  const turned = heads.some(({ dataSet }) => asciiValue(dataSet, 0x00280004) === 'MONOCHROME1');
+  const shown = (title: string, plane: Plane): Panel => {
+    const panel = panelOf(title, plane, window);
+    return turned ? { ...panel, grey: panel.grey.map((value) => 255 - value) } : panel;
+  };
+  return {
+    ...made,
+    verdict: result.verdict,
+    panels: [shown('before', before), shown('after', after), differencePanel('difference', after, before)],
+    shown: Object.keys(result.quality).slice(0, MOST_SHOWN),
   };
 }
 
