@@ -216,8 +216,12 @@ export function matchesSeriesOnly(matches: readonly Match[]): boolean {
 export function descriptionsAsked(matches: readonly Match[], options: MatchOptions): Condition | undefined {
   const [match, ...others] = matches.filter(({ value }) => !isUniversal(value)).map(bounded);
   if (match === undefined || others.length > 0 || pathName(match.path) !== '00081030') return undefined;
-  return isEmptyValue(match, options) ? undefined : indexedTextCondition('description.text', match.value);
+  if (isEmptyValue(match, options) || fitsEmpty(match.value.trim())) return undefined;
+  return indexedTextCondition('description.text', match.value);
 }
+
+/** Blanks, or a wild card with blanks around it: what has no value is not among what is kept once. */
+const fitsEmpty = (value: string): boolean => /^\**$/.test(value);
 
 /** Whether dates of studies alone decide. */
 export function matchesDaysOnly(matches: readonly Match[]): boolean {
@@ -358,7 +362,7 @@ function privateCondition(level: Level, match: Match, options: Options): Conditi
  */
 function indexedTextCondition(column: string, given: string): Condition {
   const value = given.trim();
-  if (column === DESCRIPTION && /[*?]/.test(value)) {
+  if (column === DESCRIPTION && /[*?]/.test(value) && !fitsEmpty(value)) {
     const { sql, values } = indexedTextCondition('description.text', value);
     return { sql: `study.description IN (SELECT description.text FROM description WHERE ${sql})`, values };
   }

@@ -329,6 +329,13 @@ test('pages of studies by description are those of a walk, however many descript
   const said = all.map(
     (text) => (JSON.parse(text) as Record<string, { Value?: string[] }>)['00081030']?.Value?.[0] ?? '',
   );
+  const having = (value: string): string[] =>
+    uidsOf(search(other.archive, ask({ matches: [matchOf('StudyDescription', value)] })).results, '0020000D');
+  assert.deepEqual(having(' * '), uids);
+  assert.deepEqual(
+    having('  '),
+    uids.filter((_, at) => said[at] === ''),
+  );
   for (const value of ['*head*', '*head', 'CT*', '?T head', 'head', '*o*', 'foot*', '*zzz*', 'CT head ']) {
     const pattern = new RegExp(`^${value.trim().replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
     const expected = uids.filter((_, at) => said[at] !== '' && pattern.test(said[at] ?? ''));
