@@ -18,6 +18,7 @@ import {
   type Provenance,
 } from './provenance.ts';
 import { commonInstanceReferences, referenceItem, referenceTo } from './references.ts';
+import { inheritedFlags } from './result-slices.ts';
 
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
@@ -102,8 +103,8 @@ export function deriveKeyImage(request: KeyImageRequest): DerivedObject {
       ...referenceItem(referenceTo(head)),
       PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)],
     })),
-    // It holds text, but none that names anybody (PS3.3 C.7.6.1).
-    BurnedInAnnotation: 'NO',
+    // Its own text names nobody (PS3.3 C.7.6.1); what its sources show in their pixels is shown here too.
+    BurnedInAnnotation: inheritedFlags([...source, ...fixed]).burned ? 'YES' : 'NO',
     ...commonInstanceReferences(studyInstanceUID, references),
     SamplesPerPixel: 3,
     PhotometricInterpretation: 'RGB',

@@ -3,18 +3,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deriveKeyImage, type Lettering } from '../../src/derived/key-image.ts';
 import { readHead } from '../../src/dicom/part10.ts';
-import { numberValue } from '../../src/dicom/data-set.ts';
+import { asciiValue, numberValue } from '../../src/dicom/data-set.ts';
 import { tag } from '../../src/dicom/dictionary.ts';
 import { instanceOf, phantomSeries } from './phantom.ts';
 
 const SENTENCE =
   'ct-denoise 1.3.0: look with care: noiseLeft is 0.81, expected at most 0.7 (hard limit 0.95); and so on';
 
-function drawn(lines: readonly string[]): { readonly written: Lettering[]; readonly rows: number } {
+function drawn(
+  lines: readonly string[],
+  burned = 'NO',
+): { readonly written: Lettering[]; readonly rows: number; readonly burned: string | undefined } {
   const written: Lettering[] = [];
   const panel = { title: 'before', grey: new Uint8Array(16), columns: 4, rows: 4, pixelMm: [1, 1] as const };
   const object = deriveKeyImage({
-    source: phantomSeries({ slices: 1 }).map((file) => instanceOf(file).head),
+    source: phantomSeries({ slices: 1, over: () => ({ BurnedInAnnotation: burned }) }).map(
+      (file) => instanceOf(file).head,
+    ),
     panels: [panel],
     lines,
     outcome: 'warn',
@@ -36,7 +41,8 @@ function drawn(lines: readonly string[]): { readonly written: Lettering[]; reado
     },
   });
   const { head } = readHead(Buffer.concat([object.head, object.body]));
-  return { written, rows: numberValue(head.dataSet, tag('Rows')) ?? 0 };
+  const rows = numberValue(head.dataSet, tag('Rows')) ?? 0;
+  return { written, rows, burned: asciiValue(head.dataSet, tag('BurnedInAnnotation')) };
 }
 
 test('a line that is wider than the picture goes on below, word for word, in its own colour; the picture grows by it', () => {
@@ -63,4 +69,9 @@ test('a word that is wider than the picture is broken', () => {
       .join(''),
     'x'.repeat(80),
   );
+});
+
+test('of a picture with text burned in the key image says so too', () => {
+  assert.equal(drawn(['']).burned, 'NO');
+  assert.equal(drawn([''], 'YES').burned, 'YES');
 });
