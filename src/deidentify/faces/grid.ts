@@ -70,6 +70,13 @@ export function openGrid(stack: Pick<Stack, 'planes' | 'normal' | 'stepMm'>, kee
   };
 }
 
+/** To be filled anew, in the memory it has. */
+export function emptied(work: GridWork): GridWork {
+  work.grid.mean.fill(0);
+  work.count.fill(0);
+  return work;
+}
+
 function cornersOf({ positionMm, row, column, spacingMm, format }: Plane): Vector3[] {
   const right = (format.columns - 1) * spacingMm[0];
   const down = (format.rows - 1) * spacingMm[1];

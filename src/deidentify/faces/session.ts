@@ -6,7 +6,7 @@ import { readFrame } from '../../dicom/voxels.ts';
 import type { Plane } from '../../dicom/slices.ts';
 import { checkFace, NO_FACE, type FaceFigures } from './check.ts';
 import { defaceFrame } from './frame.ts';
-import { addPlane, CELL_BYTES, closeGrid, openGrid, type Grid, type GridWork } from './grid.ts';
+import { addPlane, CELL_BYTES, closeGrid, emptied, openGrid, type Grid, type GridWork } from './grid.ts';
 import { bodyThreshold, findHead, type FitFigures } from './head.ts';
 import { refuseMoved } from './motion.ts';
 import { openPlan, planOf, type FacePlan, type OpenPlan } from './plan.ts';
@@ -41,8 +41,8 @@ export interface Session {
   check(volume: number): VolumeFigures;
 }
 
-const MOST_BYTES = 192 * 2 ** 20;
-const MOST_VOLUMES = 16;
+const MOST_BYTES = 96 * 2 ** 20;
+const MOST_VOLUMES = 8;
 
 interface Trial {
   readonly showing: Showing;
@@ -78,10 +78,13 @@ export function openSession(stack: Stack): Session {
       return { plan, fit: head.figures, atOnce: Math.max(1, Math.min(MOST_VOLUMES, atOnce)) };
     },
     begin(volumes) {
-      trials = volumes.map((showing) => ({
+      const earlier = trials;
+      const grid = (used: GridWork | undefined): GridWork =>
+        used === undefined ? openGrid(stack, false) : emptied(used);
+      trials = volumes.map((showing, index) => ({
         showing,
-        before: openGrid(stack, false),
-        after: openGrid(stack, false),
+        before: grid(earlier[index]?.before),
+        after: grid(earlier[index]?.after),
         images: 0,
         voxelsChanged: 0,
         insideChanged: 0,
