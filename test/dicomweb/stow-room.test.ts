@@ -102,6 +102,23 @@ test('STOW-38: without room a request is 503 with Retry-After before its body is
   assert.equal(await cStore(door, bytes), 0);
 });
 
+test('after the disk did not take what was stored, that object fails, nothing more is taken and /readyz says so', async (t) => {
+  const door = await openDoor();
+  t.after(() => door.close());
+  // fdatasync(2) as a broken disk answers it.
+  t.mock.method(door.gateway.archive.database, 'synchronise', () => Promise.reject(new Error('EIO')));
+  const lost = await stow(door, MULTIPART, multipartBody([makeObject({ sopInstanceUID: '2.25.66.3' }).bytes]));
+  assert.equal(lost.status, 409);
+  assert.deepEqual(reasonsIn(lost.dataSet, '00081198'), [0x0110]);
+
+  const ready = await fetch(`http://127.0.0.1:${door.port}/readyz`);
+  assert.equal(ready.status, 503);
+  assert.match(await ready.text(), /disk failed while storing; nothing is taken until a restart/);
+  const next = makeObject({ sopInstanceUID: '2.25.66.4' }).bytes;
+  assert.equal((await stow(door, MULTIPART, multipartBody([next]))).status, 503);
+  assert.equal(await cStore(door, next), 0xa700);
+});
+
 async function cStore(door: Door, bytes: Buffer): Promise<number> {
   const scp = await startScp(
     { host: '127.0.0.1', port: 0, aeTitle: 'ISTHMUS', closeMs: 100 },
