@@ -91,11 +91,16 @@ export function buildApp(gateway: Gateway, doors: Doors = {}): Express {
   return app;
 }
 
-/** A base address that ends in a slash, and a path put after it that begins with one, mean the same resource. */
+/**
+ * A base address that ends in a slash, and a path put after it that begins with one, mean the same resource: viewers put them together
+ * so. The door for people takes paths as they are written, as the rules of a proxy before it do.
+ */
 function withoutEmptySegments(url: string): string {
   const end = url.indexOf('?');
   const path = end < 0 ? url : url.slice(0, end);
-  return path.includes('//') ? path.replace(/\/{2,}/g, '/') + url.slice(path.length) : url;
+  if (!path.includes('//')) return url;
+  const joined = path.replace(/\/{2,}/g, '/');
+  return joined.startsWith('/dicom-web/') ? joined + url.slice(path.length) : url;
 }
 
 /**

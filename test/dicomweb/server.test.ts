@@ -175,7 +175,7 @@ test('RFC9110-15.5.1: what is no HTTP is told so in a body, without repeating it
 });
 
 test('HTTP-4: a slash too many in a path names the same resource', async () => {
-  for (const path of ['/dicom-web//studies', '//dicom-web/studies', '/dicom-web/studies//?limit=1', '//healthz'])
+  for (const path of ['/dicom-web//studies', '//dicom-web/studies', '/dicom-web/studies//?limit=1'])
     assert.match(
       await exchangeRaw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
       / 20[04] /,
