@@ -138,7 +138,7 @@ const TARGETS: readonly Target[] = [
     metric: /^seconds$/,
     ours: /best of/,
     most: 0.15,
-    note: 'seconds of a busy machine; in processor time 0.142 s the network and 0.154 s the pipeline, one thread (card)',
+    note: 'seconds of one machine of 2 cores; in processor time 0.142 s the network and 0.154 s the pipeline, one thread (card)',
   },
   { model: 'mr-denoise', says: 'above NLM and BM3D', set: /./, metric: /^PSNR/, ahead: 0 },
   {
@@ -147,7 +147,7 @@ const TARGETS: readonly Target[] = [
     set: /256 x 256/,
     metric: /^seconds$/,
     most: 0.06,
-    note: 'seconds of a busy machine; 0.113 s of processor time, one thread (card)',
+    note: 'seconds of one machine of 2 cores; 0.113 s of processor time, one thread (card)',
   },
   {
     model: 'mr-bias',
