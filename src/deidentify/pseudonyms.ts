@@ -4,7 +4,7 @@ import { uuidUid } from '../dicom/uid.ts';
 import { hkdf } from './vault.ts';
 import { domainOf, MAX_CACHED, type Domain, type Wall } from './wall.ts';
 
-/** The pseudonym of a UID: 2.25 and 128 bits of a keyed hash (PS3.5 B.2). Pure: any worker, any order, the same answer. */
+/** The pseudonym of a UID: 2.25 and 128 bits of a keyed hash (PS3.5 B.2). Pure: every worker answers the same, in whatever order it is asked. */
 export function pseudonymOfUid(domain: Domain, uid: string): string {
   const known = domain.uids.get(uid);
   if (known !== undefined) return known;

@@ -188,6 +188,13 @@ test('CORS-1: a preflight is answered without Capabilities; an origin that is no
   assert.equal(other.headers.get('access-control-allow-methods'), null);
 });
 
+test('CORS-3: a preflight names every header of conditional and ranged requests', async () => {
+  const response = await options('/studies', { 'access-control-request-method': 'GET', origin: ORIGIN });
+  const allowed = (response.headers.get('access-control-allow-headers') ?? '').split(', ');
+  for (const name of ['If-Match', 'If-None-Match', 'If-Modified-Since', 'If-Unmodified-Since', 'If-Range', 'Range'])
+    assert.ok(allowed.includes(name), name);
+});
+
 test('CORS-2: a page of an allowed origin may read Warning, ETag and the like', async () => {
   const response = await fetch(`${door.url}/studies`, { headers: { origin: ORIGIN } });
   assert.equal(response.headers.get('access-control-allow-origin'), ORIGIN);
