@@ -12,6 +12,7 @@ import { raiseHighWater, removeInstance } from './index-rows.ts';
 import { instancesOf } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
 import { forgetPack, packPath, streamPack, syncFolder } from './pack-files.ts';
+import type { Alongside } from './studies.ts';
 import { writeAll } from './pack-writing.ts';
 import { BLOCK_BYTES, formatComment, recordBytes } from './tar.ts';
 
@@ -40,18 +41,19 @@ export async function dropReplaced(archive: Archive, studyInstanceUID: string): 
 
 /**
  * Deletes the instances of a series, or some of them: rows and tombstones in one transaction, then their packs are written anew.
- * `alongside` runs in the transaction. Returns how many were deleted.
+ * Returns how many were deleted.
  */
 export async function deleteInstances(
   archive: Archive,
   scope: { studyInstanceUID: string; seriesInstanceUID: string; sopInstanceUIDs?: readonly string[] },
-  options: { alongside?: () => void } = {},
+  options: Alongside = {},
 ): Promise<number> {
   return betweenGroups(archive, async () => {
     const { database, intake } = archive;
     const wanted = scope.sopInstanceUIDs === undefined ? undefined : new Set(scope.sopInstanceUIDs);
     const doomed = instancesOf(archive, scope).filter(({ sopInstanceUID }) => wanted?.has(sopInstanceUID) ?? true);
     database.transaction(() => {
+      options.before?.();
       for (const instance of doomed) {
         removeInstance(database, instance, ++intake.sequence);
         bury(archive, instance.sopInstanceUID);

@@ -176,18 +176,26 @@ export function forgetTombstones(archive: Indexed, uids: Iterable<string>): void
   for (const uid of uids) archive.database.run('DELETE FROM tombstone WHERE uid = ?', uid);
 }
 
+/** What runs in the transaction of a deletion; what either throws undoes it. */
+export interface Alongside {
+  /** While everything is still there. */
+  readonly before?: () => void;
+  readonly alongside?: () => void;
+}
+
 /**
  * Deletes a study with everything derived from it: rows and tombstones in one transaction, then its packs. After a crash between the
- * two, opening the archive unlinks what is left. `alongside` runs in the transaction. Returns the number of instances deleted.
+ * two, opening the archive unlinks what is left. Returns the number of instances deleted.
  */
 export async function deleteStudy(
   archive: Archive,
   studyInstanceUID: string,
-  options: { alongside?: () => void } = {},
+  options: Alongside = {},
 ): Promise<number> {
   return betweenGroups(archive, async () => {
     const { database } = archive;
     const deleted = database.transaction(() => {
+      options.before?.();
       const instances = instancesOf(archive, { studyInstanceUID });
       forgetRows(archive, studyInstanceUID, instances);
       options.alongside?.();

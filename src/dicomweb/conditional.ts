@@ -1,7 +1,9 @@
 /** Conditions and ranges of a request (RFC 9110 sections 13 and 14), and the entity tags that they compare. */
 import { createHash } from 'node:crypto';
 import { lastChangeOf } from '../archive/changes.ts';
-import type { InstanceRow } from '../archive/instances.ts';
+import { instanceOf, type InstanceRow } from '../archive/instances.ts';
+import { versionOf } from '../archive/studies.ts';
+import type { Archive } from '../archive/handle.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -12,13 +14,13 @@ import type { Exchange } from './exchange.ts';
  */
 export function isUnchanged(exchange: Exchange, content: string): boolean {
   const { request, response, baseUrl } = exchange;
-  const tag = `"${fingerprint([content], baseUrl)}"`;
+  const tag = `"${stampOf(exchange)}${fingerprint([content], baseUrl)}"`;
   response.setHeader('ETag', tag);
   response.setHeader('Cache-Control', 'private, no-cache');
   // PS3.18 table 8.4.2-1; the query, which could hold anything, is no part of a resource of this service.
   if (request.path.startsWith('/studies/')) response.setHeader('Content-Location', baseUrl + request.path);
   const changed = lastChangeSecond(exchange);
-  refuseOther(exchange, tag, changed);
+  refuseOther(exchange, changed, (entry) => entry === tag);
   // Not within the second of the change, since another one in it could not be told from it.
   const modified = changed === undefined || changed + 1000 > Date.now() ? undefined : new Date(changed);
   if (modified !== undefined) response.setHeader('Last-Modified', modified.toUTCString());
@@ -28,12 +30,26 @@ export function isUnchanged(exchange: Exchange, content: string): boolean {
   return true;
 }
 
+/**
+ * Conditions of a request that deletes what its path names. A tag of each representation that the caller may have seen of it, or of what
+ * lies below the same path, stands for it. If-None-Match asks that there be none such (RFC 9110 13.1.2).
+ * @throws Refusal PreconditionFailed
+ */
+export function refuseUnlessAsSeen(exchange: Exchange): void {
+  const stamp = stampOf(exchange);
+  const isSeen = (tag: string): boolean => stamp !== '' && tag.startsWith(`"${stamp}`);
+  refuseOther(exchange, lastChangeSecond(exchange), isSeen);
+  const others = entriesOf(exchange.request.headers['if-none-match']);
+  if (others.some((entry) => entry === '*' || isSeen(entry.replace(/^W\//, ''))))
+    throw new Refusal('PreconditionFailed', 'the resource is what If-None-Match names (RFC 9110 13.1.2)');
+}
+
 /** If-Match, and the date only where no tag is given (RFC 9110 13.2.2); a weak tag matches nothing (8.8.3.2). */
-function refuseOther({ request }: Exchange, tag: string, changed: number | undefined): void {
+function refuseOther({ request }: Exchange, changed: number | undefined, isMeant: (tag: string) => boolean): void {
   const { headers } = request;
   const tags = headers['if-match'];
   if (tags !== undefined) {
-    if (!tags.split(',').some((entry) => ['*', tag].includes(entry.trim())))
+    if (!entriesOf(tags).some((entry) => entry === '*' || isMeant(entry)))
       throw new Refusal('PreconditionFailed', 'the representation is another than If-Match names (RFC 9110 13.1.1)');
     return;
   }
@@ -45,9 +61,42 @@ function refuseOther({ request }: Exchange, tag: string, changed: number | undef
 /** A date counts only where no tag is given (RFC 9110 13.2.2). */
 function isKnown({ request }: Exchange, tag: string, modified: Date | undefined): boolean {
   const tags = request.headers['if-none-match'];
-  if (tags !== undefined) return tags.split(',').some((entry) => ['*', tag, `W/${tag}`].includes(entry.trim()));
+  if (tags !== undefined) return entriesOf(tags).some((entry) => ['*', tag, `W/${tag}`].includes(entry));
   const since = Date.parse(request.headers['if-modified-since'] ?? '');
   return modified !== undefined && modified.getTime() <= since;
+}
+
+function entriesOf(header: string | undefined): string[] {
+  return header?.split(',').map((entry) => entry.trim()) ?? [];
+}
+
+/** How the tag of whatever lies at or below a study, series or instance begins: with what that is now. */
+function stampOf({ gateway, request }: Exchange): string {
+  const { study, series, instance } = request.params;
+  if (typeof study !== 'string') return '';
+  const version = versionOfScope(gateway.archive, {
+    studyInstanceUID: study,
+    ...(typeof series === 'string' ? { seriesInstanceUID: series } : {}),
+    ...(typeof instance === 'string' ? { sopInstanceUID: instance } : {}),
+  });
+  return version === undefined ? '' : `${fingerprint([version], '').slice(0, 16)}-`;
+}
+
+export interface Scope {
+  readonly studyInstanceUID: string;
+  readonly seriesInstanceUID?: string;
+  readonly sopInstanceUID?: string;
+}
+
+/** What changes with everything inside a study, series or instance; undefined when there is none. */
+export function versionOfScope(archive: Archive, scope: Scope): string | undefined {
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
+  if (sopInstanceUID !== undefined) {
+    const instance = instanceOf(archive, sopInstanceUID, studyInstanceUID, seriesInstanceUID);
+    return instance === undefined ? undefined : versionOfInstance(instance);
+  }
+  const version = versionOf(archive, studyInstanceUID, seriesInstanceUID);
+  return version === undefined ? undefined : `${studyInstanceUID} ${seriesInstanceUID ?? ''} ${version}`;
 }
 
 /** When anything of the study was last stored, replaced or deleted: milliseconds since 1970, in whole seconds. */
@@ -83,6 +132,8 @@ export interface ByteRange {
  * If-Range that means another representation than the one whose tag and date have been set (13.1.5).
  */
 export function rangeOf({ request, response }: Exchange, lengthBytes: number): ByteRange | 'unsatisfiable' | undefined {
+  // Of GET alone (RFC 9110 14.2).
+  if (request.method !== 'GET') return undefined;
   const match = /^bytes=(\d*)-(\d*)$/.exec(request.headers.range?.trim() ?? '');
   if (match === null) return undefined;
   const condition = request.headers['if-range'];

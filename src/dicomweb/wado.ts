@@ -4,11 +4,11 @@
  */
 import { readBulkData } from '../archive/frames.ts';
 import { instanceOf, instancesOf, readInstance, type InstanceRow } from '../archive/instances.ts';
-import { versionOf, wasDeleted } from '../archive/studies.ts';
+import { wasDeleted } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntax.ts';
 import { frameIn, objectIn, type ServedFrame } from '../workflow/transcode.ts';
-import { fingerprintOf, isUnchanged, rangeOf, versionOfInstance, type ByteRange } from './conditional.ts';
+import { fingerprintOf, isUnchanged, rangeOf, versionOfScope, type ByteRange, type Scope } from './conditional.ts';
 import { negotiate, uidParameter, type Exchange } from './exchange.ts';
 import { syntaxFor, type Choice, type Syntax } from './media-type.ts';
 import { chunksOf, multipartType, writeMultipart, type OutgoingPart } from './multipart.ts';
@@ -43,8 +43,7 @@ export async function sendObject(
 ): Promise<void> {
   const form = `single ${targetOf(choice, instance)} ${sopInstanceUID ?? ''}`;
   if (isUnchanged(exchange, fingerprintOf([instance], form))) return;
-  const part = await instancePart(exchange, choice, instance, sopInstanceUID);
-  await sendSingle(exchange, part);
+  await sendRange(exchange, await instancePart(exchange, choice, instance, sopInstanceUID));
 }
 
 const MAX_FRAMES = 10_000;
@@ -203,12 +202,6 @@ async function sendFramesOfValue(
   await sendFrames(exchange, choice, instance, numbers, fingerprintOf([instance], form));
 }
 
-export interface Scope {
-  readonly studyInstanceUID: string;
-  readonly seriesInstanceUID?: string;
-  readonly sopInstanceUID?: string;
-}
-
 export function scopeOf(exchange: Exchange): Scope {
   const { params } = exchange.request;
   return {
@@ -228,11 +221,9 @@ export function instancesIn(exchange: Exchange): InstanceRow[] {
 
 /** What changes with everything inside a study, series or instance. @throws Refusal NotFound, Gone when there is none */
 export function versionIn(exchange: Exchange, scope: Scope): string {
-  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
-  if (sopInstanceUID !== undefined) return versionOfInstance(theInstance(exchange));
-  const version = versionOf(exchange.gateway.archive, studyInstanceUID, seriesInstanceUID);
+  const version = versionOfScope(exchange.gateway.archive, scope);
   if (version === undefined) throw missing(exchange, scope);
-  return `${studyInstanceUID} ${seriesInstanceUID ?? ''} ${version}`;
+  return version;
 }
 
 /** 410 for what was here and has been deleted (PS3.18 8.5), 404 for what never was. */

@@ -18,9 +18,15 @@ export interface DeleteScope {
 
 /**
  * Rows, tombstones and the line in the audit trail go in one transaction. Returns how many instances were deleted.
+ * @param before runs in it first: what it throws leaves everything as it is
  * @throws Refusal Busy while the study is being sent or worked on: a result that has not been delivered would be lost
  */
-export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, actor: string): Promise<number> {
+export async function deleteFromArchive(
+  gateway: Gateway,
+  scope: DeleteScope,
+  actor: string,
+  before?: () => void,
+): Promise<number> {
   const { archive } = gateway;
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
   const alongside = (): void => {
@@ -38,9 +44,10 @@ export async function deleteFromArchive(gateway: Gateway, scope: DeleteScope, ac
       ...(sopInstanceUID === undefined ? {} : { instance: sopInstanceUID }),
     });
   };
-  if (seriesInstanceUID === undefined) return deleteStudy(archive, studyInstanceUID, { alongside });
+  const within = { alongside, ...(before === undefined ? {} : { before }) };
+  if (seriesInstanceUID === undefined) return deleteStudy(archive, studyInstanceUID, within);
   const some = sopInstanceUID === undefined ? {} : { sopInstanceUIDs: [sopInstanceUID] };
-  return deleteInstances(archive, { studyInstanceUID, seriesInstanceUID, ...some }, { alongside });
+  return deleteInstances(archive, { studyInstanceUID, seriesInstanceUID, ...some }, within);
 }
 
 function checkIdle(gateway: Gateway, studyInstanceUID: string): void {

@@ -202,6 +202,56 @@ test('DELETE-1: each level is deleted with 204, is 410 from then on, and what is
   );
 });
 
+test('DELETE-4: a deletion goes ahead only where its conditions hold; what the caller saw at any form of the resource counts', async () => {
+  const study = '/studies/2.25.8';
+  const series = `${study}/series/2.25.8.1`;
+  const instance = `${series}/instances/2.25.8.1.1`;
+  const make = (number: number): Promise<unknown> =>
+    fill(door, {
+      studyInstanceUID: '2.25.8',
+      seriesInstanceUID: '2.25.8.1',
+      sopInstanceUID: `2.25.8.1.${number}`,
+      instanceNumber: number,
+    });
+  for (const number of [1, 2, 3, 4]) await make(number);
+  const tagOf = async (path: string, accept?: string): Promise<string> => {
+    const response = await door.get(path, accept);
+    await response.arrayBuffer();
+    return response.headers.get('etag') ?? '';
+  };
+  const remove = async (path: string, headers: Record<string, string>): Promise<number> =>
+    (await fetch(`${door.url}${path}`, { method: 'DELETE', headers })).status;
+  const past = 'Thu, 01 Jan 1970 00:00:00 GMT';
+  const before: Record<string, string> = { [study]: await tagOf(study), [series]: await tagOf(series) };
+  await make(5);
+  for (const path of [study, series, instance]) {
+    const tag = await tagOf(path);
+    const old = before[path] ?? '"another"';
+    for (const headers of [
+      { 'if-match': old },
+      { 'if-match': `W/${tag}` },
+      { 'if-match': '""' },
+      { 'if-match': '"' },
+      { 'if-none-match': '*' },
+      { 'if-none-match': `"another", W/${tag}` },
+      { 'if-unmodified-since': past },
+    ])
+      assert.equal(await remove(path, headers), 412, `${path} ${JSON.stringify(headers)}`);
+    assert.equal((await door.get(path)).status, 200, path);
+  }
+  assert.equal(await remove('/studies/2.25.88', { 'if-match': '"another"' }), 404);
+  // A tag decides before a date; a date of If-Modified-Since says nothing to a deletion (RFC 9110 13.1.3).
+  const forms = [`multipart/related; type="application/dicom"; transfer-syntax=*`, 'application/zip', undefined];
+  for (const [index, accept] of forms.entries()) {
+    const path = `${series}/instances/2.25.8.1.${index + 1}`;
+    const headers = { 'if-match': await tagOf(path, accept), 'if-unmodified-since': past, 'if-modified-since': past };
+    assert.equal(await remove(path, headers), 204, accept);
+  }
+  assert.equal(await remove(`${series}/instances/2.25.8.1.4`, { 'if-none-match': '"another"' }), 204);
+  assert.equal(await remove(series, { 'if-match': await tagOf(`${series}/metadata`) }), 204);
+  assert.equal(await remove(series, { 'if-match': '*' }), 410);
+});
+
 test('DELETE-2: a study that is received, or on which work is not finished, is not deleted: 409', async () => {
   await fill(door, { studyInstanceUID: '2.25.6', seriesInstanceUID: '2.25.6.1', sopInstanceUID: '2.25.6.1.1' });
   const status = async (path: string): Promise<number> =>
