@@ -11,6 +11,7 @@ import type { Database } from './database.ts';
 
 export type AuditEvent =
   | 'Application Activity'
+  | 'Audit Log Used'
   | 'DICOM Instances Transferred'
   | 'Begin Transferring DICOM Instances'
   | 'DICOM Study Deleted'
@@ -65,6 +66,33 @@ export function recordAudit(
       hash,
     );
   });
+}
+
+export interface AuditRow {
+  readonly number: number;
+  readonly at: number;
+  readonly event: string;
+  readonly actor: string;
+  /** Undefined when they have been blacked out. */
+  readonly facts: Readonly<Record<string, string | number>> | undefined;
+}
+
+/** Newest first. */
+export function listAudit({ database }: Audit, { limit, offset }: { limit: number; offset: number }): AuditRow[] {
+  return database
+    .all('SELECT number, at, event, actor, facts FROM audit ORDER BY number DESC LIMIT ? OFFSET ?', limit, offset)
+    .map((row) => ({
+      number: Number(row['number']),
+      at: Number(row['at']),
+      event: String(row['event']),
+      actor: String(row['actor']),
+      facts: row['facts'] === '' ? undefined : (JSON.parse(String(row['facts'])) as Record<string, string | number>),
+    }));
+}
+
+/** How many rows there are; their numbers begin at 1 and none is left out. */
+export function countAudit({ database }: Audit): number {
+  return Number(database.get('SELECT max(number) AS last FROM audit')?.['last'] ?? 0);
 }
 
 /** Blacks out the facts of every row that holds one of these words as a value; answers how many rows. */

@@ -180,7 +180,19 @@ export interface HeldFilter {
 }
 
 /** Newest first. */
-export function listHeld(quarantine: Quarantine, limit: number, filter: HeldFilter = {}): Held[] {
+export function listHeld({ database }: Quarantine, limit: number, filter: HeldFilter = {}, offset = 0): Held[] {
+  const { where, values } = conditionOf(filter);
+  return database
+    .all(`SELECT * FROM quarantine ${where} ORDER BY held_at DESC, id LIMIT ? OFFSET ?`, ...values, limit, offset)
+    .map(held);
+}
+
+export function countHeld({ database }: Quarantine, filter: HeldFilter = {}): number {
+  const { where, values } = conditionOf(filter);
+  return Number(database.get(`SELECT count(*) AS held FROM quarantine ${where}`, ...values)?.['held'] ?? 0);
+}
+
+function conditionOf(filter: HeldFilter): { where: string; values: string[] } {
   const conditions = [
     ['reason', filter.reason],
     ['sentence', filter.sentence],
@@ -188,13 +200,7 @@ export function listHeld(quarantine: Quarantine, limit: number, filter: HeldFilt
     ['door', filter.door],
   ].flatMap(([column, value]) => (value === undefined ? [] : [{ sql: `${column} = ?`, value }]));
   const where = conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
-  return quarantine.database
-    .all(
-      `SELECT * FROM quarantine ${where} ORDER BY held_at DESC, id LIMIT ?`,
-      ...conditions.map(({ value }) => value),
-      limit,
-    )
-    .map(held);
+  return { where, values: conditions.map(({ value }) => value) };
 }
 
 /** What is held for one and the same reason. */
@@ -222,10 +228,6 @@ export function heldByReason({ database }: Quarantine): { reason: string; object
   return database
     .all('SELECT reason, count(*) AS objects, sum(bytes) AS bytes FROM quarantine GROUP BY reason')
     .map((row) => ({ reason: String(row['reason']), objects: Number(row['objects']), bytes: Number(row['bytes']) }));
-}
-
-export function countHeld(quarantine: Quarantine): number {
-  return Number(quarantine.database.get('SELECT count(*) AS held FROM quarantine')?.['held'] ?? 0);
 }
 
 export function heldById(quarantine: Quarantine, id: string): Held | undefined {

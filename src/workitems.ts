@@ -354,17 +354,16 @@ export function workItemsOf(items: WorkItems, studyInstanceUID: string): WorkIte
 /** Newest first. */
 export function listWork(
   items: WorkItems,
-  options: { readonly state?: WorkItemState; readonly limit: number },
+  { state, limit, offset = 0 }: { readonly state?: WorkItemState; readonly limit: number; readonly offset?: number },
 ): WorkItem[] {
-  const rows =
-    options.state === undefined
-      ? items.database.all('SELECT * FROM work_item ORDER BY created_at DESC, uid LIMIT ?', options.limit)
-      : items.database.all(
-          'SELECT * FROM work_item WHERE state = ? ORDER BY created_at DESC, uid LIMIT ?',
-          options.state,
-          options.limit,
-        );
-  return rows.map(workItem);
+  return items.database
+    .all(
+      `SELECT * FROM work_item ${state === undefined ? '' : 'WHERE state = ?'} ORDER BY created_at DESC, uid LIMIT ? OFFSET ?`,
+      ...(state === undefined ? [] : [state]),
+      limit,
+      offset,
+    )
+    .map(workItem);
 }
 
 /** Cancels the study's items that nobody is at. What is being worked on stays: its worker ends it. */

@@ -1,6 +1,7 @@
 // The console's first page: what waits, what failed, what is sealed, what is there. Reads /api and /dicom-web; text only, never markup.
 import { showIntake } from './intake.js';
-import { attempt, button, fill, get, NOT_YOURS, onChange, row, signIn } from './page.js';
+import { attempt, button, fill, get, NOT_YOURS, onChange, row, signIn, tellChange } from './page.js';
+import { askPage, fromTheStart, showPager, stretch } from './pages.js';
 import { heldQuery, showChoices, showGroups, showHeld, showReport } from './review.js';
 
 const form = document.querySelector('#access');
@@ -15,13 +16,16 @@ form.addEventListener('submit', (event) => {
   });
 });
 
-/** Tables hold as much as one question brings: what there is beyond is said below them. */
-const MOST = 100;
+const whichWork = document.querySelector('#which-work');
 
-function showMore(id, rows, what, total) {
-  const place = document.querySelector(`#${id}-more`);
-  const isCut = (rows?.length ?? 0) >= MOST && !(total <= MOST);
-  place.textContent = isCut ? `The newest ${MOST}${total === undefined ? '' : ` of ${total}`} ${what}.` : '';
+whichWork.addEventListener('change', () => {
+  fromTheStart('work');
+  tellChange();
+});
+
+function workAsked() {
+  const { value } = whichWork.elements.state;
+  return value === '' ? stretch('work') : `${stretch('work')}&state=${encodeURIComponent(value)}`;
 }
 
 function retryButton(item) {
@@ -52,8 +56,11 @@ const first = (study, key) => study[key]?.Value?.map((value) => value?.Alphabeti
 
 /** As a viewer sees them. */
 async function searchStudies() {
-  const found = await read(`/dicom-web/studies?limit=${MOST}&includefield=00080061,00201206,00201208`);
-  return found?.map((study) => ({
+  const found = await readPage(
+    'studies',
+    `/dicom-web/studies?${stretch('studies')}&includefield=00080061,00201206,00201208`,
+  );
+  const rows = found?.rows.map((study) => ({
     patientID: first(study, '00100020'),
     studyDate: first(study, '00080020'),
     modalities: [first(study, '00080061')],
@@ -62,6 +69,7 @@ async function searchStudies() {
     studyInstanceUID: first(study, '0020000D'),
     isViewers: true,
   }));
+  return found === undefined ? undefined : { rows, total: found.total };
 }
 
 /** Undefined where the caller's role may not look: the other tables are shown all the same. */
@@ -69,23 +77,32 @@ function read(path) {
   return get(path).catch(() => undefined);
 }
 
+function readPage(id, path) {
+  return askPage(id, path).catch(() => undefined);
+}
+
+let looks = 0;
+
 async function refresh() {
+  const look = ++looks;
   const [status, work, groups, held, studies] = await Promise.all([
     read('/api/status'),
-    read(`/api/work-items?limit=${MOST}`),
+    readPage('work', `/api/work-items?${workAsked()}`),
     read('/api/quarantine/groups'),
-    read(`/api/quarantine?${heldQuery()}`),
-    read(`/api/studies?limit=${MOST}`).then((found) => found ?? searchStudies()),
+    readPage('held', `/api/quarantine?${heldQuery()}`),
+    readPage('studies', `/api/studies?${stretch('studies')}`).then((found) => found ?? searchStudies()),
   ]);
+  // Another look has begun since, at other pages perhaps.
+  if (look !== looks) return;
   form.hidden = [status, work, held, studies].some((answer) => answer !== undefined);
+  document.querySelector('#open-audit').hidden = !form.hidden;
   showSummary(status);
-  showWork(work);
+  showWork(work?.rows);
   showChoices(status);
   showGroups(groups);
-  showHeld(held);
-  showStudies(studies);
-  showMore('work', work, 'work items');
-  showMore('studies', studies, 'studies', status?.studies);
+  showHeld(held?.rows);
+  showStudies(studies?.rows);
+  for (const [id, page] of Object.entries({ work, held, studies })) showPager(id, page);
 }
 
 /** Said anew only when it is another: a screen reader speaks each change. */

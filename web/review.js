@@ -1,5 +1,6 @@
 // Quarantine as a person reviews it, and verification reports. What is shown of a sealed object leaves the page when its dialog closes.
 import { ask, attempt, button, fill, get, NOT_YOURS, row, tellChange } from './page.js';
+import { fromTheStart, stretch } from './pages.js';
 
 const group = document.querySelector('#group');
 const review = document.querySelector('#review');
@@ -17,7 +18,8 @@ function groupAsked() {
 
 export function heldQuery() {
   const { reason, sentence } = groupAsked() ?? {};
-  return new URLSearchParams({ limit: '100', ...(reason === undefined ? {} : { reason, sentence }) }).toString();
+  const group = reason === undefined ? '' : `&${new URLSearchParams({ reason, sentence })}`;
+  return `${stretch('held')}${group}`;
 }
 
 /** Choices stay as they are while somebody has one of them open. */
@@ -70,7 +72,10 @@ export function showHeld(held) {
   }
 }
 
-group.elements.group.addEventListener('change', tellChange);
+group.elements.group.addEventListener('change', () => {
+  fromTheStart('held');
+  tellChange();
+});
 
 group.addEventListener('submit', (event) => {
   event.preventDefault();

@@ -2,10 +2,10 @@
 import type { Request } from 'express';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
-import { groupHeld, listHeld, type HeldGroup } from '../quarantine.ts';
+import { countHeld, groupHeld, listHeld, type HeldGroup } from '../quarantine.ts';
 import { discardGroup, discardHeld, releaseGroup, releaseHeld } from '../workflow/review.ts';
 import { previewSealed, viewSealed, type Grounds, type Treatment } from '../workflow/sealed.ts';
-import { fieldsOf, limitOf, parameter, queryOf, Shown, text, type AddRoute, type Fields } from './routes.ts';
+import { fieldsOf, Page, parameter, queryOf, Shown, stretchOf, text, type AddRoute, type Fields } from './routes.ts';
 
 const OFFICER = ['privacy-officer'] as const;
 const BOTH = ['radiology-it', 'privacy-officer'] as const;
@@ -19,12 +19,14 @@ export function addQuarantineRoutes(
   add('get', '/quarantine', BOTH, (request) => {
     const query = queryOf(request);
     const asked = (name: string): string | undefined => query.get(name) ?? undefined;
-    return listHeld(gateway.quarantine, limitOf(query), {
+    const filter = {
       reason: asked('reason'),
       sentence: asked('sentence'),
       callingAE: asked('callingAE'),
       door: asked('door'),
-    });
+    };
+    const { limit, offset } = stretchOf(query);
+    return new Page(listHeld(gateway.quarantine, limit, filter, offset), countHeld(gateway.quarantine, filter));
   });
   add('get', '/quarantine/groups', BOTH, () => groupHeld(gateway.quarantine));
   // POST, since each leaves a line in the audit trail.

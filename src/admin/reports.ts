@@ -1,6 +1,6 @@
 /** Reports on a study, as JSON or as text for people: its verification, and why rules did what they did. */
 import type { Request } from 'express';
-import { studiesOf } from '../archive/studies.ts';
+import { studiesOf, totalsOf } from '../archive/studies.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
@@ -8,15 +8,16 @@ import { explainStudy, formatExplanation } from '../workflow/explain.ts';
 import { intakeOfStudy } from '../workflow/intake.ts';
 import { formatVerification, shownTo, verifyStudy } from '../workflow/verification.ts';
 import { releaseStudy, withheldBecause } from '../workflow/withhold.ts';
-import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+import { Page, parameter, queryOf, Shown, stretchOf, type AddRoute } from './routes.ts';
 
 export function addReportRoutes(add: AddRoute, gateway: Gateway): void {
-  add('get', '/studies', ['radiology-it', 'privacy-officer'], (request) =>
-    studiesOf(gateway.archive, { limit: limitOf(queryOf(request)), offset: 0 }).map(({ key: _key, ...study }) => ({
+  add('get', '/studies', ['radiology-it', 'privacy-officer'], (request) => {
+    const studies = studiesOf(gateway.archive, stretchOf(queryOf(request))).map(({ key: _key, ...study }) => ({
       ...study,
       withheldBecause: withheldBecause(gateway, study.studyInstanceUID),
-    })),
-  );
+    }));
+    return new Page(studies, totalsOf(gateway.archive).studies);
+  });
   add('get', '/studies/:study/verification', ['radiology-it', 'privacy-officer'], async (request, caller) => {
     const study = studyOf(request);
     const asText = wantsText(queryOf(request).get('format'), request.headers.accept ?? '');

@@ -8,10 +8,11 @@ import { isUid } from '../dicom/uid.ts';
 import type { Gateway } from '../gateway.ts';
 import { isWorthRetrying, retryFailed } from '../workflow/review.ts';
 import { readStatus, studyLedger } from '../workflow/status.ts';
-import { listWork, type WorkItemState } from '../workitems.ts';
+import { countWork, listWork, type WorkItemState } from '../workitems.ts';
+import { addAuditRoutes } from './audit.ts';
 import { addQuarantineRoutes } from './quarantine.ts';
 import { addReportRoutes } from './reports.ts';
-import { limitOf, parameter, queryOf, Shown, type AddRoute } from './routes.ts';
+import { Page, parameter, queryOf, Shown, stretchOf, type AddRoute } from './routes.ts';
 import { addVaultRoutes } from './vault.ts';
 
 const STATES: readonly WorkItemState[] = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED'];
@@ -29,6 +30,7 @@ export function adminRouter(gateway: Gateway): Router {
         refuseOtherSites(request);
         const content = (await answer(request, caller)) ?? {};
         if (content instanceof Shown) sendShown(response, content);
+        else if (content instanceof Page) sendPage(response, content);
         else sendJson(response, 200, content);
       } catch (error) {
         if (caller !== undefined && error instanceof Refusal && FORBIDDEN.has(error.reason))
@@ -39,11 +41,14 @@ export function adminRouter(gateway: Gateway): Router {
   };
   route('get', '/status', ['radiology-it', 'privacy-officer'], () => readStatus(gateway));
   route('get', '/work-items', ['radiology-it'], (request) => {
-    const { state, limit } = pageOf(request);
-    return listWork(gateway.workItems, state === undefined ? { limit } : { state, limit }).map((item) => ({
-      ...item,
-      worthRetrying: isWorthRetrying(item, gateway.now()),
-    }));
+    const query = queryOf(request);
+    const state = stateOf(query);
+    const rows = listWork(gateway.workItems, { ...stretchOf(query), ...(state === undefined ? {} : { state }) });
+    const counts = countWork(gateway.workItems);
+    return new Page(
+      rows.map((item) => ({ ...item, worthRetrying: isWorthRetrying(item, gateway.now()) })),
+      state === undefined ? Object.values(counts).reduce((sum, count) => sum + count, 0) : counts[state],
+    );
   });
   route('post', '/work-items/:uid/retry', ['radiology-it'], (request, caller) => {
     retryFailed(gateway, parameter(request, 'uid'), caller.name);
@@ -56,6 +61,7 @@ export function adminRouter(gateway: Gateway): Router {
   });
   addQuarantineRoutes(route, gateway, readJson);
   addReportRoutes(route, gateway);
+  addAuditRoutes(route, gateway);
   addVaultRoutes(route, gateway, { json: readJson, id: (request) => parameter(request, 'id') });
   router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent || !(error instanceof Refusal)) return next(error);
@@ -96,13 +102,12 @@ function refuseOtherSites({ method, headers }: Request): void {
     throw new Refusal('NotAuthorized', 'a page of another site may change nothing here');
 }
 
-function pageOf(request: Request): { state: WorkItemState | undefined; limit: number } {
-  const query = queryOf(request);
+function stateOf(query: URLSearchParams): WorkItemState | undefined {
   const given = query.get('state');
   const state = STATES.find((one) => one === given);
   if (given !== null && state === undefined)
     throw new Refusal('BadRequest', `state must be one of ${STATES.join(', ')}`);
-  return { state, limit: limitOf(query) };
+  return state;
 }
 
 async function readJson(request: Request): Promise<unknown> {
@@ -118,6 +123,11 @@ async function readJson(request: Request): Promise<unknown> {
   } catch {
     throw new Refusal('BadRequest', 'the body is no JSON');
   }
+}
+
+function sendPage(response: Response, { rows, total }: Page): void {
+  response.setHeader('X-Total-Count', total);
+  sendJson(response, 200, rows);
 }
 
 function sendShown(response: Response, { contentType, content }: Shown): void {

@@ -32,14 +32,42 @@ export function queryOf(request: Request): URLSearchParams {
   return new URLSearchParams(request.originalUrl.split('?')[1] ?? '');
 }
 
+/** A stretch of a list: sent as a JSON array, with how long the whole list is in the header X-Total-Count. */
+export class Page {
+  readonly rows: readonly unknown[];
+  readonly total: number;
+
+  constructor(rows: readonly unknown[], total: number) {
+    this.rows = rows;
+    this.total = total;
+  }
+}
+
+export interface Stretch {
+  readonly limit: number;
+  readonly offset: number;
+}
+
 const MOST_ROWS = 1000;
 
-/** @throws Refusal BadRequest */
-export function limitOf(query: URLSearchParams): number {
-  const limit = Number(query.get('limit') ?? 100);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_ROWS)
-    throw new Refusal('BadRequest', `limit must be a whole number from 1 to ${MOST_ROWS}`);
-  return limit;
+/** Which stretch of a list is asked for. @throws Refusal BadRequest */
+export function stretchOf(query: URLSearchParams): Stretch {
+  return {
+    limit: wholeNumber(query, 'limit', { least: 1, most: MOST_ROWS, usual: 100 }),
+    offset: wholeNumber(query, 'offset', { least: 0, most: Number.MAX_SAFE_INTEGER, usual: 0 }),
+  };
+}
+
+function wholeNumber(
+  query: URLSearchParams,
+  name: string,
+  { least, most, usual }: { readonly least: number; readonly most: number; readonly usual: number },
+): number {
+  const text = query.get(name) ?? String(usual);
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < least || number > most)
+    throw new Refusal('BadRequest', `${name} must be a whole number from ${least} to ${most}`);
+  return number;
 }
 
 export type Fields = Readonly<Record<string, unknown>>;
