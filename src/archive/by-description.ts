@@ -3,8 +3,8 @@ import type { Database } from '../database.ts';
 import type { Condition } from './matching.ts';
 
 export interface DescribedStudies {
-  /** Keys of the page's studies, in the order of results. */
-  readonly studies: readonly number[];
+  /** Date, time and UID of the page's studies, in the order of results. */
+  readonly studies: readonly (readonly [string, string, string])[];
   /** Of all there are. */
   readonly total: number;
 }
@@ -25,23 +25,25 @@ export function studiesByDescription(
   );
   const lookedAt = found.reduce((sum, { studies }) => sum + Math.min(Number(studies), offset + limit), 0);
   if (found.length > MOST_DESCRIPTIONS || lookedAt > MOST_LOOKED_AT) return undefined;
-  // A study without a date is behind all others, whatever its time: the blank is before every digit.
   const first = found.flatMap(({ text = null }) =>
     database.all(
-      `SELECT id, study_date || ' ' || study_time AS moment, study_uid FROM study INDEXED BY study_description WHERE description = ?
+      `SELECT study_date, study_time, study_uid FROM study INDEXED BY study_description WHERE description = ?
        ORDER BY study_date DESC, study_time DESC, study_uid LIMIT ?`,
       text,
       offset + limit,
     ),
   );
-  const rows = first.map(({ id, moment, study_uid: uid }) => ({
-    id: Number(id),
-    moment: String(moment),
-    uid: String(uid),
-  }));
-  rows.sort((a, b) => (a.moment === b.moment ? (a.uid < b.uid ? -1 : 1) : a.moment > b.moment ? -1 : 1));
+  const studies = first.map(
+    ({ study_date: date, study_time: time, study_uid: uid }) => [String(date), String(time), String(uid)] as const,
+  );
+  studies.sort(
+    ([date, time, uid], [otherDate, otherTime, otherUid]) =>
+      before(otherDate, date) || before(otherTime, time) || before(uid, otherUid),
+  );
   return {
-    studies: rows.slice(offset, offset + limit).map(({ id }) => id),
+    studies: studies.slice(offset, offset + limit),
     total: found.reduce((sum, { studies }) => sum + Number(studies), 0),
   };
 }
+
+const before = (a: string, b: string): number => (a < b ? -1 : a === b ? 0 : 1);

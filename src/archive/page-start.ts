@@ -4,11 +4,14 @@ import type { Condition } from './matching.ts';
 
 export interface PageStart {
   readonly date: string;
-  readonly time: string;
-  readonly studyInstanceUID: string;
-  /** Results that lie before the study. */
+  /** Of this day; left out where its first study is as good a start. */
+  readonly study?: { readonly time: string; readonly studyInstanceUID: string };
+  /** Results that lie before the day, or the study. */
   readonly skipped: number;
 }
+
+/** So many are passed over sooner than the study is found that a page begins in. */
+const NEAR = 50;
 
 export type Unit = 'studies' | 'series' | 'instances';
 
@@ -41,11 +44,19 @@ export function countInDays(
   );
 }
 
-/** Of a year, a month, a day or a study. */
+/** Of a year, a day or a study. */
 interface Part {
   readonly key: string;
   readonly number: number;
 }
+
+/** A part with how much lies before it. */
+interface Reached extends Part {
+  readonly skipped: number;
+}
+
+/** Dates from the first on, up to the second: one is eight digits, or empty. */
+type Period = readonly [string, string];
 
 /** `dates`: conditions on study.study_date alone. */
 export function findPage(
@@ -56,22 +67,21 @@ export function findPage(
 ): PageStart | 'behind the end' {
   const asked = dates.map(({ sql }) => ` AND ${sql.replaceAll('study.study_date', 'day.study_date')}`).join('');
   const given = dates.flatMap(({ values }) => values);
-  // Days that begin like this. A date is eight digits, or empty: the colon stands behind the 9.
   const within = `FROM day WHERE study_date >= ? AND study_date < ?${asked}`;
-  const ends = (period: string): readonly (string | number)[] => [period, period === '' ? '0' : `${period}:`, ...given];
-  const sum = (period: string): number =>
-    Number(database.get(`SELECT coalesce(sum(${unit}), 0) AS total ${within}`, ...ends(period))?.['total']);
+  const sum = (period: Period): number =>
+    Number(database.get(`SELECT coalesce(sum(${unit}), 0) AS total ${within}`, ...period, ...given)?.['total']);
 
   const years = partsOf(database, `SELECT year AS key, ${unit} AS number FROM year ORDER BY year DESC`);
   const year = reach(dates.length === 0 ? years : summed(years, sum), offset, 0);
   if (year === undefined) return 'behind the end';
-  const month = year.key === '' ? year : reach(summed(monthsOf(year.key), sum), offset, year.skipped);
+  const month = monthOf(year, offset, sum);
   if (month === undefined) return 'behind the end';
   const listed = `SELECT study_date AS key, ${unit} AS number ${within} ORDER BY study_date DESC`;
-  const day = reach(partsOf(database, listed, ...ends(month.key)), offset, month.skipped);
+  const day = reach(partsOf(database, listed, ...month.period, ...given), offset, month.skipped);
   if (day === undefined) return 'behind the end';
+  if (offset - day.skipped <= NEAR) return { date: day.key, skipped: day.skipped };
   const studies = database.all(
-    `SELECT study_time, study_uid, ${NUMBER_IN_STUDY[unit]} AS number FROM study WHERE study_date = ?
+    `SELECT study_time, study_uid, ${NUMBER_IN_STUDY[unit]} AS number FROM study_listed WHERE study_date = ?
      ORDER BY study_time DESC, study_uid`,
     day.key,
   );
@@ -84,21 +94,16 @@ export function findPage(
   if (study === undefined || row === undefined) return 'behind the end';
   return {
     date: day.key,
-    time: String(row['study_time']),
-    studyInstanceUID: String(row['study_uid']),
+    study: { time: String(row['study_time']), studyInstanceUID: String(row['study_uid']) },
     skipped: study.skipped,
   };
 }
 
-/** The part that holds what stands at `offset`, and how much lies before it, `skipped` being before them all. */
-function reach(
-  parts: Iterable<Part>,
-  offset: number,
-  skipped: number,
-): { readonly key: string; readonly skipped: number } | undefined {
+/** The part that holds what stands at `offset`, `skipped` being before them all. */
+function reach(parts: Iterable<Part>, offset: number, skipped: number): Reached | undefined {
   let before = skipped;
   for (const { key, number } of parts) {
-    if (before + number > offset) return { key, skipped: before };
+    if (before + number > offset) return { key, number, skipped: before };
     before += number;
   }
   return undefined;
@@ -109,15 +114,37 @@ function partsOf(database: Database, sql: string, ...values: readonly (string | 
 }
 
 /** One after the other, as far as is looked: the last ones are mostly not needed. */
-function* summed(parts: Iterable<{ readonly key: string }>, sum: (period: string) => number): Iterable<Part> {
-  for (const { key } of parts) yield { key, number: sum(key) };
+function* summed(years: Iterable<Part>, sum: (period: Period) => number): Iterable<Part> {
+  for (const { key } of years) yield { key, number: sum(yearPeriod(key)) };
 }
 
-function monthsOf(year: string): { key: string }[] {
-  return Array.from({ length: 12 }, (_, at) => ({ key: `${year}${String(12 - at).padStart(2, '0')}` }));
+// The colon stands behind the 9.
+const yearPeriod = (year: string): Period => [year, year === '' ? '0' : `${year}:`];
+
+/** The month that holds what stands at `offset`, from the end of the year that is nearer. What no month has counts to the first or last. */
+function monthOf(
+  year: Reached,
+  offset: number,
+  sum: (period: Period) => number,
+): { readonly period: Period; readonly skipped: number } | undefined {
+  if (year.key === '') return { period: yearPeriod(''), skipped: year.skipped };
+  const starts = Array.from({ length: 11 }, (_, at) => `${year.key}${String(at + 2).padStart(2, '0')}`);
+  const months = [year.key, ...starts].map((start, at): Period => [start, starts[at] ?? `${year.key}:`]);
+  const later = offset - year.skipped < year.number / 2;
+  let [from, until] = [year.skipped, year.skipped + year.number];
+  for (const period of later ? months.reverse() : months) {
+    const number = sum(period);
+    if (later ? from + number > offset : until - number <= offset)
+      return { period, skipped: later ? from : until - number };
+    from += number;
+    until -= number;
+  }
+  return undefined;
 }
 
-export function startCondition({ date, time, studyInstanceUID }: PageStart): Condition {
+export function startCondition({ date, study }: PageStart): Condition {
+  if (study === undefined) return { sql: 'study.study_date <= ?', values: [date] };
+  const { time, studyInstanceUID } = study;
   return {
     sql: 'study.study_date <= ? AND (study.study_date < ? OR study.study_time < ? OR (study.study_time = ? AND study.study_uid >= ?))',
     values: [date, date, time, time, studyInstanceUID],

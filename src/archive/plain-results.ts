@@ -8,6 +8,7 @@ import { tag, vrOf } from '../dicom/dictionary.ts';
 import { SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, type Level } from './attributes.ts';
 import { inflateDictionary, inflateMetadata } from './metadata-text.ts';
 import { elementsIn } from './json-elements.ts';
+import { listedElements } from './listed.ts';
 
 const key = (keyword: string): string => tagKey(tag(keyword));
 export const KEY = {
@@ -35,9 +36,10 @@ export interface Shape {
   readonly private: ReadonlyMap<number, string>;
 }
 
-/** Present where known, at every level (PS3.18 tables 10.6.3-3 to 10.6.3-5); a study has one. */
-export function knownTimezone(studyText: unknown): string | undefined {
-  return /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(String(studyText))?.[1];
+/** Present where known, at every level (PS3.18 tables 10.6.3-3 to 10.6.3-5); a study has one. `element`: what it says of it. */
+export function timezoneElement(element: string | undefined): string | undefined {
+  const known = /"00080201":\{"vr":"SH","Value":\["([+-]\d{4})"/.exec(element ?? '')?.[1];
+  return known === undefined ? undefined : member(KEY.timezone, 'SH', `"${known}"`);
 }
 
 /** At instance level every attribute may be asked for; above it those that describe a series or study. */
@@ -65,8 +67,10 @@ export function plainResults(database: Database, level: Level, shape: Shape): ((
   const form = formOf(level, shape);
   if (form === undefined) return undefined;
   if (level === 'instance') return instanceResults(database, form);
+  let before: Levels | undefined;
   return (row) => {
-    const levels = levelsOf(row, level);
+    const levels = levelsOf(row, level, before);
+    before = levels;
     let text = '';
     for (const slot of form.slots) {
       const element = textOf(level, slot, levels);
@@ -102,13 +106,17 @@ interface Levels {
   readonly study: ReadonlyMap<string, string>;
   /** Without any for a study. */
   readonly series: ReadonlyMap<string, string>;
+  /** Its element, where it is known. */
   readonly timezone: string | undefined;
 }
 
-function levelsOf(row: Row, level: Level): Levels {
-  const study = elementsIn(String(row['study_json']));
+/** `before`: the row before this one; the series of a study come one after another. */
+function levelsOf(row: Row, level: Level, before?: Levels): Levels {
   const series = level === 'study' ? NOTHING : elementsIn(String(row['series_json']));
-  return { row, study, series, timezone: knownTimezone(study.get(KEY.timezone)) };
+  if (before !== undefined && before.row['study_uid'] === row['study_uid']) return { ...before, row, series };
+  const listed = row['study_elements'];
+  const study = listed === undefined ? elementsIn(String(row['study_json'])) : listedElements(String(listed));
+  return { row, study, series, timezone: timezoneElement(study.get(KEY.timezone)) };
 }
 const NOTHING: ReadonlyMap<string, string> = new Map();
 
@@ -184,32 +192,30 @@ function textOf(
 /** `"GGGGEEEE":{"vr":"XX"}` */
 const isEmpty = (text: string): boolean => text.length === 22;
 
-function emptyOf(at: string): string | undefined {
+export function emptyOf(at: string): string | undefined {
   const vr = vrOf(Number.parseInt(at, 16));
   return vr === undefined ? undefined : empty(at, vr);
 }
 
 function shownAt(level: Level, always: ReadonlySet<string>, at: string): Slot['shown'] {
-  if (at === KEY.timezone)
-    return ({ timezone }) => (timezone === undefined ? undefined : member(at, 'SH', `"${timezone}"`));
+  if (at === KEY.timezone) return ({ timezone }) => timezone;
   if (!always.has(at)) return () => undefined;
-  const online = member(at, 'CS', '"ONLINE"');
-  switch (at) {
-    case KEY.availability:
-      return () => online;
-    case KEY.retrieveUrl:
-      return ({ row }) => member(at, 'UR', `"${urlOf(row, level)}"`);
-    case KEY.studyInstanceUid:
-      return ({ row }) => uid(at, row['study_uid']);
-    case KEY.seriesInstanceUid:
-      return ({ row }) => uid(at, row['series_uid']);
-  }
+  const fixed = FIXED_TEXTS[at];
+  if (fixed !== undefined) return ({ row }) => fixed(row, level);
   const computed = STUDY_COUNTS[at] ?? SERIES_COUNTS[at] ?? INSTANCE_TEXTS[at];
   if (computed !== undefined) return ({ row }) => computed(row, at);
   const [ofStudy, ofSeries = ''] = [STUDY_ATTRIBUTES.returned[at], SERIES_ATTRIBUTES.returned[at]];
   const none = at === KEY.requests ? undefined : empty(at, ofStudy ?? ofSeries);
   return ofStudy === undefined ? ({ series }) => series.get(at) ?? none : ({ study }) => study.get(at) ?? none;
 }
+
+const ONLINE = member(KEY.availability, 'CS', '"ONLINE"');
+export const FIXED_TEXTS: Readonly<Record<string, (row: Row, level: Level) => string>> = {
+  [KEY.availability]: () => ONLINE,
+  [KEY.retrieveUrl]: (row, level) => member(KEY.retrieveUrl, 'UR', `"${urlOf(row, level)}"`),
+  [KEY.studyInstanceUid]: (row) => uid(KEY.studyInstanceUid, row['study_uid']),
+  [KEY.seriesInstanceUid]: (row) => uid(KEY.seriesInstanceUid, row['series_uid']),
+};
 
 /** BASE as JSON has it before it. */
 function urlOf(row: Row, level: Level): string {
@@ -244,7 +250,7 @@ function instanceResults(database: Database, form: Form): (row: Row) => string {
     }
     text = (text + shared.last).slice(0, -1);
     // What is asked for comes out of the instance.
-    return closed(text, shared.wide || (asked && WIDE.test(text)));
+    return closed(text, shared.wide || (asked && isWide(text)));
   };
 }
 
@@ -261,7 +267,7 @@ function sharedOf(form: Form, row: Row): Shared {
     }
     const text = slot.shown(levels);
     if (text === undefined) continue;
-    wide ||= WIDE.test(text);
+    wide ||= isWide(text);
     before += `${text},`;
   }
   return { levels, pieces, last: before, wide };
@@ -279,9 +285,10 @@ export function attributesOf(database: Database, row: Row): string | undefined {
   return inflateMetadata(stored['json'] as Buffer, inflateDictionary(stored['dictionary'] as Buffer));
 }
 
-const WIDE = /[^\0-\x7f]/;
+/** Whether it has more than ASCII. */
+const isWide = (text: string): boolean => Buffer.byteLength(text) !== text.length;
 
 /** Who shows more than ASCII says that it is UTF-8. */
-function closed(text: string, wide = WIDE.test(text)): string {
+export function closed(text: string, wide = isWide(text)): string {
   return wide ? `{${member(KEY.specificCharacterSet, 'CS', '"ISO_IR 192"')},${text}}` : `{${text}}`;
 }

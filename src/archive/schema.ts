@@ -1,5 +1,6 @@
 /** The index: three levels with typed key columns, what QIDO returns ready-made, where the bytes lie. Rebuilt from packs by reindex. */
 import { migrate, type Database } from '../database.ts';
+import { listedElementsSql } from './listed.ts';
 import { CHANGE_TABLES, fillChanges } from './changes.ts';
 import { enterAllKeys } from './level-rows.ts';
 import { WITHHELD_TABLE } from './withheld.ts';
@@ -186,6 +187,40 @@ INSERT INTO study_gram (rowid, patient_id, accession_number, study_id)
   SELECT id, patient_id, accession_number, study_id FROM study;
 `;
 
+/**
+ * What a page of studies shows, in the order of results: so few of the file's pages have to be read for it, however many studies lie
+ * between those of the page in the order of arrival. Under the names that these columns have in `study`.
+ */
+const LISTED = `
+CREATE TABLE study_listed (
+  study_date TEXT NOT NULL,
+  study_time TEXT NOT NULL,
+  study_uid TEXT NOT NULL,
+  id INTEGER NOT NULL,
+  modalities TEXT NOT NULL,
+  series_count INTEGER NOT NULL,
+  instance_count INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  elements TEXT NOT NULL,
+  PRIMARY KEY (study_date DESC, study_time DESC, study_uid)
+) WITHOUT ROWID;
+CREATE TRIGGER listed_with_study AFTER INSERT ON study BEGIN
+  INSERT INTO study_listed VALUES (new.study_date, new.study_time, new.study_uid, new.id, new.modalities, new.series_count,
+    new.instance_count, new.version, ${listedElementsSql('new.json')}); END;
+CREATE TRIGGER listed_without_study AFTER DELETE ON study BEGIN
+  DELETE FROM study_listed WHERE study_date = old.study_date AND study_time = old.study_time AND study_uid = old.study_uid; END;
+CREATE TRIGGER listed_counts AFTER UPDATE OF modalities, series_count, instance_count, version ON study BEGIN
+  UPDATE study_listed SET modalities = new.modalities, series_count = new.series_count, instance_count = new.instance_count,
+    version = new.version WHERE study_date = new.study_date AND study_time = new.study_time AND study_uid = new.study_uid; END;
+CREATE TRIGGER listed_anew AFTER UPDATE OF study_date, study_time, json ON study BEGIN
+  UPDATE study_listed SET study_date = new.study_date, study_time = new.study_time, modalities = new.modalities,
+    series_count = new.series_count, instance_count = new.instance_count, version = new.version,
+    elements = ${listedElementsSql('new.json')}
+    WHERE study_date = old.study_date AND study_time = old.study_time AND study_uid = old.study_uid; END;
+INSERT INTO study_listed SELECT study_date, study_time, study_uid, id, modalities, series_count, instance_count, version,
+  ${listedElementsSql('json')} FROM study ORDER BY study_date DESC, study_time DESC, study_uid;
+`;
+
 const STEPS = [
   `
 CREATE TABLE study (
@@ -370,4 +405,5 @@ INSERT INTO class_in_series SELECT sop_class, series, count(*) FROM instance GRO
   // Nothing is looked for by it, and it is a page of the log for each instance, in another place each time.
   'DROP INDEX change_instance',
   DESCRIPTIONS,
+  LISTED,
 ];

@@ -6,7 +6,6 @@ import { Refusal } from '../dicom/refusal.ts';
 import type { Archive } from './handle.ts';
 import { studiesByDescription } from './by-description.ts';
 import { withheldStudies } from './withheld.ts';
-import { STUDY_ATTRIBUTES } from './attributes.ts';
 import {
   asksForNumber,
   classesAsked,
@@ -27,7 +26,7 @@ import {
   type Match,
 } from './matching.ts';
 import type { Shape } from './plain-results.ts';
-import { readyResult } from './ready-results.ts';
+import { isListed, listedResults } from './listed-results.ts';
 import { resultsOf } from './results.ts';
 import { countInDays, findPage, startCondition, type PageStart } from './page-start.ts';
 
@@ -69,20 +68,18 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
   if (start === 'behind the end') return { results: [], remaining: 0 };
   const classes = classesIn(archive, query);
   if (classes?.instances === 0) return { results: [], remaining: 0 };
-  const { rows, total } =
-    (hidden ? undefined : pageByDescription(archive, query)) ??
+  const shape = shapeOf(query);
+  const { rows, total, listed } =
+    (hidden ? undefined : pageByDescription(archive, query, isListed(shape))) ??
     (goesBySeries(query, classes)
       ? pageBySeries(archive, query, { timezones, hidden })
-      : pageOf(archive, query, { timezones, hidden, start, classes }));
-  const shape = shapeOf(query);
-  const make = resultsOf(archive, query.level, shape);
+      : pageOf(archive, query, { timezones, hidden, start, classes, listed: !hidden && showsListed(query, shape) }));
+  const make = listed && query.level === 'study' ? listedResults(shape) : resultsOf(archive, query.level, shape);
   const whole = query.level === 'instance' ? withSeries(archive) : (row: Row): Row => row;
-  const ready = query.level === 'study' && shape.private.size === 0 ? formOf(shape) : undefined;
   const results: string[] = [];
   let characters = 0;
   for (const row of rows) {
-    const study = { uid: String(row['study_uid']), version: Number(row['study_version']) };
-    const result = ready === undefined ? make(whole(row)) : readyResult(database, study, ready, () => make(row));
+    const result = make(whole(row));
     characters += result.length;
     if (characters > (query.mostCharacters ?? Infinity))
       throw new Refusal('TooLarge', `the answer is too long: ask with a limit below ${results.length + 1}`);
@@ -95,40 +92,55 @@ export function search(archive: Pick<Archive, 'database'>, query: Query): Search
 
 interface Page {
   readonly rows: readonly Row[];
+  /** Whether the rows tell of studies what `study_listed` has of them, in place of all. */
+  readonly listed: boolean;
   /** Of all there are. */
   total(): number;
 }
 
 interface Known {
-  readonly timezones: readonly string[] | undefined;
+  readonly timezones?: readonly string[] | undefined;
   /** Whether some studies are withheld. */
-  readonly hidden: boolean;
+  readonly hidden?: boolean;
 }
 
-function pageOf(
-  archive: Pick<Archive, 'database'>,
-  query: Query,
-  { timezones, hidden, start, classes }: Known & { start: PageStart | undefined; classes: Classes | undefined },
-): Page {
+interface Ways extends Known {
+  readonly start?: PageStart | undefined;
+  readonly classes?: Classes | undefined;
+  readonly listed?: boolean;
+}
+
+function pageOf(archive: Pick<Archive, 'database'>, query: Query, ways: Ways): Page {
   const { database } = archive;
-  const statement = searchStatement(query, timezones, start, classes, hidden);
+  const { hidden, start, classes, listed = false } = ways;
+  const statement = searchStatement(query, ways);
   const offset = query.offset - (start?.skipped ?? 0);
   return {
+    listed,
     rows: database.all(statement.page, ...statement.pageValues, query.limit, offset),
     total: () =>
-      (hidden ? undefined : countedAlready(archive, query, classes)) ??
+      (hidden === true ? undefined : countedAlready(archive, query, classes)) ??
       Number(database.get(statement.count, ...statement.values)?.['total'] ?? 0),
   };
 }
 
-function pageByDescription({ database }: Pick<Archive, 'database'>, query: Query): Page | undefined {
+function pageByDescription({ database }: Pick<Archive, 'database'>, query: Query, listed: boolean): Page | undefined {
   const { level, scope, matches } = query;
   if (level !== 'study' || scope.studyInstanceUID !== undefined) return undefined;
   const asked = descriptionsAsked(matches, query);
   const found = asked === undefined ? undefined : studiesByDescription(database, asked, query);
   if (found === undefined) return undefined;
-  const page = `SELECT ${STUDY_COLUMNS} FROM study WHERE study.id IN (SELECT value FROM json_each(?)) ORDER BY ${STUDY_ORDER}`;
-  return { rows: database.all(page, JSON.stringify(found.studies)), total: () => found.total };
+  const page = `SELECT ${columnsOf('study', listed)} FROM json_each(?) AS page CROSS JOIN ${listed ? LISTED : 'study'}
+    ON study.study_date = page.value ->> 0 AND study.study_time = page.value ->> 1 AND study.study_uid = page.value ->> 2
+    ORDER BY page.key`;
+  return { rows: database.all(page, JSON.stringify(found.studies)), total: () => found.total, listed };
+}
+
+/** Whether the order of studies leads to the page, and it shows no more of them than is listed in that order. */
+function showsListed({ level, scope, matches, ...options }: Query, shape: Shape): boolean {
+  if (scope.studyInstanceUID !== undefined || !isListed(shape)) return false;
+  if (listedModality(matches, options) !== undefined) return true;
+  return matchesDaysOnly(matches) && (level === 'study' || matchesStudiesOnly(matches));
 }
 
 /** Whether it is worth knowing which series have any before the instances are looked at. */
@@ -154,7 +166,7 @@ function pageBySeries({ database }: Pick<Archive, 'database'>, query: Query, { t
     rows.push(...database.all(page, Number(id), ...pageValues, query.limit - rows.length, skipped));
     skipped = 0;
   }
-  return { rows, total: () => series.reduce((sum, { instances }) => sum + Number(instances), 0) };
+  return { rows, listed: false, total: () => series.reduce((sum, { instances }) => sum + Number(instances), 0) };
 }
 
 interface SeriesStatements {
@@ -224,8 +236,10 @@ export interface SearchStatement {
   readonly values: readonly SqlValue[];
 }
 
-const STUDY_COLUMNS = `study.study_uid AS study_uid, study.modalities AS modalities, study.series_count AS series_count,
-  study.instance_count AS study_instances, study.version AS study_version, study.json AS study_json`;
+const STUDY_NUMBERS = `study.study_uid AS study_uid, study.modalities AS modalities, study.series_count AS series_count,
+  study.instance_count AS study_instances, study.version AS study_version`;
+const STUDY_COLUMNS = `${STUDY_NUMBERS}, study.json AS study_json`;
+const LISTED_COLUMNS = `${STUDY_NUMBERS}, study.elements AS study_elements`;
 const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.instance_count AS series_instances,
   series.json AS series_json`;
 const INSTANCE_COLUMNS = `instance.id AS id, instance.series AS series, instance.sop_uid AS sop_uid, instance.sop_class AS sop_class, instance.number AS number,
@@ -249,11 +263,13 @@ const FROM_STUDIES: Readonly<Record<Level, string>> = {
 };
 const FROM_FEW_SERIES = `series CROSS JOIN instance INDEXED BY instance_order ON instance.series = series.id
   CROSS JOIN study ON study.id = series.study`;
-const COLUMNS: Readonly<Record<Level, string>> = {
-  study: STUDY_COLUMNS,
-  series: `${STUDY_COLUMNS}, ${SERIES_COLUMNS}`,
-  instance: INSTANCE_COLUMNS,
-};
+function columnsOf(level: Level, listed: boolean): string {
+  if (level === 'instance') return INSTANCE_COLUMNS;
+  const study = listed ? LISTED_COLUMNS : STUDY_COLUMNS;
+  return level === 'study' ? study : `${study}, ${SERIES_COLUMNS}`;
+}
+/** Studies as they are listed, under the name of the others: what is asked for and shown has the same columns there. */
+const LISTED = 'study_listed AS study';
 // The key behind each UID tells SQLite that no two rows are alike there: without it what is below a level is sorted, texts and all.
 const STUDY_ORDER = 'study.study_date DESC, study.study_time DESC, study.study_uid, study.id';
 const SERIES_ORDER = 'series.number, series.series_uid, series.id';
@@ -273,10 +289,7 @@ const ORDER_IN_STUDY: Readonly<Record<Level, string>> = {
 /** Exported so that a test can look at its query plan. */
 export function searchStatement(
   query: Query,
-  timezones?: readonly string[],
-  start?: PageStart,
-  classes?: Classes,
-  hidden = false,
+  { timezones, start, classes, hidden = false, listed = false }: Ways = {},
 ): SearchStatement {
   const { level, scope, matches } = query;
   const all: Condition[] = [];
@@ -284,8 +297,8 @@ export function searchStatement(
   const { studyInstanceUID, seriesInstanceUID } = scope;
   if (studyInstanceUID !== undefined) all.push({ sql: 'study.study_uid = ?', values: [studyInstanceUID] });
   if (seriesInstanceUID !== undefined) all.push({ sql: 'series.series_uid = ?', values: [seriesInstanceUID] });
-  const listed = studyInstanceUID === undefined && !hidden ? listedModality(matches, query) : undefined;
-  if (listed !== undefined) return listedStatement(query, listed);
+  const modality = studyInstanceUID === undefined && !hidden ? listedModality(matches, query) : undefined;
+  if (modality !== undefined) return modalityStatement(query, modality, listed);
   all.push(...conditions(level, matches, { ...query, timezones }));
   if (classes !== undefined)
     all.push({
@@ -308,7 +321,7 @@ export function searchStatement(
     };
   const paged = start === undefined ? all : [...all, startCondition(start)];
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${from} ${whereOf(paged)} ORDER BY ${order} LIMIT ? OFFSET ?`,
+    page: `SELECT ${columnsOf(level, listed)} FROM ${listed ? from.replace(/^study\b/, LISTED) : from} ${whereOf(paged)} ORDER BY ${order} LIMIT ? OFFSET ?`,
     pageValues: paged.flatMap((one) => one.values),
     count,
     values,
@@ -341,7 +354,7 @@ const DAY_UNITS = { study: 'studies', series: 'series', instance: 'instances' } 
 >;
 
 /** Down from the studies of one modality, which stand in the order of results. */
-function listedStatement(query: Query, modality: string): SearchStatement {
+function modalityStatement(query: Query, modality: string, listed: boolean): SearchStatement {
   const { level, matches } = query;
   const ofSeries = matches.some(({ path }) => path[0] === tag('Modality'));
   const all: Condition[] = [
@@ -352,10 +365,12 @@ function listedStatement(query: Query, modality: string): SearchStatement {
       query,
     ),
   ];
-  const listed = (sql: string): string =>
+  const fromList = (sql: string): string =>
     sql.replace(/\bstudy\.(study_date|study_time|study_uid)\b/g, 'study_modality.$1');
-  const where = listed(whereOf(all));
-  const from = `study_modality CROSS JOIN ${FROM_STUDIES[level].replace(/^study\b/, 'study ON study.id = study_modality.study')}`;
+  const where = fromList(whereOf(all));
+  const downFrom = (study: string): string =>
+    `study_modality CROSS JOIN ${FROM_STUDIES[level].replace(/^study\b/, study)}`;
+  const from = downFrom('study ON study.id = study_modality.study');
   const number = level === 'series' ? 'study.series_count' : 'study.instance_count';
   const alone = all.length === 2;
   const count =
@@ -370,13 +385,16 @@ function listedStatement(query: Query, modality: string): SearchStatement {
             : `SELECT coalesce(sum(${number}), 0) AS total FROM ${FROM_MODALITY} ${where}`;
   const values = all.flatMap((one) => one.values);
   return {
-    page: `SELECT ${COLUMNS[level]} FROM ${from} ${where} ORDER BY ${listed(ORDER[level]).replace('study.id', 'study_modality.study')} LIMIT ? OFFSET ?`,
+    page: `SELECT ${columnsOf(level, listed)} FROM ${listed ? downFrom(LISTED_OF_MODALITY) : from} ${where}
+      ORDER BY ${fromList(ORDER[level]).replace('study.id', 'study_modality.study')} LIMIT ? OFFSET ?`,
     pageValues: values,
     count,
     values,
   };
 }
 
+const LISTED_OF_MODALITY = `${LISTED} ON study.study_date = study_modality.study_date AND study.study_time = study_modality.study_time
+  AND study.study_uid = study_modality.study_uid`;
 const FROM_MODALITY = 'study_modality CROSS JOIN study ON study.id = study_modality.study';
 
 /** Pages far into the archive begin at the study that they begin with, not at the first. */
@@ -387,7 +405,7 @@ function startOf(archive: Pick<Archive, 'database'>, query: Query): PageStart | 
   return findPage(archive.database, DAY_UNITS[level], dates, offset);
 }
 
-const FAR = 500;
+const FAR = 150;
 
 interface Classes {
   readonly asked: Condition;
@@ -420,13 +438,6 @@ function timezonesIn(database: Archive['database']): string[] {
        ) SELECT offset FROM zone WHERE offset IS NOT NULL`,
     )
     .map(({ offset }) => String(offset));
-}
-
-/** Of a study's result. */
-function formOf({ included }: Shape): string {
-  return included === 'all'
-    ? included
-    : JSON.stringify([...included].filter(([at]) => !(at in STUDY_ATTRIBUTES.returned)));
 }
 
 function shapeOf({ level, scope, matches, includeFields, creators }: Query): Shape {

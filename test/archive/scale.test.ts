@@ -5,9 +5,12 @@ import fc from 'fast-check';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { STUDY_ATTRIBUTES } from '../../src/archive/attributes.ts';
 import { instanceOf, storeInstance } from '../../src/archive/instances.ts';
+import { elementsIn } from '../../src/archive/json-elements.ts';
+import { listedElements } from '../../src/archive/listed.ts';
 import { nextVersion, removeInstance } from '../../src/archive/index-rows.ts';
-import { countInDays, findPage } from '../../src/archive/page-start.ts';
+import { countInDays, findPage, startCondition } from '../../src/archive/page-start.ts';
 import { search, searchStatement, seriesStatements, type Query } from '../../src/archive/search.ts';
 import { deleteStudy } from '../../src/archive/studies.ts';
 import { migrateArchive } from '../../src/archive/schema.ts';
@@ -89,7 +92,7 @@ test('a search by class or number in the whole archive gives what a walk would, 
     [[matchOf('SOPClassUID', ct)], { asked, instances: 1e6 }],
     [[matchOf('SOPClassUID', ct)], { asked, instances: 10 }],
   ] as const) {
-    const statement = searchStatement(ask({ level: 'instance', matches, limit: 25 }), undefined, undefined, classes);
+    const statement = searchStatement(ask({ level: 'instance', matches, limit: 25 }), { classes });
     for (const [sql, values] of [
       [statement.page, [...statement.pageValues, 25, 0]],
       [statement.count, statement.values],
@@ -186,21 +189,34 @@ test('what is left behind a page of one instance number is counted, and what els
   assert.equal(left(matchOf('InstanceNumber', '9999')), 0);
 });
 
+/** `listed`: the study of each result. A page starts at the first one of a study, that of the page itself or not far before it. */
+function assertStart(
+  database: Database,
+  listed: readonly string[],
+  offset: number,
+  start: ReturnType<typeof findPage>,
+): void {
+  assert.ok(start !== 'behind the end', String(offset));
+  const { sql, values } = startCondition(start);
+  const first = String(
+    database.get(
+      `SELECT study_uid FROM study WHERE ${sql} ORDER BY study_date DESC, study_time DESC, study_uid LIMIT 1`,
+      ...values,
+    )?.['study_uid'],
+  );
+  assert.equal(start.skipped, listed.indexOf(first), String(offset));
+  assert.ok(start.skipped <= offset);
+  assert.ok(offset - start.skipped <= 50 || first === listed[offset], String(offset));
+}
+
 test('the days lead to the study that a page begins in', () => {
   const instances = uidsOf(search(one.archive, ask({ level: 'instance' })).results, '0020000D');
-  for (const offset of [0, 199, 200, 201, 1500, 2199]) {
-    const start = findPage(one.database, 'instances', [], offset);
-    assert.ok(start !== 'behind the end');
-    assert.equal(start.studyInstanceUID, instances[offset]);
-    assert.equal(start.skipped, instances.indexOf(start.studyInstanceUID));
-  }
+  for (const offset of [0, 199, 200, 201, 1500, 2199])
+    assertStart(one.database, instances, offset, findPage(one.database, 'instances', [], offset));
   assert.equal(findPage(one.database, 'instances', [], 2200), 'behind the end');
   const studies = uidsOf(search(one.archive, ask({ level: 'study' })).results, '0020000D');
-  for (const [offset, studyInstanceUID] of studies.entries()) {
-    const start = findPage(one.database, 'studies', [], offset);
-    assert.ok(start !== 'behind the end');
-    assert.deepEqual([start.studyInstanceUID, start.skipped], [studyInstanceUID, offset]);
-  }
+  for (const offset of studies.keys())
+    assertStart(one.database, studies, offset, findPage(one.database, 'studies', [], offset));
   assert.equal(findPage(one.database, 'studies', [], studies.length), 'behind the end');
 });
 
@@ -243,6 +259,18 @@ function assertKept(database: Database): void {
       "SELECT description AS text, count(*) AS studies FROM study WHERE description <> '' GROUP BY description ORDER BY 1",
     ),
   );
+  const listed = 'id, study_date, study_time, study_uid, modalities, series_count, instance_count, version';
+  assert.deepEqual(
+    database.all(`SELECT ${listed} FROM study_listed ORDER BY id`),
+    database.all(`SELECT ${listed} FROM study ORDER BY id`),
+  );
+  for (const { json, elements } of database.all(
+    'SELECT json, elements FROM study JOIN study_listed ON study_listed.id = study.id',
+  )) {
+    const whole = elementsIn(String(json));
+    for (const [at, element] of listedElements(String(elements)))
+      assert.equal(element, whole.get(at) ?? `"${at}":{"vr":"${STUDY_ATTRIBUTES.returned[at]}"}`);
+  }
   for (const level of ['study', 'series', 'description'])
     assert.deepEqual(
       database.all(`SELECT rowid AS id FROM ${level}_gram ORDER BY rowid`),
@@ -319,11 +347,8 @@ test('pages of studies by description are those of a walk, however many descript
     [dated, after2000],
   ] as const) {
     assert.ok(listed.length > 30);
-    for (const [offset, uid] of listed.entries()) {
-      const start = findPage(other.database, 'studies', dates, offset);
-      assert.ok(start !== 'behind the end');
-      assert.deepEqual([start.studyInstanceUID, start.skipped], [uid, offset]);
-    }
+    for (const offset of listed.keys())
+      assertStart(other.database, listed, offset, findPage(other.database, 'studies', dates, offset));
     assert.equal(findPage(other.database, 'studies', dates, listed.length), 'behind the end');
   }
   const said = all.map(
@@ -423,4 +448,47 @@ test('no kind of search goes through a table of studies, series or instances wit
       assert.deepEqual(scans, [], `${what}: ${plan.join('\n')}`);
     }
   }
+});
+
+test('a study shows the same where it is listed as where it is read whole', async (t) => {
+  const other = await opened(t);
+  const studies = fc.sample(
+    fc.record({
+      studyDescription: fc.constantFrom('', 'CT "Thorax"', 'back\\slash', 'Kopf \u982d\u90e8', 'tab\there'),
+      studyDate: fc.constantFrom('', '20240101', '20241399', '19990000'),
+      modality: fc.constantFrom('CT', 'MR'),
+      patientName: fc.constantFrom('Doe^Jane', 'M\u00fcller^J\u00f6rg', '\u5c71\u7530^\u592a\u90ce', ''),
+    }),
+    { numRuns: 40, seed: 3 },
+  );
+  for (const [at, study] of studies.entries())
+    await storeInstance(
+      other.archive,
+      makeObject({
+        rows: 2,
+        columns: 2,
+        ...study,
+        studyInstanceUID: `2.25.${at + 1}`,
+        seriesInstanceUID: `2.25.${at + 1}.1`,
+      }).object,
+    );
+  for (const keywords of [
+    [],
+    ['StudyDescription'],
+    ['ModalitiesInStudy', 'PatientName'],
+    ['Modality', 'StudyDescription'],
+  ])
+    for (const [level, keyword] of [
+      ['study', 'StudyInstanceUID'],
+      ['series', 'SeriesInstanceUID'],
+    ] as const) {
+      const includeFields = keywords.map((one) => [tag(one)]);
+      const listed = search(other.archive, ask({ level, includeFields })).results;
+      assert.equal(listed.length, studies.length);
+      for (const [at, uid] of uidsOf(listed, tagKey(tag(keyword))).entries()) {
+        const whole = search(other.archive, ask({ level, includeFields, matches: [matchOf(keyword, uid)] })).results;
+        assert.deepEqual([listed[at]], whole);
+      }
+    }
+  assertKept(other.database);
 });
