@@ -60,16 +60,20 @@ export function frameStream(
   archive: Readable,
   instance: InstanceRow,
   frameNumber: number,
-): { readonly lengthBytes: number; readonly body: (lend?: Lend) => AsyncIterable<Buffer> } | undefined {
+): { readonly lengthBytes: number; readonly body: Streamed } | undefined {
   if (frameNumber < 1 || frameNumber > instance.frameCount) return undefined;
   const range = rangeOf(extentsOf(archive, instance), frameNumber - 1);
   if (range === undefined || range.end - range.start < LEAST_STREAMED_BYTES) return undefined;
-  const value = instance.offset + instance.headLengthBytes;
-  const inPack = { start: value + range.start, end: value + range.end };
-  return {
-    lengthBytes: range.end - range.start,
-    body: (lend) => streamPack(archive.packs, instance.pack, inPack, lend),
-  };
+  return { lengthBytes: range.end - range.start, body: streamed(archive, instance, range) };
+}
+
+/** Read while it is sent, into lent buffers. */
+export type Streamed = (lend?: Lend) => AsyncIterable<Buffer>;
+
+/** A range of the pixel data's value. */
+function streamed(archive: Readable, { pack, offset, headLengthBytes }: InstanceRow, { start, end }: Extent): Streamed {
+  const value = offset + headLengthBytes;
+  return (lend) => streamPack(archive.packs, pack, { start: value + start, end: value + end }, lend);
 }
 
 function rangeOf(extents: FrameExtents, index: number): Extent | undefined {
@@ -94,8 +98,7 @@ async function readNative(
   const end = Math.ceil((firstBit + frameBits) / 8);
   const shift = firstBit % 8;
   if (shift === 0 && frameBits % 8 === 0) return readRange(archive, instance, { start, end });
-  const value = instance.offset + instance.headLengthBytes;
-  const bytes = shiftBits(await readPack(archive.packs, instance.pack, value + start, value + end), shift, frameBits);
+  const bytes = shiftBits(await readWhole(archive, instance, { start, end }), shift, frameBits);
   return { bytes, lengthBytes: bytes.length };
 }
 
@@ -120,9 +123,7 @@ async function readFragments(archive: Readable, instance: InstanceRow, fragments
 }
 
 async function* joined(archive: Readable, instance: InstanceRow, extents: readonly Extent[]): AsyncGenerator<Buffer> {
-  const value = instance.offset + instance.headLengthBytes;
-  for (const { start, end } of extents)
-    yield* streamPack(archive.packs, instance.pack, { start: value + start, end: value + end });
+  for (const extent of extents) yield* streamed(archive, instance, extent)();
 }
 
 async function whole(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -132,14 +133,18 @@ async function whole(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
 }
 
 /** A range of the pixel data's value. */
-async function readRange(archive: Readable, instance: InstanceRow, { start, end }: Extent): Promise<Bytes> {
-  const value = instance.offset + instance.headLengthBytes;
-  const lengthBytes = end - start;
+async function readRange(archive: Readable, instance: InstanceRow, extent: Extent): Promise<Bytes> {
+  const lengthBytes = extent.end - extent.start;
   const bytes =
     lengthBytes <= MOST_WHOLE_BYTES
-      ? await readPack(archive.packs, instance.pack, value + start, value + end)
-      : streamPack(archive.packs, instance.pack, { start: value + start, end: value + end });
+      ? await readWhole(archive, instance, extent)
+      : streamed(archive, instance, extent)();
   return { bytes, lengthBytes };
+}
+
+function readWhole(archive: Readable, instance: InstanceRow, { start, end }: Extent): Promise<Buffer> {
+  const value = instance.offset + instance.headLengthBytes;
+  return readPack(archive.packs, instance.pack, value + start, value + end);
 }
 
 /** The value of one attribute, or of encapsulated pixel data, which goes out frame by frame (PS3.18 8.7.3.3.2). */
@@ -147,7 +152,8 @@ export type BulkData =
   | {
       readonly kind: 'value';
       readonly vr: Vr;
-      readonly bytes: Buffer | AsyncIterable<Buffer>;
+      /** Whole below 64 KiB. */
+      readonly bytes: Buffer | Streamed;
       readonly lengthBytes: number;
     }
   | { readonly kind: 'frames'; readonly frameCount: number };
@@ -173,13 +179,20 @@ export async function readBulkData(
     const { vr, lengthBytes } = head.pixelData;
     if (lengthBytes === undefined) return { kind: 'frames', frameCount: instance.frameCount };
     const extent = within(range, lengthBytes);
-    return { kind: 'value', vr, ...(await readRange(archive, instance, extent)) };
+    const length = extent.end - extent.start;
+    const isSmall = length < LEAST_STREAMED_BYTES;
+    const bytes = isSmall ? await readWhole(archive, instance, extent) : streamed(archive, instance, extent);
+    return { kind: 'value', vr, bytes, lengthBytes: length };
   }
   if (bodyStart > instance.headLengthBytes) throw new Error('the stored head length is too small');
   return { kind: 'value', ...valueAt(head.dataSet, steps, range) };
 }
 
-function valueAt(dataSet: DataSet, steps: readonly string[], range: Extent | undefined): Bytes & { vr: Vr } {
+function valueAt(
+  dataSet: DataSet,
+  steps: readonly string[],
+  range: Extent | undefined,
+): { bytes: Buffer; lengthBytes: number; vr: Vr } {
   let inside: DataSet | undefined = dataSet;
   for (let at = 0; at + 2 < steps.length && inside !== undefined; at += 2) {
     inside = findElement(inside, Number.parseInt(steps[at] ?? '', 16))?.items?.[Number(steps[at + 1])];

@@ -38,11 +38,9 @@ export interface InstanceRow {
 const COLUMNS = `instance.id AS id, instance.sop_uid AS sop_uid, instance.number AS number, instance.sop_class AS sop_class,
   instance.transfer_syntax AS transfer_syntax, instance.rows AS rows, instance.columns AS columns, instance.frames AS frames,
   instance.frame_count AS frame_count, instance.derived AS derived, instance.sequence AS sequence, instance.pack AS pack,
-  instance.offset AS offset, instance.head_length AS head_length, instance.length AS length, instance.crc AS crc, instance.source AS source,
-  series.id AS series, series.series_uid AS series_uid, series.modality AS modality, study.id AS study, study.study_uid AS study_uid,
-  pack.path AS path`;
-const TABLES = `instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study
-  JOIN pack ON pack.id = instance.pack`;
+  instance.offset AS offset, instance.head_length AS head_length, instance.length AS length, instance.crc AS crc, instance.source AS source`;
+const SERIES_COLUMNS = `series.id AS series, series.series_uid AS series_uid, series.modality AS modality,
+  study.id AS study, study.study_uid AS study_uid`;
 
 /** By its SOP Instance UID; undefined as well when it belongs to another study or series than the ones named. */
 export function instanceOf(
@@ -52,44 +50,75 @@ export function instanceOf(
   seriesInstanceUID?: string,
 ): InstanceRow | undefined {
   const row = archive.database.get(
-    `SELECT ${COLUMNS} FROM ${TABLES} WHERE instance.sop_uid = (SELECT ?)`,
+    `SELECT ${COLUMNS}, ${SERIES_COLUMNS}, pack.path AS path
+     FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study JOIN pack ON pack.id = instance.pack
+     WHERE instance.sop_uid = (SELECT ?)`,
     sopInstanceUID,
   );
   if (row === undefined) return undefined;
   if (studyInstanceUID !== undefined && row['study_uid'] !== studyInstanceUID) return undefined;
   if (seriesInstanceUID !== undefined && row['series_uid'] !== seriesInstanceUID) return undefined;
-  return instanceRow(row);
+  return instanceRow(row, seriesRow(row), String(row['path']));
 }
 
-/** By series number, series UID, instance number, SOP Instance UID. */
+/** By series number, series UID, instance number, SOP Instance UID. What all have alike is one text for all: lists are long. */
 export function instancesOf(
-  archive: { readonly database: Database },
+  { database }: { readonly database: Database },
   scope: { studyInstanceUID: string; seriesInstanceUID?: string | undefined },
 ): InstanceRow[] {
   const { studyInstanceUID, seriesInstanceUID } = scope;
   const inSeries = seriesInstanceUID === undefined ? '' : 'AND series.series_uid = (SELECT ?)';
-  return archive.database
+  const packs = new Map<number, string>();
+  const packOf = (key: number): string => {
+    const known = packs.get(key);
+    if (known !== undefined) return known;
+    const path = String(database.get('SELECT path FROM pack WHERE id = ?', key)?.['path']);
+    packs.set(key, path);
+    return path;
+  };
+  return database
     .all(
-      `SELECT ${COLUMNS} FROM ${TABLES} WHERE study.study_uid = (SELECT ?) ${inSeries}
-       ORDER BY series.number, series.series_uid, instance.number, instance.sop_uid`,
+      `SELECT ${SERIES_COLUMNS} FROM study JOIN series ON series.study = study.id WHERE study.study_uid = (SELECT ?) ${inSeries}
+       ORDER BY series.number, series.series_uid`,
       studyInstanceUID,
       ...(seriesInstanceUID === undefined ? [] : [seriesInstanceUID]),
     )
-    .map(instanceRow);
+    .flatMap((row) => {
+      const series = seriesRow(row);
+      return database
+        .all(`SELECT ${COLUMNS} FROM instance WHERE series = ? ORDER BY number, sop_uid`, series.seriesKey)
+        .map((one) => instanceRow(one, series, packOf(Number(one['pack']))));
+    });
 }
 
-function instanceRow(row: Row): InstanceRow {
+type SeriesRow = Pick<InstanceRow, 'studyKey' | 'seriesKey' | 'studyInstanceUID' | 'seriesInstanceUID' | 'modality'>;
+
+function seriesRow(row: Row): SeriesRow {
   return {
-    key: Number(row['id']),
     studyKey: Number(row['study']),
     seriesKey: Number(row['series']),
-    packKey: Number(row['pack']),
     studyInstanceUID: String(row['study_uid']) as StudyInstanceUID,
     seriesInstanceUID: String(row['series_uid']) as SeriesInstanceUID,
+    modality: String(row['modality']),
+  };
+}
+
+function instanceRow(
+  row: Row,
+  { studyKey, seriesKey, studyInstanceUID, seriesInstanceUID, modality }: SeriesRow,
+  pack: string,
+): InstanceRow {
+  return {
+    key: Number(row['id']),
+    studyKey,
+    seriesKey,
+    packKey: Number(row['pack']),
+    studyInstanceUID,
+    seriesInstanceUID,
     sopInstanceUID: String(row['sop_uid']) as SOPInstanceUID,
     sopClassUID: String(row['sop_class']),
     transferSyntaxUID: String(row['transfer_syntax']),
-    modality: String(row['modality']),
+    modality,
     instanceNumber: numberIn(row, 'number'),
     rows: numberIn(row, 'rows'),
     columns: numberIn(row, 'columns'),
@@ -101,7 +130,7 @@ function instanceRow(row: Row): InstanceRow {
     headLengthBytes: Number(row['head_length']),
     crc: Number(row['crc']),
     source: typeof row['source'] === 'string' ? row['source'] : undefined,
-    pack: String(row['path']),
+    pack,
     offset: Number(row['offset']),
   };
 }

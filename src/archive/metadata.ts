@@ -8,6 +8,7 @@ import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '../database.ts';
 import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateManyMetadata } from './metadata-text.ts';
+import { release } from './release.ts';
 
 export { BASE, withBase } from './attributes.ts';
 
@@ -22,10 +23,12 @@ type Indexed = Pick<Archive, 'database'>;
 /** One JSON object for each instance, in the order of `instancesOf`; URLs in it begin with BASE until `withBase` is applied. */
 export function* metadataOf(archive: Indexed, scope: MetadataScope): Generator<string> {
   for (const { key } of seriesIn(archive, scope))
-    for (const object of metadataOfSeries(archive, key, scope.sopInstanceUID)) yield object.toString();
+    for (const objects of metadataOfSeries(archive, key, scope.sopInstanceUID))
+      for (const object of objects) yield object.toString();
 }
 
-function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID?: string): Generator<Buffer> {
+/** Some at a time, which lie in one piece of memory or each in its own. */
+function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID?: string): Generator<Buffer[]> {
   const one = sopInstanceUID === undefined ? '' : 'AND sop_uid = ?';
   // A list first, then some at a time: a reader in the middle of an answer must not keep the database from being written.
   const instances = database
@@ -48,7 +51,7 @@ function* metadataOfSeries({ database }: Indexed, series: number, sopInstanceUID
         `[${wanted.join()}]`,
       )
       .map((found) => found['json'] as Buffer);
-    yield* inflateManyMetadata(stored, dictionary);
+    yield inflateManyMetadata(stored, dictionary);
   }
 }
 
@@ -85,7 +88,7 @@ export interface DeflatedText {
 }
 
 /** Deflated when it is first looked at: who takes the text as it is does not wait for it. */
-export function deflateText(text: string | Buffer): DeflatedText {
+export function deflateText(text: string | Buffer): DeflatedText & { readonly bytes: Buffer } {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   let made: { readonly deflated: Buffer; readonly crc: number } | undefined;
   const make = (): NonNullable<typeof made> =>
@@ -112,7 +115,6 @@ export function inflateText(text: DeflatedText): Buffer {
   return inflateRawSync(text.deflated, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize });
 }
 
-const PIECE_BYTES = 256 * 1024;
 const COMMA = Buffer.from(',');
 /** What `withBase` replaces, as bytes. */
 const BASE_BYTES = Buffer.from('"\\u0001/');
@@ -157,27 +159,29 @@ export function* seriesText(
   const base = Buffer.from(`"${forBase}/`);
   const pieces: DeflatedText[] = [];
   let keptBytes = 0;
-  let slices: Buffer[] = [];
-  let sliceBytes = 0;
-  const flush = (): DeflatedText => {
+  let first = true;
+  for (const objects of metadataOfSeries(archive, series.key)) {
+    const slices: Buffer[] = [];
+    for (const object of objects) {
+      if (!first) slices.push(COMMA);
+      putBase(slices, object, base);
+      first = false;
+    }
     const piece = deflateText(Buffer.concat(slices));
-    slices = [];
-    sliceBytes = 0;
-    if (!keeping) return piece;
+    for (const object of objects) release(object);
+    if (!keeping) {
+      yield piece;
+      continue;
+    }
     const { deflated, crc, lengthBytes } = piece;
     keptBytes += deflated.length;
     if (keptBytes <= MOST_KEPT_BYTES) pieces.push({ deflated, crc, lengthBytes });
-    return piece;
-  };
-  let first = true;
-  for (const object of metadataOfSeries(archive, series.key)) {
-    if (!first) slices.push(COMMA);
-    putBase(slices, object, base);
-    sliceBytes += object.length;
-    if (first || sliceBytes >= PIECE_BYTES) yield flush();
-    first = false;
+    if (wanted === 'text') yield piece;
+    else {
+      release(piece.bytes);
+      yield { deflated, crc, lengthBytes };
+    }
   }
-  if (slices.length > 0) yield flush();
   if (keeping && keptBytes <= MOST_KEPT_BYTES) keepText(archive, series, forBase, pieces);
 }
 

@@ -1,5 +1,5 @@
 /** Conditions and ranges of a request (RFC 9110 sections 13 and 14), and the entity tags that they compare. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { lastChangeOf } from '../archive/changes.ts';
 import { instanceOf, type InstanceRow } from '../archive/instances.ts';
 import { versionOf } from '../archive/studies.ts';
@@ -112,9 +112,7 @@ export function fingerprintOf(instances: readonly InstanceRow[], form: string): 
 }
 
 export function fingerprint(versions: readonly string[], form: string): string {
-  const hash = createHash('sha256').update(form);
-  for (const version of versions) hash.update(`\n${version}`);
-  return hash.digest('hex').slice(0, 32);
+  return hash('sha256', [form, ...versions].join('\n'), 'hex').slice(0, 32);
 }
 
 export function versionOfInstance({ sopInstanceUID, version, crc }: InstanceRow): string {

@@ -13,7 +13,7 @@ import { factsOf, readReport, type ContentItem, type Report } from './content-tr
 import { headOf } from './drawing.ts';
 import type { Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
-import type { OutgoingPart } from './multipart.ts';
+import { chunksOf, type OutgoingPart } from './multipart.ts';
 import { formatNativeModel } from './native-model.ts';
 import { instanceUrl } from './wado.ts';
 
@@ -80,8 +80,8 @@ async function bodyOf(exchange: Exchange, type: string, instance: InstanceRow): 
 async function documentBytes(exchange: Exchange, instance: InstanceRow): Promise<Buffer> {
   const data = await readBulkData(exchange.gateway.archive, instance, ENCAPSULATED_DOCUMENT);
   if (data.kind !== 'value') throw new Refusal('NotAcceptable', 'the instance holds no document');
-  const chunks: Buffer[] = [];
-  for await (const chunk of Buffer.isBuffer(data.bytes) ? [data.bytes] : data.bytes) chunks.push(chunk);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of chunksOf(data.bytes)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   const { dataSet } = (await headOf(exchange, instance)).head;
   const told = numberValue(dataSet, 0x00420015);

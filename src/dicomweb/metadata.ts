@@ -1,5 +1,4 @@
 /** Retrieve Metadata (PS3.18 10.4.1.1.2): what the archive keeps ready is sent as it is; JSON for a scope, or XML an instance a part. */
-import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   inflateText,
@@ -16,6 +15,7 @@ import { DICOM_JSON, DICOM_XML, negotiate, sendBytes, takesGzip, type Exchange }
 import { deflated, gzipPieces } from './gzip-pieces.ts';
 import type { OutgoingPart } from './multipart.ts';
 import { formatNativeModel } from './native-model.ts';
+import { sendPieces, type Sink } from './sink.ts';
 import { scopeOf, sendMultipart, versionIn } from './wado.ts';
 
 export async function retrieveMetadata(exchange: Exchange): Promise<void> {
@@ -45,7 +45,7 @@ export async function retrieveMetadata(exchange: Exchange): Promise<void> {
     return;
   }
   const texts = arrayOf(exchange, series, zipped ? 'deflated' : 'text');
-  await pipeline(inTurns(zipped ? gzipPieces(texts) : inflated(texts)), response);
+  await sendPieces(response, (sink) => inTurns(zipped ? gzipPieces(texts) : inflated(texts, sink)));
 }
 
 const OPEN = deflated('[');
@@ -71,34 +71,35 @@ function* arrayOf(
   yield CLOSE;
 }
 
-function* inflated(texts: Iterable<DeflatedText>): Generator<Buffer> {
-  for (const text of texts) yield inflateText(text);
+function* inflated(texts: Iterable<DeflatedText>, { give }: Sink): Generator<Buffer> {
+  for (const text of texts) yield text.lengthBytes < ENOUGH_BYTES ? inflateText(text) : give(inflateText(text));
 }
 
 const ENOUGH_BYTES = 16_384;
 
 /** Small pieces together, but the first object at once; between large ones others get their turn. */
-async function* inTurns(pieces: Iterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+async function* inTurns(pieces: Iterable<Buffer>): AsyncGenerator<Buffer[], void, undefined> {
   let waiting: Buffer[] = [];
   let bytes = 0;
-  let sent = 0;
+  let isFirst = true;
   for (const piece of pieces) {
-    waiting.push(piece);
     bytes += piece.length;
+    waiting.push(piece);
     // The opening bracket waits for the first object.
-    if (bytes < ENOUGH_BYTES && (sent > 0 || waiting.length < 2)) continue;
-    yield together(waiting);
-    sent += bytes;
+    if (bytes < ENOUGH_BYTES && (!isFirst || waiting.length < 2)) continue;
+    yield together(waiting, piece);
+    isFirst = false;
     waiting = [];
     bytes = 0;
     await nextTurn();
   }
-  if (waiting.length > 0) yield together(waiting);
+  if (waiting.length > 0) yield [Buffer.concat(waiting)];
 }
 
-function together(pieces: readonly Buffer[]): Buffer {
-  const [only] = pieces;
-  return pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
+/** What is small in one piece. */
+function together(pieces: readonly Buffer[], last: Buffer): Buffer[] {
+  if (last.length < ENOUGH_BYTES) return [Buffer.concat(pieces)];
+  return pieces.length === 1 ? [last] : [Buffer.concat(pieces.slice(0, -1)), last];
 }
 
 function* xmlParts(objects: Iterable<string>, baseUrl: string): Generator<OutgoingPart> {

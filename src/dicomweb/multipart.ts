@@ -216,44 +216,47 @@ export function multipartType(type: string, boundary: string): string {
 }
 
 /**
- * Sends the parts, as fast as the far side reads; the response's status and headers are set by the caller. Parts in a list whose lengths
- * are all known get a Content-Length and go out without chunk markers. When a part fails, the connection is cut, so that a truncated
- * answer cannot be taken for a whole one.
+ * Sends the parts, as fast as the far side reads; the response's status and headers are set by the caller. Parts that can be gone through
+ * twice and whose lengths are all known get a Content-Length and go out without chunk markers. When a part fails, the connection is cut,
+ * so that a truncated answer cannot be taken for a whole one.
  */
 export async function writeMultipart(
   response: ServerResponse,
   boundary: string,
   parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
 ): Promise<void> {
-  const lengthBytes = Array.isArray(parts) ? multipartLength(boundary, parts as readonly OutgoingPart[]) : undefined;
+  const lengthBytes = isRepeatable(parts) ? multipartLength(boundary, parts) : undefined;
   if (lengthBytes !== undefined) response.setHeader('Content-Length', lengthBytes);
   await sendPieces(response, (sink) => multipartPieces(boundary, parts, sink.lend));
 }
 
+/** A list, or what makes its parts anew each time; an iterator gives them once. */
+function isRepeatable(parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>): parts is Iterable<OutgoingPart> {
+  return Symbol.iterator in parts && !('next' in parts);
+}
+
 /** Undefined when a part is made while it is sent. */
-function multipartLength(boundary: string, parts: readonly OutgoingPart[]): number | undefined {
-  let sum = closing(boundary, parts.length === 0).length;
-  for (const [at, part] of parts.entries()) {
+function multipartLength(boundary: string, parts: Iterable<OutgoingPart>): number | undefined {
+  let sum = 0;
+  for (const part of parts) {
     if (part.lengthBytes === undefined) return undefined;
-    sum += opening(boundary, part, at === 0).length + part.lengthBytes;
+    // Latin-1: a byte a character.
+    sum += opening(boundary, part, sum === 0).length + part.lengthBytes;
   }
-  return sum;
+  return sum + closing(boundary, sum === 0).length;
 }
 
 function opening(
   boundary: string,
   { lengthBytes, contentType, contentLocation }: OutgoingPart,
   first: boolean,
-): Buffer {
+): string {
   const length = lengthBytes === undefined ? '' : `Content-Length: ${lengthBytes}\r\n`;
-  return Buffer.from(
-    `${first ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${contentType}\r\nContent-Location: ${contentLocation}\r\n${length}\r\n`,
-    'latin1',
-  );
+  return `${first ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${contentType}\r\nContent-Location: ${contentLocation}\r\n${length}\r\n`;
 }
 
-function closing(boundary: string, empty: boolean): Buffer {
-  return Buffer.from(`${empty ? '' : '\r\n'}--${boundary}--`, 'latin1');
+function closing(boundary: string, empty: boolean): string {
+  return `${empty ? '' : '\r\n'}--${boundary}--`;
 }
 
 /** A part's headers together with the first bytes of its body; no preamble and no epilogue: clients take either for a part. */
@@ -264,7 +267,7 @@ export async function* multipartPieces(
 ): AsyncGenerator<readonly Uint8Array[], void, undefined> {
   let first = true;
   for await (const part of parts) {
-    const headers = opening(boundary, part, first);
+    const headers = Buffer.from(opening(boundary, part, first), 'latin1');
     let sent = 0;
     for await (const chunk of chunksOf(part.body, lend)) {
       yield sent === 0 ? [headers, chunk] : [chunk];
@@ -275,7 +278,7 @@ export async function* multipartPieces(
       throw new Error(`a part of ${part.lengthBytes} bytes came as ${sent}`);
     first = false;
   }
-  yield [closing(boundary, first)];
+  yield [Buffer.from(closing(boundary, first), 'latin1')];
 }
 
 export function chunksOf(body: Body, lend?: Lend): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {

@@ -1,5 +1,6 @@
 /** An answer's bytes on their way out: as fast as the far side reads, from buffers that go round. */
 import type { ServerResponse } from 'node:http';
+import { release } from '../archive/release.ts';
 
 export interface Sink {
   /** Resolves when there is room for more, which is before the far side has it. What is given together leaves together. */
@@ -10,9 +11,11 @@ export interface Sink {
    * while all are under way.
    */
   lend(): Promise<Buffer>;
+  /** Bytes that nobody else has: their memory is given back as soon as they have left. */
+  give(bytes: Buffer): Buffer;
 }
 
-/** So much is under way at a time. */
+/** So much of one answer is under way at a time. */
 const MOST_UNDER_WAY_BYTES = 2 ** 21;
 /**
  * A CT image with its header in one read and one write, and still in the processor's cache when it is sent. One is read, one waits and one
@@ -24,10 +27,25 @@ const MOST_LENT = 3;
 const SPARE: Buffer[] = [];
 const MOST_SPARE = 8;
 
+/**
+ * With so much of all answers under way each goes on in small buffers, one at a time: a thousand readers that stand still hold
+ * megabytes, not gigabytes.
+ */
+const CROWDED_BYTES = 24 * 2 ** 20;
+const SMALL_BYTES = 2 ** 15;
+let heldByAll = 0;
+const isCrowded = (): boolean => heldByAll >= CROWDED_BYTES;
+
 function openSink(response: ServerResponse): Sink {
+  /** Lent, or written and not yet gone. */
+  let held = 0;
   let underWay = 0;
   let failure: Error | undefined;
   let waiting: (() => void)[] = [];
+  const hold = (bytes: number): void => {
+    held += bytes;
+    heldByAll += bytes;
+  };
   const wake = (): void => {
     const all = waiting;
     waiting = [];
@@ -35,6 +53,7 @@ function openSink(response: ServerResponse): Sink {
   };
   const fail = (error?: Error): void => {
     failure ??= error ?? Object.assign(new Error('the far side went away'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+    hold(-held);
     wake();
   };
   response.once('close', fail).once('error', fail);
@@ -43,28 +62,35 @@ function openSink(response: ServerResponse): Sink {
     if (failure !== undefined) throw failure;
   };
   const lent = new Map<ArrayBufferLike, Buffer>();
-  // Not after a failure: who knows what is still being sent or read into.
-  const takeBack = ({ buffer }: Uint8Array): void => {
+  const given = new Set<ArrayBufferLike>();
+  const hasLeft = (bytes: Uint8Array): void => {
+    underWay -= bytes.length;
+    const { buffer } = bytes;
     const whole = lent.get(buffer);
-    if (whole === undefined || !lent.delete(buffer)) return;
-    if (failure === undefined && SPARE.length < MOST_SPARE) SPARE.push(whole);
+    hold(-(whole ?? bytes).length);
+    if (whole === undefined) {
+      if (given.delete(buffer)) release(bytes);
+    } else {
+      lent.delete(buffer);
+      if (whole.length === LENT_BYTES && SPARE.length < MOST_SPARE) SPARE.push(whole);
+      else release(whole);
+    }
+    wake();
   };
   const send = (bytes: Uint8Array): void => {
     underWay += bytes.length;
+    if (!lent.has(bytes.buffer)) hold(bytes.length);
     response.write(bytes, (error) => {
-      underWay -= bytes.length;
+      // After a failure nothing is taken back: who knows what is still being sent or read into.
       if (error) fail(error);
-      else {
-        takeBack(bytes);
-        wake();
-      }
+      else if (failure === undefined) hasLeft(bytes);
     });
   };
   return {
     async write(...pieces) {
       if (failure !== undefined) throw failure;
       for (const bytes of pieces) send(bytes);
-      await until(() => underWay < MOST_UNDER_WAY_BYTES);
+      await until(() => underWay < (isCrowded() ? 1 : MOST_UNDER_WAY_BYTES));
     },
     async end() {
       let ended = false;
@@ -75,15 +101,22 @@ function openSink(response: ServerResponse): Sink {
       await until(() => ended);
     },
     async lend() {
-      await until(() => lent.size < MOST_LENT);
-      const buffer = SPARE.pop() ?? Buffer.allocUnsafeSlow(LENT_BYTES);
+      await until(() => lent.size < (isCrowded() ? 1 : MOST_LENT));
+      const buffer = isCrowded()
+        ? Buffer.allocUnsafeSlow(SMALL_BYTES)
+        : (SPARE.pop() ?? Buffer.allocUnsafeSlow(LENT_BYTES));
       lent.set(buffer.buffer, buffer);
+      hold(buffer.length);
       return buffer;
+    },
+    give(bytes) {
+      given.add(bytes.buffer);
+      return bytes;
     },
   };
 }
 
-/** Sends pieces that belong together, the next being made while one goes out. When one fails the connection is cut. */
+/** Sends pieces that belong together, the next being made while one goes out, where there is room. When one fails the connection is cut. */
 export async function sendPieces(
   response: ServerResponse,
   piecesFor: (sink: Sink) => AsyncGenerator<readonly Uint8Array[], void, undefined>,
@@ -97,10 +130,10 @@ export async function sendPieces(
     return made;
   };
   try {
-    for (let coming = next(); ;) {
-      const { done, value } = await coming;
+    for (let coming: ReturnType<typeof next> | undefined; ;) {
+      const { done, value } = await (coming ?? next());
       if (done === true) break;
-      coming = next();
+      coming = isCrowded() ? undefined : next();
       await sink.write(...value);
     }
     await sink.end();

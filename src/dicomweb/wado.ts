@@ -310,7 +310,7 @@ async function sendParts(
     instances.length === 1 && only !== undefined
       ? [await instancePart(exchange, choice, only)]
       : asStored
-        ? instances.map((instance) => storedPart(exchange, instance))
+        ? storedParts(exchange, instances)
         : instanceParts(exchange, choice, instances);
   await sendMultipart(exchange, choice.offer.type, tag, parts, status);
 }
@@ -369,6 +369,15 @@ async function instancePart(
     if (stored && error instanceof Refusal && error.reason === 'NotAcceptable') return storedPart(exchange, instance);
     throw told(error, instance);
   }
+}
+
+/** Each made when its turn comes, and for the sum of their lengths: a list for each of many slow readers would be megabytes. */
+function storedParts(exchange: Exchange, instances: readonly InstanceRow[]): Iterable<OutgoingPart> {
+  return {
+    *[Symbol.iterator]() {
+      for (const instance of instances) yield storedPart(exchange, instance);
+    },
+  };
 }
 
 function storedPart(exchange: Exchange, instance: InstanceRow): OutgoingPart {

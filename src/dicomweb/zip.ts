@@ -2,13 +2,13 @@
  * Instances as a zip archive of Part 10 files, for people: an extension to PS3.18. Nothing is compressed or computed: lengths and
  * checksums are those that the archive keeps, so that the whole length is known before the first byte (APPNOTE.TXT 6.3, with zip64).
  */
-import { pipeline } from 'node:stream/promises';
 import { readInstance, type InstanceRow } from '../archive/instances.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import { transferSyntaxes } from '../dicom/transfer-syntax.ts';
 import { fingerprintOf, isUnchanged } from './conditional.ts';
 import { negotiate, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
+import { sendPieces } from './sink.ts';
 import { scopedInstances } from './wado.ts';
 
 /** Objects as they are stored, whether that is asked for or not. */
@@ -53,14 +53,13 @@ async function sendZip(exchange: Exchange, instances: readonly InstanceRow[]): P
     response.end();
     return;
   }
-  const bytes = async function* (): AsyncGenerator<Buffer, void, undefined> {
+  await sendPieces(response, async function* ({ lend }) {
     for (const { header, instance } of entries) {
-      yield header;
-      yield* readInstance(gateway.archive, instance);
+      yield [header];
+      for await (const chunk of readInstance(gateway.archive, instance, lend)) yield [chunk];
     }
-    yield Buffer.concat([directory, end]);
-  };
-  await pipeline(bytes(), response);
+    yield [directory, end];
+  });
 }
 
 interface Entry {

@@ -40,10 +40,10 @@ export async function opened(context: TestContext, options: Partial<ArchiveOptio
   return one;
 }
 
-export async function bytesOf(chunks: AsyncIterable<Buffer> | Buffer): Promise<Buffer> {
+export async function bytesOf(chunks: AsyncIterable<Buffer> | Buffer | (() => AsyncIterable<Buffer>)): Promise<Buffer> {
   if (Buffer.isBuffer(chunks)) return chunks;
   const parts: Buffer[] = [];
-  for await (const chunk of chunks) parts.push(chunk);
+  for await (const chunk of typeof chunks === 'function' ? chunks() : chunks) parts.push(chunk);
   return Buffer.concat(parts);
 }
 
