@@ -2,6 +2,8 @@
  * What pulls a moving image onto a fixed one by the squared correlation of small windows, which any locally linear relation of
  * two contrasts satisfies, falling ones too: the force and stiffness of every voxel for a Gauss-Newton step (after Cachier et al. 2003).
  */
+import { boxMean, meanAcross, meanWithin, type Slices } from './box-mean.ts';
+import { shared, sharedDoubles } from './shared-memory.ts';
 import { volumeOf } from './spline-lattice.ts';
 import type { Counts } from './spline-lattice.ts';
 
@@ -23,19 +25,23 @@ export type Sloped = Float32Array;
 export interface Terms {
   readonly force: Float32Array;
   readonly stiffness: Float32Array;
-  /** Mean of 1 - correlation^2 over windows that show something. */
-  readonly cost: number;
 }
 
-export function fixedLevel(image: Float32Array, counts: Counts, radius: number): FixedLevel {
-  const mean = boxMean(image, counts, radius);
+/** Where `seen` is 0 the image has no voxels of its own: windows that reach there are not heard. */
+export function fixedLevel(image: Float32Array, counts: Counts, radius: number, seen?: Uint8Array): FixedLevel {
+  const mean = shared(boxMean(image, counts, radius));
   const variance = boxMean(
     image.map((value) => value * value),
     counts,
     radius,
   );
   for (let n = 0; n < variance.length; n++) variance[n] = Math.max(0, variance[n]! - mean[n]! ** 2);
-  return { counts, image, mean, variance, radius, floor: noiseFloor(variance) };
+  const floor = noiseFloor(variance);
+  if (seen !== undefined) {
+    const whole = boxMean(Float32Array.from(seen), counts, radius);
+    for (let n = 0; n < variance.length; n++) if (whole[n]! < 0.999) variance[n] = Infinity;
+  }
+  return { counts, image: shared(image), mean, variance: shared(variance), radius, floor };
 }
 
 /** Share of the noise's spread below which a window is not heard; chosen on the tuning phantoms (models/register/evaluation). */
@@ -49,7 +55,7 @@ function noiseFloor(variance: Float32Array): number {
 
 /** Slopes are 0 where `seen` is 0: what lies outside the moving field of view pulls nothing. */
 export function sloped(image: Float32Array, [nx, ny, nz]: Counts, seen: Uint8Array | undefined): Sloped {
-  const result = new Float32Array(4 * image.length);
+  const result = shared(4 * image.length);
   let n = 0;
   for (let k = 0; k < nz; k++)
     for (let j = 0; j < ny; j++)
@@ -64,27 +70,38 @@ export function sloped(image: Float32Array, [nx, ny, nz]: Counts, seen: Uint8Arr
 }
 
 /** Room for the terms of one level, used again at every step. */
-export interface Bench {
+export interface Bench extends Terms {
   /** Brightness of the moving image and its slopes x, y, z, as it lies now. */
   readonly moved: readonly [Float32Array, Float32Array, Float32Array, Float32Array];
-  readonly spare: readonly [Float32Array, Float32Array, Float32Array, Float32Array];
-  readonly force: Float32Array;
-  readonly stiffness: Float32Array;
+  /** Means within slices of the moving image, its square and its product with the fixed one. */
+  readonly means: readonly [Float32Array, Float32Array, Float32Array];
+  /** Means within slices of what the windows ask for. */
+  readonly asked: readonly [Float32Array, Float32Array, Float32Array];
+  /** By slice: the sum of 1 - correlation^2 over windows that show something, and how many there are. */
+  readonly costs: Float64Array;
 }
 
 export function benchOf(counts: Counts): Bench {
   const count = volumeOf(counts);
-  const four = () => [0, 1, 2, 3].map(() => new Float32Array(count)) as unknown as Bench['moved'];
+  const volume = () => shared(count);
   return {
-    moved: four(),
-    spare: four(),
-    force: new Float32Array((3 * count) / 8),
-    stiffness: new Float32Array((6 * count) / 8),
+    moved: [volume(), volume(), volume(), volume()],
+    means: [volume(), volume(), volume()],
+    asked: [volume(), volume(), volume()],
+    force: shared((3 * count) / 8),
+    stiffness: shared((6 * count) / 8),
+    costs: sharedDoubles(2 * counts[2]),
   };
 }
 
 /** Brightness and slopes at x + u(x); u has the channels (z, y, x). */
-export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32Array, moved: Bench['moved']): void {
+export function sampledThrough(
+  source: Sloped,
+  [nx, ny, nz]: Counts,
+  u: Float32Array,
+  moved: Bench['moved'],
+  [from, to]: Slices,
+): void {
   const count = nx * ny * nz;
   const image = moved[0];
   const gx = moved[1];
@@ -93,8 +110,8 @@ export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32A
   const mx = nx - 1;
   const my = ny - 1;
   const mz = nz - 1;
-  let n = 0;
-  for (let k = 0; k < nz; k++)
+  let n = from * nx * ny;
+  for (let k = from; k < to; k++)
     for (let j = 0; j < ny; j++)
       for (let i = 0; i < nx; i++, n++) {
         // No pairs of names here: an array a voxel would be made for each.
@@ -141,68 +158,117 @@ export function sampledThrough(source: Sloped, [nx, ny, nz]: Counts, u: Float32A
       }
 }
 
-/** Force and stiffness of the mean over windows of 1 - correlation^2, the moving image as it lies now; they lie on the bench. */
-export function correlationTerms(fixed: FixedLevel, bench: Bench): Terms {
-  const { counts, image: f, mean: fMeans, variance: fVariances, radius, floor } = fixed;
-  const count = volumeOf(counts);
-  const m = bench.moved[0];
-  const [a, b, c, d] = bench.spare;
-  for (let n = 0; n < count; n++) {
-    a[n] = m[n]! * m[n]!;
-    b[n] = f[n]! * m[n]!;
-  }
-  const means = boxMean(m, counts, radius, { spare: d, result: c });
-  const variances = boxMean(a, counts, radius, { spare: a, result: d });
-  const covariances = boxMean(b, counts, radius, { spare: b, result: a });
-  // Of each window: w = 1 / (variance of f), s = slope of the line f = s m + t; in place of what is not needed any more.
-  let cost = 0;
-  let windows = 0;
-  for (let n = 0; n < count; n++) {
-    const fMean = fMeans[n]!;
-    const mMean = means[n]!;
-    const fVariance = fVariances[n]!;
-    const mVariance = Math.max(0, variances[n]! - mMean * mMean);
-    const both = covariances[n]! - fMean * mMean;
-    const weight = 1 / (fVariance + floor);
-    const slope = both / (mVariance + floor);
-    if (fVariance > floor) {
-      cost += 1 - Math.min(1, slope * both * weight);
-      windows += 1;
-    }
-    covariances[n] = weight * slope;
-    means[n] = weight * slope * (fMean - slope * mMean);
-    variances[n] = weight * slope * slope;
-  }
-  const sw = boxMean(covariances, counts, radius, { spare: covariances, result: b });
-  const st = boxMean(means, counts, radius, { spare: means, result: a });
-  const ss = boxMean(variances, counts, radius, { spare: variances, result: c });
-  intoBlocks(bench, counts, f, [sw, st, ss]);
-  return { force: bench.force, stiffness: bench.stiffness, cost: windows > 0 ? cost / windows : 0 };
+/** Brightness alone at x + u(x), of an image without slopes. */
+export function imageThrough(
+  source: Float32Array,
+  [nx, ny, nz]: Counts,
+  u: Float32Array,
+  result: Float32Array,
+  [from, to]: Slices,
+): void {
+  const count = nx * ny * nz;
+  let n = from * nx * ny;
+  for (let k = from; k < to; k++)
+    for (let j = 0; j < ny; j++)
+      for (let i = 0; i < nx; i++, n++) {
+        const x = Math.min(Math.max(i + u[2 * count + n]!, 0), nx - 1);
+        const y = Math.min(Math.max(j + u[count + n]!, 0), ny - 1);
+        const z = Math.min(Math.max(k + u[n]!, 0), nz - 1);
+        const x0 = x | 0;
+        const y0 = y | 0;
+        const z0 = z | 0;
+        const fx = x - x0;
+        const fy = y - y0;
+        const fz = z - z0;
+        const a = (z0 * ny + y0) * nx + x0;
+        const dx = x0 < nx - 1 ? 1 : 0;
+        const b = y0 < ny - 1 ? a + nx : a;
+        const dz = z0 < nz - 1 ? nx * ny : 0;
+        const near = (1 - fy) * mix(source, a, dx, fx) + fy * mix(source, b, dx, fx);
+        const far = (1 - fy) * mix(source, a + dz, dx, fx) + fy * mix(source, b + dz, dx, fx);
+        result[n] = (1 - fz) * near + fz * far;
+      }
 }
 
-function intoBlocks(
-  { moved: [m, gx, gy, gz], force, stiffness }: Bench,
-  [nx, ny, nz]: Counts,
-  f: Float32Array,
-  [sw, st, ss]: readonly [Float32Array, Float32Array, Float32Array],
-): void {
-  const blocks = (nx * ny * nz) / 8;
-  force.fill(0);
-  stiffness.fill(0);
-  let n = 0;
-  for (let k = 0; k < nz; k++)
+function mix(source: Float32Array, at: number, step: number, share: number): number {
+  return (1 - share) * source[at]! + share * source[at + step]!;
+}
+
+/** First of three steps to the force of the mean over windows of 1 - correlation^2: means within slices. */
+export function correlate({ counts, image, radius }: FixedLevel, { moved: [m], means }: Bench, slices: Slices): void {
+  const [a, b, c] = means;
+  const plane = counts[0] * counts[1];
+  for (let n = slices[0] * plane; n < slices[1] * plane; n++) {
+    b[n] = m[n]! * m[n]!;
+    c[n] = image[n]! * m[n]!;
+  }
+  meanWithin(m, counts, radius, a, slices);
+  meanWithin(b, counts, radius, b, slices);
+  meanWithin(c, counts, radius, c, slices);
+}
+
+/** Second step, when the first is done everywhere: what each window asks for, and its means within slices. */
+export function judgeWindows(fixed: FixedLevel, { means, asked, costs }: Bench, slices: Slices): void {
+  const { counts, mean: fMeans, variance: fVariances, radius, floor } = fixed;
+  const plane = counts[0] * counts[1];
+  const [mean, square, product] = [new Float32Array(plane), new Float32Array(plane), new Float32Array(plane)];
+  const [a, b, c] = asked;
+  for (let k = slices[0]; k < slices[1]; k++) {
+    meanAcross(means[0], counts, radius, k, mean);
+    meanAcross(means[1], counts, radius, k, square);
+    meanAcross(means[2], counts, radius, k, product);
+    let cost = 0;
+    let windows = 0;
+    for (let i = 0, n = k * plane; i < plane; i++, n++) {
+      const fMean = fMeans[n]!;
+      const mMean = mean[i]!;
+      const fVariance = fVariances[n]!;
+      const mVariance = Math.max(0, square[i]! - mMean * mMean);
+      const both = product[i]! - fMean * mMean;
+      // The line f = slope m + t, and its weight.
+      const weight = 1 / (fVariance + floor);
+      const slope = both / (mVariance + floor);
+      if (fVariance > floor) {
+        cost += 1 - Math.min(1, slope * both * weight);
+        windows += 1;
+      }
+      a[n] = weight * slope;
+      b[n] = weight * slope * (fMean - slope * mMean);
+      c[n] = weight * slope * slope;
+    }
+    costs[2 * k] = cost;
+    costs[2 * k + 1] = windows;
+  }
+  for (const one of asked) meanWithin(one, counts, radius, one, slices);
+}
+
+/** Third step: force and stiffness of blocks, `layers` of them. */
+export function pull(fixed: FixedLevel, bench: Bench, layers: Slices): void {
+  const { counts, image: f, radius } = fixed;
+  const [nx, ny, nz] = counts;
+  const { force, stiffness, asked } = bench;
+  const [m, gx, gy, gz] = bench.moved;
+  const plane = nx * ny;
+  const blocks = (plane * nz) / 8;
+  const [slopes, lines, squares] = [new Float32Array(plane), new Float32Array(plane), new Float32Array(plane)];
+  clearLayers(bench, counts, layers);
+  for (let k = 2 * layers[0]; k < 2 * layers[1]; k++) {
+    meanAcross(asked[0], counts, radius, k, slopes);
+    meanAcross(asked[1], counts, radius, k, lines);
+    meanAcross(asked[2], counts, radius, k, squares);
+    let [p, n] = [0, k * plane];
     for (let j = 0; j < ny; j++) {
       const row = ((k >> 1) * (ny >> 1) + (j >> 1)) * (nx >> 1);
-      for (let i = 0; i < nx; i++, n++) {
+      for (let i = 0; i < nx; i++, n++, p++) {
         const b = row + (i >> 1);
-        const stiff = ss[n]!;
-        const pull = sw[n]! * f[n]! - st[n]! - stiff * m[n]!;
+        const stiff = squares[p]!;
+        const strength = slopes[p]! * f[n]! - lines[p]! - stiff * m[n]!;
         const x = gx[n]!;
         const y = gy[n]!;
         const z = gz[n]!;
-        force[b]! += pull * z;
-        force[blocks + b]! += pull * y;
-        force[2 * blocks + b]! += pull * x;
+        force[b]! += strength * z;
+        force[blocks + b]! += strength * y;
+        force[2 * blocks + b]! += strength * x;
         stiffness[b]! += stiff * z * z;
         stiffness[blocks + b]! += stiff * z * y;
         stiffness[2 * blocks + b]! += stiff * z * x;
@@ -211,68 +277,27 @@ function intoBlocks(
         stiffness[5 * blocks + b]! += stiff * x * x;
       }
     }
+  }
 }
 
-/** Where a mean is worked out; `spare` may be the source, which is lost then. */
-interface Room {
-  readonly spare: Float32Array;
-  readonly result: Float32Array;
+/** Nothing pulls yet in these layers of blocks. */
+export function clearLayers({ force, stiffness }: Terms, [nx, ny, nz]: Counts, [from, to]: Slices): void {
+  const layer = (nx * ny) / 4;
+  const blocks = (layer * nz) / 2;
+  for (const [terms, channels] of [
+    [force, 3],
+    [stiffness, 6],
+  ] as const)
+    for (let channel = 0; channel < channels; channel++)
+      terms.fill(0, channel * blocks + from * layer, channel * blocks + to * layer);
 }
 
-/** Mean over a cube of 2 radius + 1 voxels, cut at the edges of the volume. */
-export function boxMean(source: Float32Array, [nx, ny, nz]: Counts, radius: number, room?: Room): Float32Array {
-  const { spare, result } = room ?? {
-    spare: new Float32Array(source.length),
-    result: new Float32Array(source.length),
-  };
-  const shares = Float64Array.from(
-    { length: nx },
-    (_, i) => 1 / (Math.min(i + radius, nx - 1) - Math.max(i - radius, 0) + 1),
-  );
-  for (let row = 0; row < source.length; row += nx) {
-    let sum = 0;
-    for (let i = 0; i < Math.min(radius, nx); i++) sum += source[row + i]!;
-    for (let i = 0; i < nx; i++) {
-      if (i + radius < nx) sum += source[row + i + radius]!;
-      if (i > radius) sum -= source[row + i - radius - 1]!;
-      result[row + i] = sum * shares[i]!;
-    }
+/** Mean of 1 - correlation^2 over windows that show something. */
+export function correlationCost({ costs }: Bench): number {
+  let [cost, windows] = [0, 0];
+  for (let n = 0; n < costs.length; n += 2) {
+    cost += costs[n]!;
+    windows += costs[n + 1]!;
   }
-  for (let k = 0; k < nz; k++) slide(result, spare, { from: k * nx * ny, count: ny, length: nx, radius });
-  slide(spare, result, { from: 0, count: nz, length: nx * ny, radius });
-  return result;
-}
-
-/** The running mean of `count` runs of `length` numbers, one after another. */
-function slide(
-  source: Float32Array,
-  target: Float32Array,
-  {
-    from,
-    count,
-    length,
-    radius,
-  }: { readonly from: number; readonly count: number; readonly length: number; readonly radius: number },
-): void {
-  const sums = new Float64Array(length);
-  for (let r = 0; r < Math.min(radius, count); r++) {
-    const run = from + r * length;
-    for (let i = 0; i < length; i++) sums[i]! += source[run + i]!;
-  }
-  for (let r = 0; r < count; r++) {
-    const run = from + r * length;
-    const enters = run + radius * length;
-    const leaves = run - (radius + 1) * length;
-    const share = 1 / (Math.min(r + radius, count - 1) - Math.max(r - radius, 0) + 1);
-    if (r + radius >= count || r <= radius) {
-      if (r + radius < count) for (let i = 0; i < length; i++) sums[i]! += source[enters + i]!;
-      if (r > radius) for (let i = 0; i < length; i++) sums[i]! -= source[leaves + i]!;
-      for (let i = 0; i < length; i++) target[run + i] = share * sums[i]!;
-    } else
-      for (let i = 0; i < length; i++) {
-        const sum = sums[i]! + source[enters + i]! - source[leaves + i]!;
-        sums[i] = sum;
-        target[run + i] = share * sum;
-      }
-  }
+  return windows > 0 ? cost / windows : 0;
 }

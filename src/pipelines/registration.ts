@@ -6,7 +6,7 @@
  */
 import { Refusal } from '../dicom/refusal.ts';
 import type { Volume, VolumeGeometry } from '../dicom/volume.ts';
-import { DEFORMATION, deform } from './deformation.ts';
+import { deform } from './deformation.ts';
 import { displacementField, resampleThrough } from './displacement.ts';
 import type { DisplacementField } from './displacement.ts';
 import { inverseConsistencyMap, jacobianMap } from './field-quality.ts';
@@ -32,6 +32,8 @@ export interface RegistrationModel {
   readonly sessions: RegistrationSessions;
   readonly gates: Readonly<Record<string, Gate>>;
   readonly applies: ModelCard['applies'];
+  /** Of the deformable step; its result is the same for any number. */
+  readonly threads: number;
 }
 
 export interface RegistrationResult {
@@ -97,7 +99,8 @@ export async function register(
   }
   progress('deformable', 0.35);
   const same = fixed.modality === moving.modality && similarityThrough(f, m, move).ncc >= SAME_CONTRAST_NCC;
-  const { search } = model.sessions;
+  const { sessions, threads } = model;
+  const { search } = sessions;
   const wanted = settings.transform === 'deformable';
   if (wanted && search === undefined) throw new Error('a deformable registration needs its search');
   // What is only judged needs no more voxels.
@@ -105,14 +108,14 @@ export async function register(
   const images = pairOn(shown, f, m, move);
   const deformation =
     search !== undefined && wanted
-      ? await deform(search, images, DEFORMATION, (share) => progress('deformable', 0.35 + 0.45 * share))
+      ? await deform(search, images, { told: (share) => progress('deformable', 0.35 + 0.45 * share), threads })
       : noField(shown);
   progress('quality', 0.8);
   // The way back is estimated at half the resolution: an eighth of the time, and independent of the way there.
   const half = halved(shown);
   const coarse = pairOn(half, f, m, move);
   const turned = { grid: half, fixed: coarse.moving, moving: coarse.fixed };
-  const back = search !== undefined && wanted ? await deform(search, turned) : noField(half);
+  const back = search !== undefined && wanted ? await deform(search, turned, { threads }) : noField(half);
   const inverseConsistencyMm = inverseConsistencyMap(deformation, back);
   const quality = measure(f, m, { start, move, found, images, deformation, inverseConsistencyMm, same });
   const verdict = judgeRegistration(model.gates, quality);

@@ -2,8 +2,9 @@
  * MIND-SSC, a descriptor of how a voxel's surroundings resemble each other, whatever the contrast (Heinrich et al., MICCAI 2013), and the
  * force and stiffness of every voxel that bring two of them together: a Gauss-Newton step that needs no relation of brightness at all.
  */
-import { boxMean } from './local-correlation.ts';
-import type { Terms } from './local-correlation.ts';
+import { meanAcross, meanWithin, type Slices } from './box-mean.ts';
+import { shared, sharedDoubles } from './shared-memory.ts';
+import { clearLayers, type Terms } from './local-correlation.ts';
 import { volumeOf } from './spline-lattice.ts';
 import type { Counts } from './spline-lattice.ts';
 
@@ -23,38 +24,76 @@ const PAIRS = NEIGHBOURS.flatMap((a, i) => NEIGHBOURS.map((b, j) => [a, b, i, j]
 
 export const CHANNELS = PAIRS.length;
 
-/** Twelve channels in [0, 1], one after the other; in `result`. */
-export function descriptors(
-  image: Float32Array,
-  counts: Counts,
-  result: Float32Array = new Float32Array(CHANNELS * volumeOf(counts)),
-): Float32Array {
+/** An image described, and what it takes on the way there. */
+export interface Description {
+  readonly counts: Counts;
+  /** Twelve channels in [0, 1], one after the other. */
+  readonly channels: Float32Array;
+  /** Their squared differences, meaned within slices. */
+  readonly within: Float32Array;
+  /** Spread of the channels of every voxel, and its sums by slice. */
+  readonly spread: Float32Array;
+  readonly totals: Float64Array;
+}
+
+export function descriptionOf(counts: Counts): Description {
   const count = volumeOf(counts);
-  const spread = new Float32Array(count);
+  const [channels, within] = [shared(CHANNELS * count), shared(CHANNELS * count)];
+  return { counts, channels, within, spread: shared(count), totals: sharedDoubles(counts[2]) };
+}
+
+/** First of three steps to an image's description: how far its neighbours are from each other. */
+export function differ({ counts, within }: Description, image: Float32Array, slices: Slices): void {
   PAIRS.forEach(([a, b], channel) => {
-    squaredDifference(image, counts, [a, b], spread);
-    const place = result.subarray(channel * count, (channel + 1) * count);
-    boxMean(spread, counts, 1, { spare: spread, result: place });
+    const one = within.subarray(channel * volumeOf(counts), (channel + 1) * volumeOf(counts));
+    squaredDifference(image, counts, [a, b], one, slices);
+    meanWithin(one, counts, 1, one, slices);
   });
-  let total = 0;
-  for (let n = 0; n < count; n++) {
-    let least = Infinity;
-    let sum = 0;
-    for (let p = n; p < result.length; p += count) {
-      const value = result[p]!;
-      sum += value;
-      if (value < least) least = value;
+}
+
+/** Second step, when the first is done everywhere: means over cubes, and what all channels have in common. */
+export function spreadOut({ counts, channels, within, spread, totals }: Description, [from, to]: Slices): void {
+  const count = volumeOf(counts);
+  const plane = counts[0] * counts[1];
+  for (let k = from; k < to; k++) {
+    for (let c = 0; c < channels.length; c += count)
+      meanAcross(within.subarray(c, c + count), counts, 1, k, channels.subarray(c + k * plane, c + (k + 1) * plane));
+    let total = 0;
+    for (let n = k * plane; n < (k + 1) * plane; n++) {
+      let least = Infinity;
+      let sum = 0;
+      for (let p = n; p < channels.length; p += count) {
+        const value = channels[p]!;
+        sum += value;
+        if (value < least) least = value;
+      }
+      for (let p = n; p < channels.length; p += count) channels[p]! -= least;
+      spread[n] = sum / CHANNELS - least;
+      total += spread[n]!;
     }
-    for (let p = n; p < result.length; p += count) result[p]! -= least;
-    spread[n] = sum / CHANNELS - least;
-    total += spread[n]!;
+    totals[k] = total;
   }
-  const overall = total / count;
-  for (let n = 0; n < count; n++) {
+}
+
+/** Third step: as shares of the spread here, kept within bounds by that of the whole image. */
+export function weigh({ counts, channels, spread, totals }: Description, [from, to]: Slices): void {
+  const count = volumeOf(counts);
+  const plane = counts[0] * counts[1];
+  const overall = totals.reduce((sum, one) => sum + one, 0) / count;
+  for (let n = from * plane; n < to * plane; n++) {
     const scale = -1 / (Math.min(Math.max(spread[n]!, 0.001 * overall), 1000 * overall) + 1e-8);
-    for (let p = n; p < result.length; p += count) result[p] = Math.exp(scale * result[p]!);
+    for (let p = n; p < channels.length; p += count) channels[p] = Math.exp(scale * channels[p]!);
   }
-  return result;
+}
+
+/** An image described at once. */
+export function described(image: Float32Array, counts: Counts): Float32Array {
+  const description = descriptionOf(counts);
+  const all: Slices = [0, counts[2]];
+  differ(description, image, all);
+  spreadOut(description, all);
+  weigh(description, all);
+  return description.channels;
 }
 
 type Offset = readonly [number, number, number];
@@ -65,9 +104,10 @@ function squaredDifference(
   [nx, ny, nz]: Counts,
   [a, b]: readonly [Offset, Offset],
   result: Float32Array,
+  [from, to]: Slices,
 ): void {
   const within = (index: number, count: number): number => Math.min(Math.max(index, 0), count - 1);
-  for (let k = 0; k < nz; k++)
+  for (let k = from; k < to; k++)
     for (let j = 0; j < ny; j++) {
       const rowA = (within(k + a[0], nz) * ny + within(j + a[1], ny)) * nx;
       const rowB = (within(k + b[0], nz) * ny + within(j + b[1], ny)) * nx;
@@ -84,20 +124,36 @@ function squaredDifference(
     }
 }
 
-/** Force and stiffness of the squared distance of the descriptors; slopes are those of the moving one as it lies now. */
-export function descriptorTerms(
+/** Room for the terms of one level; `costs` has the sum of squared distances by slice. */
+export interface DescriptorBench extends Terms {
+  readonly costs: Float64Array;
+}
+
+export function descriptorBenchOf(counts: Counts): DescriptorBench {
+  const count = volumeOf(counts);
+  return {
+    force: shared((3 * count) / 8),
+    stiffness: shared((6 * count) / 8),
+    costs: sharedDoubles(counts[2]),
+  };
+}
+
+/** Force and stiffness of the squared distance of the descriptors in `layers` of blocks; slopes are those of the moving one as it lies now. */
+export function pullTogether(
   fixed: Float32Array,
-  moved: Float32Array,
-  counts: Counts,
+  { counts, channels: moved }: Description,
   seen: Uint8Array | undefined,
-): Terms {
+  bench: DescriptorBench,
+  layers: Slices,
+): void {
   const [nx, ny, nz] = counts;
   const [count, plane] = [volumeOf(counts), nx * ny];
-  const half: Counts = [nx / 2, ny / 2, nz / 2];
-  const blocks = volumeOf(half);
-  const [force, stiffness] = [new Float32Array(3 * blocks), new Float32Array(6 * blocks)];
-  let [cost, n] = [0, 0];
-  for (let k = 0; k < nz; k++)
+  const [half, blocks] = [[nx / 2, ny / 2] as const, count / 8];
+  const { force, stiffness, costs } = bench;
+  clearLayers(bench, counts, layers);
+  let n = 2 * layers[0] * plane;
+  for (let k = 2 * layers[0]; k < 2 * layers[1]; k++) {
+    let cost = 0;
     for (let j = 0; j < ny; j++) {
       const row = ((k >> 1) * half[1] + (j >> 1)) * half[0];
       const [up, down] = [k < nz - 1 ? plane : 0, k > 0 ? plane : 0];
@@ -143,5 +199,11 @@ export function descriptorTerms(
         stiffness[5 * blocks + b]! += 0.25 * xx;
       }
     }
-  return { force, stiffness, cost: cost / count };
+    costs[k] = cost;
+  }
+}
+
+/** Mean squared distance of the descriptors. */
+export function descriptorCost({ costs }: DescriptorBench, counts: Counts): number {
+  return costs.reduce((sum, one) => sum + one, 0) / volumeOf(counts);
 }

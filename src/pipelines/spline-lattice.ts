@@ -21,9 +21,6 @@ interface Axis {
 export interface Sampling {
   readonly counts: Counts;
   readonly axes: readonly [Axis, Axis, Axis];
-  /** Room for what is expanded along x, and along x and y. */
-  readonly alongX: Float64Array;
-  readonly alongY: Float64Array;
 }
 
 export function latticeOver(counts: Counts, distance: number): Lattice {
@@ -51,106 +48,123 @@ export function samplingOf(lattice: Lattice, counts: Counts, step: number, offse
     }
     return { first, weights };
   };
-  const [nx, ny] = counts;
-  const [, cy, cz] = lattice.counts;
-  return {
-    counts,
-    axes: [axis(0), axis(1), axis(2)],
-    alongX: new Float64Array(nx * cy * cz),
-    alongY: new Float64Array(nx * ny * cz),
-  };
+  return { counts, axes: [axis(0), axis(1), axis(2)] };
 }
 
-/** The spline's three channels at the samples, one after the other; in `result`. */
+/** The spline's three channels at the samples, one after the other; in `result`, of which the slices from..to are written. */
 export function expand(
   lattice: Lattice,
   coefficients: Float64Array,
   sampling: Sampling,
   result: Float32Array = new Float32Array(3 * volumeOf(sampling.counts)),
+  [from, to]: readonly [number, number] = [0, sampling.counts[2]],
 ): Float32Array {
   const [cx, cy, cz] = lattice.counts;
   const [nx, ny, nz] = sampling.counts;
   const [ax, ay, az] = sampling.axes;
-  const { alongX, alongY } = sampling;
-  for (let channel = 0; channel < 3; channel++) {
-    const from = channel * cx * cy * cz;
-    for (let line = 0; line < cy * cz; line++) {
-      const row = from + line * cx;
-      for (let i = 0; i < nx; i++) {
-        const p = row + ax.first[i]!;
-        const w = 4 * i;
-        alongX[line * nx + i] =
-          ax.weights[w]! * coefficients[p]! +
-          ax.weights[w + 1]! * coefficients[p + 1]! +
-          ax.weights[w + 2]! * coefficients[p + 2]! +
-          ax.weights[w + 3]! * coefficients[p + 3]!;
+  const across = new Float64Array(cx * cy);
+  const alongX = new Float64Array(nx * cy);
+  for (let channel = 0; channel < 3; channel++)
+    for (let k = from; k < to; k++) {
+      blend(coefficients, (channel * cz + az.first[k]!) * cx * cy, cx * cy, az.weights, 4 * k, across, 0);
+      for (let line = 0; line < cy; line++) {
+        const [row, out] = [line * cx, line * nx];
+        for (let i = 0; i < nx; i++) {
+          const p = row + ax.first[i]!;
+          const w = 4 * i;
+          alongX[out + i] =
+            ax.weights[w]! * across[p]! +
+            ax.weights[w + 1]! * across[p + 1]! +
+            ax.weights[w + 2]! * across[p + 2]! +
+            ax.weights[w + 3]! * across[p + 3]!;
+        }
       }
+      const plane = (channel * nz + k) * nx * ny;
+      for (let j = 0; j < ny; j++) blend(alongX, ay.first[j]! * nx, nx, ay.weights, 4 * j, result, plane + j * nx);
     }
-    for (let k = 0; k < cz; k++)
-      for (let j = 0; j < ny; j++)
-        blend(alongX, (k * cy + ay.first[j]!) * nx, nx, ay.weights, 4 * j, alongY, (k * ny + j) * nx, nx);
-    const plane = nx * ny;
-    for (let k = 0; k < nz; k++)
-      blend(alongY, az.first[k]! * plane, plane, az.weights, 4 * k, result, (channel * nz + k) * plane, plane);
-  }
   return result;
 }
 
-/** target = sum of four neighbouring runs of `length` numbers, `stride` apart, each times its weight. */
+/** target = sum of four neighbouring runs of `length` numbers, one after another, each times its weight. */
 function blend(
   source: Float64Array,
   from: number,
-  stride: number,
+  length: number,
   weights: Float64Array,
   w: number,
   target: Float32Array | Float64Array,
   to: number,
-  length: number,
 ): void {
   const a = weights[w]!;
   const b = weights[w + 1]!;
   const c = weights[w + 2]!;
   const d = weights[w + 3]!;
-  const p = from + stride;
-  const q = from + 2 * stride;
-  const r = from + 3 * stride;
+  const p = from + length;
+  const q = p + length;
+  const r = q + length;
   for (let i = 0; i < length; i++)
     target[to + i] = a * source[from + i]! + b * source[p + i]! + c * source[q + i]! + d * source[r + i]!;
 }
 
 /** The adjoint of `expand`: what every sample says, summed onto the control points by their weight in it. */
 export function gather(lattice: Lattice, values: Float32Array, sampling: Sampling, channels = 3): Float64Array {
-  const [cx, cy, cz] = lattice.counts;
-  const [nx, ny, nz] = sampling.counts;
-  const [ax, ay, az] = sampling.axes;
-  const result = new Float64Array(channels * cx * cy * cz);
-  const { alongX, alongY } = sampling;
-  const plane = nx * ny;
-  for (let channel = 0; channel < channels; channel++) {
-    alongX.fill(0);
-    alongY.fill(0);
-    for (let k = 0; k < nz; k++)
-      scatter(values, (channel * nz + k) * plane, plane, az.weights, 4 * k, alongY, az.first[k]! * plane, plane);
-    for (let k = 0; k < cz; k++)
+  const nz = sampling.counts[2];
+  const planes = new Float64Array(channels * nz * lattice.counts[0] * lattice.counts[1]);
+  gatherPlanes(lattice, values, sampling, planes, { channels, slices: [0, nz] });
+  return gatherAcross(lattice, planes, sampling, channels);
+}
+
+/** The sums within slices: for every channel and slice a plane of control points, of which the slices from..to are written. */
+export function gatherPlanes(
+  lattice: Lattice,
+  values: Float32Array,
+  { counts: [nx, ny, nz], axes: [ax, ay] }: Sampling,
+  planes: Float64Array,
+  { channels, slices: [from, to] }: { readonly channels: number; readonly slices: readonly [number, number] },
+): void {
+  const [cx, cy] = lattice.counts;
+  const alongY = new Float64Array(nx * cy);
+  for (let channel = 0; channel < channels; channel++)
+    for (let k = from; k < to; k++) {
+      const slice = channel * nz + k;
+      alongY.fill(0);
       for (let j = 0; j < ny; j++)
-        scatter(alongY, (k * ny + j) * nx, nx, ay.weights, 4 * j, alongX, (k * cy + ay.first[j]!) * nx, nx);
-    const to = channel * cx * cy * cz;
-    for (let line = 0; line < cy * cz; line++) {
-      const row = to + line * cx;
-      for (let i = 0; i < nx; i++) {
-        const value = alongX[line * nx + i]!;
-        const p = row + ax.first[i]!;
-        const w = 4 * i;
-        result[p]! += ax.weights[w]! * value;
-        result[p + 1]! += ax.weights[w + 1]! * value;
-        result[p + 2]! += ax.weights[w + 2]! * value;
-        result[p + 3]! += ax.weights[w + 3]! * value;
+        scatter(values, (slice * ny + j) * nx, nx, ay.weights, 4 * j, alongY, ay.first[j]! * nx);
+      planes.fill(0, slice * cx * cy, (slice + 1) * cx * cy);
+      for (let line = 0; line < cy; line++) {
+        const row = (slice * cy + line) * cx;
+        for (let i = 0; i < nx; i++) {
+          const value = alongY[line * nx + i]!;
+          const p = row + ax.first[i]!;
+          const w = 4 * i;
+          planes[p]! += ax.weights[w]! * value;
+          planes[p + 1]! += ax.weights[w + 1]! * value;
+          planes[p + 2]! += ax.weights[w + 2]! * value;
+          planes[p + 3]! += ax.weights[w + 3]! * value;
+        }
       }
     }
-  }
+}
+
+/** What `gatherPlanes` found, summed across the slices. */
+export function gatherAcross(
+  lattice: Lattice,
+  planes: Float64Array,
+  { counts: [, , nz], axes: [, , az] }: Sampling,
+  channels = 3,
+): Float64Array {
+  const [cx, cy, cz] = lattice.counts;
+  const plane = cx * cy;
+  const result = new Float64Array(channels * plane * cz);
+  for (let channel = 0; channel < channels; channel++)
+    for (let k = 0; k < nz; k++) {
+      const to = (channel * cz + az.first[k]!) * plane;
+      scatter(planes, (channel * nz + k) * plane, plane, az.weights, 4 * k, result, to);
+    }
   return result;
 }
 
+/** A run of `length` numbers, added to four neighbouring runs by their weights. */
 function scatter(
   source: Float32Array | Float64Array,
   from: number,
@@ -159,10 +173,14 @@ function scatter(
   w: number,
   target: Float64Array,
   to: number,
-  stride: number,
 ): void {
-  const [a, b, c, d] = [weights[w]!, weights[w + 1]!, weights[w + 2]!, weights[w + 3]!];
-  const [p, q, r] = [to + stride, to + 2 * stride, to + 3 * stride];
+  const a = weights[w]!;
+  const b = weights[w + 1]!;
+  const c = weights[w + 2]!;
+  const d = weights[w + 3]!;
+  const p = to + length;
+  const q = p + length;
+  const r = q + length;
   for (let i = 0; i < length; i++) {
     const value = source[from + i]!;
     target[to + i]! += a * value;

@@ -28,12 +28,12 @@ const OPENERS: {
     const sessions = {
       search: await open('deform-search'),
     };
-    const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies };
+    const opened: RegistrationModel = { sessions, gates: model.card.gates, applies: model.card.applies, threads };
     return (pair, progress) => register(opened, pair, { progress, spent });
   },
-  align: (folder) => {
+  align: (folder, { threads }) => {
     const { gates, applies } = loadModel(folder).card;
-    const opened: RegistrationModel = { sessions: { search: undefined }, gates, applies };
+    const opened: RegistrationModel = { sessions: { search: undefined }, gates, applies, threads };
     return Promise.resolve((pair, progress) => register(opened, pair, { progress, spent }));
   },
   denoise: async (folder, settings) => {

@@ -4,20 +4,30 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { axialGrid, type VolumeGeometry } from '../../src/dicom/volume.ts';
-import { DEFORMATION, deform } from '../../src/pipelines/deformation.ts';
+import { boxMean } from '../../src/pipelines/box-mean.ts';
+import { deform } from '../../src/pipelines/deformation.ts';
 import type { GridPair } from '../../src/pipelines/deformation.ts';
+import { inverseAt, invertSlices, sampleField } from '../../src/pipelines/field-inverse.ts';
 import { jacobianFigures } from '../../src/pipelines/field-quality.ts';
 import { openGraph } from '../../src/pipelines/graph-session.ts';
 import {
   benchOf,
-  boxMean,
-  correlationTerms,
+  correlate,
+  correlationCost,
   fixedLevel,
+  judgeWindows,
+  pull,
   sampledThrough,
   sloped,
 } from '../../src/pipelines/local-correlation.ts';
 import { loadModel } from '../../src/pipelines/manifest.ts';
-import { descriptorTerms, descriptors } from '../../src/pipelines/self-similarity.ts';
+import {
+  described,
+  descriptionOf,
+  descriptorBenchOf,
+  descriptorCost,
+  pullTogether,
+} from '../../src/pipelines/self-similarity.ts';
 import type { Session } from '../../src/pipelines/session.ts';
 import { percentileWindow } from '../../src/pipelines/similarity.ts';
 import { expand, gather, latticeOver, samplingOf, throughValues } from '../../src/pipelines/spline-lattice.ts';
@@ -109,13 +119,16 @@ test('the force of correlation is the slope of its cost', () => {
   const level = fixedLevel(fixed, counts, 2);
   const source = sloped(moving, counts, undefined);
   const bench = benchOf(counts);
-  const termsAt = (height: number) => {
-    sampledThrough(source, counts, bump(counts, height), bench.moved);
-    return correlationTerms(level, bench);
+  const cost = (height: number): number => {
+    sampledThrough(source, counts, bump(counts, height), bench.moved, [0, counts[2]]);
+    correlate(level, bench, [0, counts[2]]);
+    judgeWindows(level, bench, [0, counts[2]]);
+    pull(level, bench, [0, counts[2] / 2]);
+    return correlationCost(bench);
   };
-  const cost = (height: number): number => termsAt(height).cost;
   const direction = bump(counts, 1);
-  const force = termsAt(0).force.slice();
+  cost(0);
+  const force = bench.force.slice();
   // Force is summed over blocks; the direction hardly changes within one.
   let slope = 0;
   const blocks = force.length / 3;
@@ -146,15 +159,16 @@ test('the force of correlation is the slope of its cost', () => {
 test('descriptors are the same for a negative of the image, and pull nothing where nothing moved', () => {
   const image = smoothImage(3);
   const [a, b] = [
-    descriptors(image, counts),
-    descriptors(
+    described(image, counts),
+    described(
       image.map((value) => 1 - value),
       counts,
     ),
   ];
   assert.ok(a.every((value, n) => Math.abs(value - (b[n] ?? 9)) < 1e-3));
-  const { force, cost } = descriptorTerms(a, b, counts, undefined);
-  assert.ok(cost < 1e-5 && force.every((value) => Math.abs(value) < 1e-2));
+  const bench = descriptorBenchOf(counts);
+  pullTogether(a, { ...descriptionOf(counts), channels: b }, undefined, bench, [0, counts[2] / 2]);
+  assert.ok(descriptorCost(bench, counts) < 1e-5 && bench.force.every((value) => Math.abs(value) < 1e-2));
 });
 
 test('the window of an image is that of its sorted voxels', () => {
@@ -173,6 +187,46 @@ test('the window of an image is that of its sorted voxels', () => {
       },
     ),
   );
+});
+
+test('the inverse of a field leads back, whatever the slices it is worked out in', () => {
+  const u = bump(counts, 1.5);
+  const whole = new Float32Array(u.length);
+  invertSlices(u, counts, whole, [0, counts[2]]);
+  const parts = new Float32Array(u.length);
+  for (const slices of [[0, 7] as const, [7, 8] as const, [8, 20] as const]) invertSlices(u, counts, parts, slices);
+  assert.deepEqual(parts, whole);
+  const [there, back] = [new Float64Array(3), new Float64Array(3)];
+  for (const [x, y, z] of [
+    [8, 6, 10],
+    [6.5, 5.2, 9.1],
+    [9.5, 7, 11],
+  ] as const) {
+    inverseAt(u, counts, x, y, z, back);
+    const [dz, dy, dx] = [...back] as [number, number, number];
+    sampleField(u, counts, x + dx, y + dy, z + dz, there);
+    assert.ok(
+      there.every((value, channel) => Math.abs(value + (back[channel] ?? 9)) < 0.01),
+      `${x} ${y} ${z}`,
+    );
+  }
+});
+
+test('windows of the fixed image that reach beyond its own voxels ask for nothing', () => {
+  const [fixed, moving] = [smoothImage(5), smoothImage(6)];
+  const seen = new Uint8Array(count).fill(1).fill(0, 0, 16 * 12 * 10);
+  const level = fixedLevel(fixed, counts, 2, seen);
+  const bench = benchOf(counts);
+  sampledThrough(sloped(moving, counts, undefined), counts, new Float32Array(3 * count), bench.moved, [0, counts[2]]);
+  correlate(level, bench, [0, counts[2]]);
+  judgeWindows(level, bench, [0, counts[2]]);
+  pull(level, bench, [0, counts[2] / 2]);
+  const layer = (16 * 12) / 4;
+  for (let channel = 0; channel < 3; channel++) {
+    const from = (channel * count) / 8;
+    assert.ok(bench.force.subarray(from, from + 5 * layer).every((value) => value === 0));
+    assert.ok(bench.force.subarray(from + 7 * layer, from + 10 * layer).some((value) => value !== 0));
+  }
 });
 
 const grid = axialGrid([48, 48, 48], [2, 2, 2]);
@@ -213,7 +267,7 @@ const straight = (x: number, y: number, z: number) => [x, y, z] as const;
 for (const other of [false, true])
   test(`a bend of ${other ? 'two contrasts' : 'one contrast'} is found within a voxel, without folds, the same bytes each time`, async () => {
     const pair: GridPair = { grid, fixed: blobs(false, bend), moving: blobs(other, straight) };
-    const found = await deform(search, pair, DEFORMATION);
+    const found = await deform(search, pair);
     const errors: number[] = [];
     const inside = pair.fixed.map((value) => (value > 0 ? 1 : 0));
     for (let n = 0; n < total; n++) {
@@ -228,7 +282,7 @@ for (const other of [false, true])
     const p95 = errors[Math.floor(0.95 * errors.length)] ?? Number.NaN;
     assert.ok(median < (other ? 0.6 : 0.4) && p95 < 1.5, `median ${median}, p95 ${p95} voxels`);
     assert.equal(jacobianFigures(found, Uint8Array.from(inside)).foldingFraction, 0);
-    assert.deepEqual(await deform(search, pair, DEFORMATION), found);
+    assert.deepEqual(await deform(search, pair), found);
   });
 
 test('every step of a deformation is told, and others have their turn between two steps', async () => {
@@ -236,16 +290,32 @@ test('every step of a deformation is told, and others have their turn between tw
   const shares: number[] = [];
   let turns = 0;
   const turning = setInterval(() => turns++, 0);
-  await deform(search, pair, DEFORMATION, (share) => shares.push(share));
+  await deform(search, pair, { told: (share) => shares.push(share) });
   clearInterval(turning);
   assert.ok(shares.length >= 6 && (shares[0] ?? 9) > 0 && (shares.at(-1) ?? 9) < 1, shares.join(' '));
   assert.ok(shares.every((share, n) => n === 0 || share > (shares[n - 1] ?? 9)));
   assert.ok(turns >= 4, `${turns} turns`);
 });
 
+test('any number of threads finds the same bytes', async () => {
+  // Large enough that threads are started.
+  const large: Counts = [64, 48, 40];
+  const wide: VolumeGeometry = { ...grid, columns: 64, rows: 48, slices: 40 };
+  const seen = new Uint8Array(64 * 48 * 40).fill(1).fill(0, 0, 64 * 48 * 3);
+  const pair: GridPair = { grid: wide, fixed: smoothImage(41, large), moving: smoothImage(42, large), seen };
+  const [one, two, five] = [
+    await deform(search, pair, { threads: 1 }),
+    await deform(search, pair, { threads: 2 }),
+    await deform(search, pair, { threads: 5 }),
+  ];
+  assert.deepEqual(two.voxels, one.voxels);
+  assert.deepEqual(five.voxels, one.voxels);
+  assert.ok(one.voxels.some((value) => value !== 0));
+});
+
 test('two images that have nothing in common leave a field that does not fold', async () => {
   const pair: GridPair = { grid, fixed: smoothImage(21, size), moving: smoothImage(22, size) };
-  const found = await deform(search, pair, DEFORMATION);
+  const found = await deform(search, pair);
   assert.equal(jacobianFigures(found, new Uint8Array(total).fill(1)).foldingFraction, 0);
 });
 

@@ -40,7 +40,7 @@ before(async () => {
   const sessions = {
     search: await open('deform-search'),
   };
-  model = { sessions, gates: loaded.card.gates, applies: loaded.card.applies };
+  model = { sessions, gates: loaded.card.gates, applies: loaded.card.applies, threads: 2 };
   release = () => Promise.all(Object.values(sessions).map((session) => session.release()));
 });
 

@@ -16,7 +16,7 @@ const none: Session = {
   release: () => Promise.resolve(),
 };
 const applies = { modalities: ['CT', 'MR', 'PT'], minSlices: 8 };
-const model = { sessions: new Proxy({}, { get: () => none }), gates: {}, applies } as unknown as RegistrationModel;
+const model = { sessions: new Proxy({}, { get: () => none }), gates: {}, applies, threads: 2 } as unknown as RegistrationModel;
 
 /** Worse than any start, for a pair that is refused. */
 const REFUSED_MM = 99;

@@ -16,6 +16,9 @@ interface PairFile {
   readonly modalities: readonly [string, string];
 }
 
+/** As many as the anchors have. */
+const THREADS = 2;
+
 const folder = process.argv[2] ?? '.';
 const { shape, spacing, modalities } = JSON.parse(readFileSync(join(folder, 'pair.json'), 'utf8')) as PairFile;
 const [nz, ny, nx] = shape;
@@ -28,12 +31,12 @@ function read(role: string, modality: string) {
 
 const plan = process.argv[3] === undefined ? DEFORMATION : (JSON.parse(process.argv[3]) as typeof DEFORMATION);
 const [fixed, moving] = [read('fixed', modalities[0]), read('moving', modalities[1])];
-const session = await openGraph(loadModel(join(import.meta.dirname, '..')), 'deform-search', 2);
+const session = await openGraph(loadModel(join(import.meta.dirname, '..')), 'deform-search', THREADS);
 const [begun, used] = [performance.now(), process.cpuUsage()];
 const grid = cubicGrid(fixed.geometry, spacing, DEFAULT_SETTINGS.maxWorkingVoxels);
 const working = grid.spacingMm[0];
 const images = pairOn(grid, prepare('fixed', fixed, working), prepare('moving', moving, working), IDENTITY);
-const field = displacementField(await deform(session, images, plan), IDENTITY);
+const field = displacementField(await deform(session, images, { plan, threads: THREADS }), IDENTITY);
 const seconds = (performance.now() - begun) / 1000;
 const { user, system } = process.cpuUsage(used);
 await session.release();
