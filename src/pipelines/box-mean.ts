@@ -21,21 +21,28 @@ export function meanWithin(
   target: Float32Array,
   [from, to]: Slices,
 ): void {
-  const shares = Float64Array.from(
-    { length: nx },
-    (_, i) => 1 / (Math.min(i + radius, nx - 1) - Math.max(i - radius, 0) + 1),
-  );
   const rows = new Float32Array(nx * ny);
+  const share = 1 / (2 * radius + 1);
   for (let k = from; k < to; k++) {
     const plane = k * nx * ny;
     for (let row = 0; row < rows.length; row += nx) {
       const p = plane + row;
+      const enters = p + radius;
+      const leaves = p - radius - 1;
       let sum = 0;
       for (let i = 0; i < Math.min(radius, nx); i++) sum += source[p + i]!;
-      for (let i = 0; i < nx; i++) {
-        if (i + radius < nx) sum += source[p + i + radius]!;
-        if (i > radius) sum -= source[p + i - radius - 1]!;
-        rows[row + i] = sum * shares[i]!;
+      let i = 0;
+      for (; i <= radius && i < nx; i++) {
+        if (i + radius < nx) sum += source[enters + i]!;
+        rows[row + i] = sum / (Math.min(i + radius, nx - 1) + 1);
+      }
+      for (; i < nx - radius; i++) {
+        sum += source[enters + i]! - source[leaves + i]!;
+        rows[row + i] = sum * share;
+      }
+      for (; i < nx; i++) {
+        sum -= source[leaves + i]!;
+        rows[row + i] = sum / (nx - i + radius);
       }
     }
     slide(rows, [nx, ny], radius, target, plane);
@@ -82,9 +89,19 @@ export function meanAcross(
   const plane = nx * ny;
   const [first, last] = [Math.max(k - radius, 0), Math.min(k + radius, nz - 1)];
   const share = 1 / (last - first + 1);
-  for (let n = 0; n < plane; n++) {
-    let sum = 0;
-    for (let p = first * plane + n, slice = first; slice <= last; slice++, p += plane) sum += source[p]!;
-    target[n] = share * sum;
-  }
+  const from = first * plane;
+  // The radii in use have their sums written out: they are most of the work.
+  if (last - first === 4) {
+    const [b, c, d, e] = [from + plane, from + 2 * plane, from + 3 * plane, from + 4 * plane];
+    for (let n = 0; n < plane; n++)
+      target[n] = share * (source[from + n]! + source[b + n]! + source[c + n]! + source[d + n]! + source[e + n]!);
+  } else if (last - first === 2) {
+    const [b, c] = [from + plane, from + 2 * plane];
+    for (let n = 0; n < plane; n++) target[n] = share * (source[from + n]! + source[b + n]! + source[c + n]!);
+  } else
+    for (let n = 0; n < plane; n++) {
+      let sum = 0;
+      for (let p = from + n, slice = first; slice <= last; slice++, p += plane) sum += source[p]!;
+      target[n] = share * sum;
+    }
 }

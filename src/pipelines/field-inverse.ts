@@ -35,7 +35,7 @@ export function sampleField(
   }
 }
 
-/** v with v(p) = -u(p + v(p)) at one place. */
+/** v with v(p) = -u(p + v(p)) at one place; `guessed`: the search begins with what is in `result`. */
 export function inverseAt(
   u: Float32Array,
   counts: Counts,
@@ -43,8 +43,12 @@ export function inverseAt(
   y: number,
   z: number,
   result: Float64Array,
+  guessed = false,
 ): void {
-  let [v0, v1, v2, change] = [0, 0, 0, Infinity];
+  let v0 = guessed ? result[0]! : 0;
+  let v1 = guessed ? result[1]! : 0;
+  let v2 = guessed ? result[2]! : 0;
+  let change = Infinity;
   for (let round = 0; round < MOST_ROUNDS && change > SETTLED; round++) {
     sampleField(u, counts, x + v2, y + v1, z + v0, result);
     change = Math.max(Math.abs(result[0]! + v0), Math.abs(result[1]! + v1), Math.abs(result[2]! + v2));
@@ -66,7 +70,8 @@ export function invertSlices(u: Float32Array, counts: Counts, inverse: Float32Ar
   for (let k = from; k < to; k++)
     for (let j = 0; j < ny; j++)
       for (let i = 0; i < nx; i++, n++) {
-        inverseAt(u, counts, i, j, k, v);
+        // Neighbours in a row are alike.
+        inverseAt(u, counts, i, j, k, v, i > 0);
         inverse[n] = v[0]!;
         inverse[count + n] = v[1]!;
         inverse[2 * count + n] = v[2]!;

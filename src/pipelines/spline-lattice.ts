@@ -62,13 +62,21 @@ export function expand(
   const [cx, cy, cz] = lattice.counts;
   const [nx, ny, nz] = sampling.counts;
   const [ax, ay, az] = sampling.axes;
-  const across = new Float64Array(cx * cy);
+  const points = cx * cy;
+  const across = new Float64Array(points);
   const alongX = new Float64Array(nx * cy);
   for (let channel = 0; channel < 3; channel++)
     for (let k = from; k < to; k++) {
-      blend(coefficients, (channel * cz + az.first[k]!) * cx * cy, cx * cy, az.weights, 4 * k, across, 0);
+      const first = (channel * cz + az.first[k]!) * points;
+      for (let n = 0, p = first; n < points; n++, p++)
+        across[n] =
+          az.weights[4 * k]! * coefficients[p]! +
+          az.weights[4 * k + 1]! * coefficients[p + points]! +
+          az.weights[4 * k + 2]! * coefficients[p + 2 * points]! +
+          az.weights[4 * k + 3]! * coefficients[p + 3 * points]!;
       for (let line = 0; line < cy; line++) {
-        const [row, out] = [line * cx, line * nx];
+        const row = line * cx;
+        const out = line * nx;
         for (let i = 0; i < nx; i++) {
           const p = row + ax.first[i]!;
           const w = 4 * i;
@@ -92,7 +100,7 @@ function blend(
   length: number,
   weights: Float64Array,
   w: number,
-  target: Float32Array | Float64Array,
+  target: Float32Array,
   to: number,
 ): void {
   const a = weights[w]!;
@@ -158,15 +166,19 @@ export function gatherAcross(
   const result = new Float64Array(channels * plane * cz);
   for (let channel = 0; channel < channels; channel++)
     for (let k = 0; k < nz; k++) {
-      const to = (channel * cz + az.first[k]!) * plane;
-      scatter(planes, (channel * nz + k) * plane, plane, az.weights, 4 * k, result, to);
+      const from = (channel * nz + k) * plane;
+      for (let line = 0; line < 4; line++) {
+        const weight = az.weights[4 * k + line]!;
+        const to = (channel * cz + az.first[k]! + line) * plane;
+        for (let n = 0; n < plane; n++) result[to + n]! += weight * planes[from + n]!;
+      }
     }
   return result;
 }
 
 /** A run of `length` numbers, added to four neighbouring runs by their weights. */
 function scatter(
-  source: Float32Array | Float64Array,
+  source: Float32Array,
   from: number,
   length: number,
   weights: Float64Array,

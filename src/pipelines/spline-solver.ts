@@ -3,7 +3,7 @@ import type { Crew } from './crew.ts';
 import type { Level } from './deformation-kernels.ts';
 import { gatherAcross, volumeOf, type Counts, type Lattice } from './spline-lattice.ts';
 
-const SOLVER_STEPS = 16;
+const SOLVER_STEPS = 12;
 
 /** (sum over blocks of B^T S B + smoothness) update = force - smoothness spline, by conjugate gradients, after the looks. */
 export function solved(crew: Crew, level: Level, spline: Float64Array, smoothness: number): Float64Array {
