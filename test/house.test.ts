@@ -13,7 +13,7 @@ const files = globSync('**/*.ts', { cwd: src })
 /** Floors from the cellar up; a room imports rooms of lower floors, and itself. */
 const FLOORS: readonly (readonly string[])[] = [
   ['dicom'],
-  ['log', 'database', 'routing', 'access', 'spool'],
+  ['log', 'database', 'routing', 'access', 'spool', 'release'],
   ['config', 'matching', 'checkpoints'],
   ['derived', 'pipelines', 'codecs', 'dimse', 'archive', 'deidentify', 'workitems', 'audit', 'quarantine'],
   ['delivery'],

@@ -8,7 +8,7 @@ import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '../database.ts';
 import type { Archive } from './handle.ts';
 import { inflateDictionary, inflateManyMetadata } from './metadata-text.ts';
-import { release } from './release.ts';
+import { release } from '../release.ts';
 
 export { BASE, withBase } from './attributes.ts';
 

@@ -31,35 +31,39 @@ function grey(bytes: Buffer, layout: ImageLayout, presentation: Presentation): B
   const count = layout.rows * layout.columns;
   if (presentation.float || layout.bitsAllocated > 16)
     return greyOf(readValues(bytes, layout, presentation.float), presentation);
-  const stored = storedIndices(bytes, layout);
+  const stored = storedValues(bytes, layout);
   const table = greyTable(layout, presentation, () => rangeOf(stored, layout, presentation));
   const picture = Buffer.allocUnsafe(count);
-  for (let at = 0; at < count; at++) picture[at] = table[stored[at] ?? 0] ?? 0;
+  fillThrough(picture, stored, table);
   return picture;
 }
 
-/** The stored bits of each pixel without what lies above and below them. */
-function storedIndices(
-  bytes: Buffer,
-  { rows, columns, bitsAllocated, bitsStored, highBit }: ImageLayout,
-): Uint16Array | Buffer {
+/** Each pixel with what lies above and below its stored bits. */
+interface Stored {
+  readonly words: Uint16Array | Uint8Array;
+  /** How far the stored bits lie above the lowest. */
+  readonly down: number;
+  readonly mask: number;
+}
+
+function storedValues(bytes: Buffer, { rows, columns, bitsAllocated, bitsStored, highBit }: ImageLayout): Stored {
   const count = rows * columns;
   if (bitsAllocated === 1) {
-    const bits = Buffer.allocUnsafe(count);
+    const bits = new Uint8Array(count);
     for (let at = 0; at < count; at++) bits[at] = ((bytes[at >> 3] ?? 0) >> (at & 7)) & 1;
-    return bits;
+    return { words: bits, down: 0, mask: 1 };
   }
-  const down = highBit + 1 - bitsStored;
-  const mask = 2 ** bitsStored - 1;
-  if (bitsAllocated === 8) {
-    if (bitsStored === 8) return bytes;
-    const values = Buffer.allocUnsafe(count);
-    for (let at = 0; at < count; at++) values[at] = ((bytes[at] ?? 0) >> down) & mask;
-    return values;
-  }
+  const place = { down: highBit + 1 - bitsStored, mask: 2 ** bitsStored - 1 };
+  if (bitsAllocated === 8) return { words: bytes.subarray(0, count), ...place };
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer);
-  const words = new Uint16Array(aligned.buffer, aligned.byteOffset, count);
-  return bitsStored === 16 ? words : words.map((word) => (word >> down) & mask);
+  return { words: new Uint16Array(aligned.buffer, aligned.byteOffset, count), ...place };
+}
+
+/** Every `step`th byte from `first` on becomes what the table has for the next pixel. */
+function fillThrough(picture: Buffer, { words, down, mask }: Stored, table: Uint8Array, first = 0, step = 1): void {
+  const count = words.length;
+  for (let at = 0, to = first; at < count; at++, to += step)
+    picture[to] = table[((words[at] ?? 0) >> down) & mask] ?? 0;
 }
 
 function valueOf(index: number, { signed, bitsStored }: ImageLayout): number {
@@ -135,7 +139,7 @@ function clamp(value: number): number {
 }
 
 function rangeOf(
-  stored: Uint16Array | Buffer,
+  { words, down, mask }: Stored,
   layout: ImageLayout,
   presentation: Presentation,
 ): readonly [number, number] {
@@ -143,7 +147,7 @@ function rangeOf(
   const { padding } = presentation;
   const toReal = modalityFunction(presentation);
   const seen = new Uint8Array(2 ** layout.bitsStored);
-  for (const index of stored) seen[index] = 1;
+  for (const word of words) seen[(word >> down) & mask] = 1;
   let [low, high] = [Infinity, -Infinity];
   for (let index = seen.indexOf(1); index >= 0; index = seen.indexOf(1, index + 1)) {
     const value = valueOf(index, layout);
@@ -195,7 +199,7 @@ function throughPalette(
   palette: readonly [LookupTable, LookupTable, LookupTable],
 ): Buffer {
   if (layout.bitsAllocated > 16) throw unusable('a palette takes up to 16 bits');
-  const stored = storedIndices(bytes, layout);
+  const stored = storedValues(bytes, layout);
   const tables = palette.map((table) => {
     const colours = new Uint8Array(2 ** layout.bitsStored);
     for (let index = 0; index < colours.length; index++) {
@@ -206,8 +210,7 @@ function throughPalette(
   });
   const count = layout.rows * layout.columns;
   const picture = Buffer.allocUnsafe(count * 3);
-  for (const [channel, table] of tables.entries())
-    for (let at = 0, to = channel; at < count; at++, to += 3) picture[to] = table[stored[at] ?? 0] ?? 0;
+  for (const [channel, table] of tables.entries()) fillThrough(picture, stored, table, channel, 3);
   return picture;
 }
 

@@ -1,6 +1,7 @@
 /** A worker thread that decodes, encodes and draws, one job after another. */
 import { parentPort } from 'node:worker_threads';
 import { Refusal } from '../dicom/refusal.ts';
+import { release } from '../release.ts';
 import { drawFrame } from './draw.ts';
 import { blankFrame, CodecFault, decodeFrame, encodeFrame } from './frames.ts';
 import { decodePicture, encodePictures, type Picture } from './picture.ts';
@@ -22,7 +23,14 @@ async function answer({ job, request }: JobMessage): Promise<void> {
     } else {
       send({ job, kind: 'fault', message: error instanceof Error ? (error.stack ?? error.message) : 'unknown' });
     }
+  } finally {
+    for (const frame of framesOf(request)) release(frame);
   }
+}
+
+/** They have moved to this thread, and nobody else has them. */
+function framesOf(request: CodecRequest): Uint8Array[] {
+  return request.kind === 'draw' ? request.frames.map(({ frame }) => frame) : [request.frame];
 }
 
 async function perform(request: CodecRequest): Promise<Buffer> {
@@ -41,7 +49,9 @@ async function perform(request: CodecRequest): Promise<Buffer> {
       // What a state has shaped has its size.
       const shaped = frames.some(({ state }) => state !== undefined);
       const { viewport: _viewport, ...others } = form;
-      return encodePictures(pictures, shaped ? { ...others, pixelAspect: 1 } : form);
+      const encoded = await encodePictures(pictures, shaped ? { ...others, pixelAspect: 1 } : form);
+      for (const { bytes } of pictures) release(bytes);
+      return encoded;
     }
     case 'picture':
       return decodePicture(bufferOf(request.frame), request.layout);

@@ -1,6 +1,6 @@
 /** An answer's bytes on their way out: as fast as the far side reads, from buffers that go round. */
 import type { ServerResponse } from 'node:http';
-import { release } from '../archive/release.ts';
+import { release } from '../release.ts';
 
 export interface Sink {
   /** Resolves when there is room for more, which is before the far side has it. What is given together leaves together. */

@@ -1,7 +1,7 @@
 /** Memory that is given back by hand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { release } from '../../src/archive/release.ts';
+import { release } from '../src/release.ts';
 
 test('what a buffer held is given back at once, for all who look at the same memory', () => {
   const bytes = Buffer.allocUnsafeSlow(2 ** 24);
