@@ -54,6 +54,8 @@ export interface Gateway {
   readonly pictures: PictureCache;
   readonly arrivals: Arrivals;
   readonly receipts: Receipts;
+  /** By study: series that the index has, so that not every instance has to ask. Forgotten with the study. */
+  readonly seriesKnown: Map<string, Set<string>>;
   /** The look at erasures that is under way: one at a time. */
   readonly erasing: { turn: Promise<unknown> };
   /** In force; another revision takes their place when the file is edited (workflow/rulebook). */
@@ -260,6 +262,7 @@ export async function openGateway(config: Config, log: Log, now: () => number = 
       pictures: openPictureCache(),
       arrivals: new Map(),
       receipts: new Map(),
+      seriesKnown: new Map(),
       erasing: { turn: Promise.resolve() },
       rules: config.rules,
       rulebook: { seen: '', refused: undefined },

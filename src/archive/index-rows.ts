@@ -7,13 +7,18 @@ import { INSTANCE_COLUMNS, integerOf } from './attributes.ts';
 import type { Described } from './described.ts';
 import type { InstanceRow } from './instance-rows.ts';
 import {
+  countArrival,
   describeSeriesAnew,
   describeStudyAnew,
   enterModalities,
   enterSeries,
   enterStudy,
   forgetStudyKeys,
+  forgetTombstone,
   namesOfStudy,
+  writeArrivals,
+  type EnteredSeries,
+  type EnteredStudy,
 } from './level-rows.ts';
 import { deflateMetadata } from './metadata-text.ts';
 
@@ -30,12 +35,40 @@ export interface Place {
   readonly storedAt: number;
 }
 
-/** Returns the study's key, a new one or, for a study that is new to the index, `studyKey`. Must run inside a transaction. */
-export function addInstance(database: Database, described: Described, place: Place, studyKey?: number): number {
+/** Instances on their way into the index, inside one transaction. */
+export interface Entering {
+  /** Returns the study's key, a new one or, for a study that is new to the index, `studyKey`. */
+  add(described: Described, place: Place, studyKey?: number): number;
+  /** Writes what studies and series are by now: before the transaction ends, and before an instance is taken out. May go on after it. */
+  settle(): void;
+}
+
+/** Many instances come of few series: their rows are read once and written once. */
+export function enterInstances(database: Database): Entering {
+  const studies = new Map<string, EnteredStudy>();
+  return {
+    add(described, place, studyKey) {
+      const { studyInstanceUID, seriesInstanceUID } = described;
+      let study = studies.get(studyInstanceUID);
+      if (study === undefined)
+        studies.set(studyInstanceUID, (study = enterStudy(database, described, studyKey ?? null)));
+      let series = study.series.get(seriesInstanceUID);
+      if (series === undefined)
+        study.series.set(seriesInstanceUID, (series = enterSeries(database, study.id, described)));
+      countArrival(database, study, series, described, place);
+      addInstance(database, series, described, place);
+      return study.id;
+    },
+    settle() {
+      for (const study of studies.values()) writeArrivals(database, study);
+      studies.clear();
+    },
+  };
+}
+
+function addInstance(database: Database, series: EnteredSeries, described: Described, place: Place): void {
   const object = JSON.parse(described.levels.instance) as DicomJson;
   const [number, ...image] = INSTANCE_COLUMNS.map((keyword) => integerOf(object, keyword));
-  const study = enterStudy(database, described, place, studyKey ?? null);
-  const series = enterSeries(database, study, described, place);
   const { lastId } = database.run(
     `INSERT INTO instance (sop_uid, series, number, sop_class, transfer_syntax, rows, columns, bits_allocated, frames, frame_count,
        extents, derived, sequence, pack, offset, head_length, length, crc, source)
@@ -60,13 +93,7 @@ export function addInstance(database: Database, described: Described, place: Pla
   enterKeys(database, 'instance', lastId, object);
   const deflated = deflateMetadata(described.metadata, series.dictionary);
   database.run('INSERT INTO metadata (instance, json) VALUES (?, ?)', lastId, deflated);
-  database.run(
-    'DELETE FROM tombstone WHERE uid IN (?, ?, ?)',
-    described.studyInstanceUID,
-    described.seriesInstanceUID,
-    described.sopInstanceUID,
-  );
-  return study;
+  forgetTombstone(database, described.sopInstanceUID);
 }
 
 function frameCount(extents: FrameExtents): number {

@@ -7,7 +7,7 @@ import type { Database } from '../database.ts';
 import { lastChange, recordChange } from './changes.ts';
 import { decide, type Planned } from './duplicates.ts';
 import type { Archive, Arrival, Intake, StoreResult, Waiting } from './handle.ts';
-import { addInstance, removeInstance } from './index-rows.ts';
+import { enterInstances, removeInstance } from './index-rows.ts';
 import { closeIdleGrowing } from './pack-files.ts';
 import { orFail, place, syncPacks, undo, writePacks, type Pack, type Placed } from './pack-writing.ts';
 import { outOfSpace, refuseAfterFailure } from './room.ts';
@@ -159,10 +159,14 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
     // All groups before this one have been synchronised.
     database.run('UPDATE durable SET sequence = max(sequence, ?)', (placed[0]?.sequence ?? 1) - 1);
     for (const pack of packs) database.run('UPDATE pack SET length = ? WHERE id = ?', pack.end, pack.id);
-    return placed.map(({ planned, sequence, pack, offset }) => {
+    const entering = enterInstances(database);
+    const keys = placed.map(({ planned, sequence, pack, offset }) => {
       const { described, headBytes, lengthBytes, crc, derived, source, alongside } = planned.arrival;
       try {
-        if (planned.replaces !== undefined) removeInstance(database, planned.replaces, sequence);
+        if (planned.replaces !== undefined) {
+          entering.settle();
+          removeInstance(database, planned.replaces, sequence);
+        }
         const place = {
           pack: pack.id,
           offset,
@@ -174,7 +178,7 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
           source: source?.digest,
           storedAt,
         };
-        const studyKey = addInstance(database, described, place);
+        const studyKey = entering.add(described, place);
         const action = planned.replaces === undefined ? 'create' : 'update';
         recordChange(database, action, described, { version: sequence, at });
         alongside?.();
@@ -183,5 +187,7 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
         throw new Unindexed(planned, error);
       }
     });
+    entering.settle();
+    return keys;
   });
 }

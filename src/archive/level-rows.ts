@@ -22,44 +22,91 @@ import type { Place } from './index-rows.ts';
 import { inflateDictionary, inflateMetadata } from './metadata-text.ts';
 import { enterName } from './names.ts';
 
-export function enterStudy(database: Database, described: Described, place: Place, studyKey: number | null): number {
+/** What the instances that one transaction adds to a study or series say together; written when all of them are in. */
+interface Arrivals {
+  readonly id: number;
+  json: string;
+  instances: number;
+  derived: number;
+  /** Of the last one. */
+  version: number;
+}
+
+export interface EnteredStudy extends Arrivals {
+  /** Of the last one, seconds since 1970. */
+  storedAt: number;
+  readonly series: Map<string, EnteredSeries>;
+}
+
+export interface EnteredSeries extends Arrivals {
+  readonly dictionary: Buffer;
+}
+
+/** The study of an instance that is about to be added, its row made where there is none: `studyKey` is its key then. */
+export function enterStudy(database: Database, described: Described, studyKey: number | null): EnteredStudy {
   const { studyInstanceUID, project } = described;
   const json = described.levels.study;
   const known = database.get('SELECT id, json FROM study WHERE study_uid = ?', studyInstanceUID);
-  const derived = place.derived ? 1 : 0;
-  if (known === undefined) {
-    const object = JSON.parse(json) as DicomJson;
-    const { lastId } = database.run(
-      `INSERT INTO study (id, study_uid, project, patient_id, patient_name, birth_date, sex, study_date, study_time, accession_number, study_id,
-         description, referring_physician, timezone, modalities, series_count, instance_count, derived_count, last_stored, version, json)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 1, ?, ?, ?, ?)`,
-      studyKey,
-      studyInstanceUID,
-      project,
-      ...studyKeys(object),
-      derived,
-      place.storedAt,
-      place.sequence,
-      json,
-    );
-    enterStudyKeys(database, lastId, object);
-    return lastId;
-  }
-  const id = Number(known['id']);
-  database.run(
-    'UPDATE study SET instance_count = instance_count + 1, derived_count = derived_count + ?, last_stored = max(last_stored, ?), version = ? WHERE id = ?',
-    derived,
-    place.storedAt,
-    place.sequence,
-    id,
+  const none = { instances: 0, derived: 0, version: 0, storedAt: 0, series: new Map<string, EnteredSeries>() };
+  if (known !== undefined) return { id: Number(known['id']), json: String(known['json']), ...none };
+  const object = JSON.parse(json) as DicomJson;
+  const { lastId } = database.run(
+    `INSERT INTO study (id, study_uid, project, patient_id, patient_name, birth_date, sex, study_date, study_time, accession_number, study_id,
+       description, referring_physician, timezone, modalities, series_count, instance_count, derived_count, last_stored, version, json)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, 0, 0, ?)`,
+    studyKey,
+    studyInstanceUID,
+    project,
+    ...studyKeys(object),
+    json,
   );
-  fillStudy(database, id, String(known['json']), json);
-  return id;
+  enterStudyKeys(database, lastId, object);
+  forgetTombstone(database, studyInstanceUID);
+  return { id: lastId, json, ...none };
 }
 
-function fillStudy(database: Database, id: number, known: string, arriving: string): void {
+/** One more instance of this study and series, which may say what none before it said. */
+export function countArrival(
+  database: Database,
+  study: EnteredStudy,
+  series: EnteredSeries,
+  { levels }: Described,
+  { derived, sequence, storedAt }: Pick<Place, 'derived' | 'sequence' | 'storedAt'>,
+): void {
+  for (const level of [study, series]) {
+    level.instances++;
+    if (derived) level.derived++;
+    level.version = sequence;
+  }
+  study.storedAt = storedAt;
+  study.json = fillStudy(database, study.id, study.json, levels.study);
+  series.json = fillSeries(database, study.id, series.id, series.json, levels.series);
+}
+
+/** What `countArrival` counted goes into the rows. */
+export function writeArrivals(database: Database, study: EnteredStudy): void {
+  const sums = 'instance_count = instance_count + ?, derived_count = derived_count + ?, version = ?';
+  for (const { id, instances, derived, version } of study.series.values())
+    database.run(`UPDATE series SET ${sums} WHERE id = ?`, instances, derived, version, id);
+  const { id, instances, derived, version, storedAt } = study;
+  database.run(
+    `UPDATE study SET ${sums}, last_stored = max(last_stored, ?) WHERE id = ?`,
+    instances,
+    derived,
+    version,
+    storedAt,
+    id,
+  );
+}
+
+export function forgetTombstone(database: Database, uid: string): void {
+  database.run('DELETE FROM tombstone WHERE uid = ?', uid);
+}
+
+/** Returns what the study says now. */
+function fillStudy(database: Database, id: number, known: string, arriving: string): string {
   const merged = mergeLevelJson(known, arriving);
-  if (merged === known) return;
+  if (merged === known) return known;
   const object = JSON.parse(merged) as DicomJson;
   const namesBefore = namesOfStudy(database, id);
   database.run(
@@ -71,6 +118,7 @@ function fillStudy(database: Database, id: number, known: string, arriving: stri
   );
   enterStudyKeys(database, id, object);
   for (const name of namesBefore) forgetName(database, name);
+  return merged;
 }
 
 /** Both names of a study's columns and the rows of its further keys. */
@@ -138,55 +186,44 @@ function studyKeys(object: DicomJson): string[] {
   ];
 }
 
-interface EnteredSeries {
-  readonly id: number;
-  readonly dictionary: Buffer;
-}
-
-export function enterSeries(database: Database, study: number, described: Described, place: Place): EnteredSeries {
-  const json = described.levels.series;
+/** The series of an instance that is about to be added, its row made where there is none. */
+export function enterSeries(database: Database, study: number, described: Described): EnteredSeries {
+  const { seriesInstanceUID, metadata, sopClassUID, levels } = described;
+  const json = levels.series;
   const known = database.get(
     'SELECT id, json, dictionary FROM series WHERE study = ? AND series_uid = ?',
     study,
-    described.seriesInstanceUID,
+    seriesInstanceUID,
   );
-  const derived = place.derived ? 1 : 0;
-  if (known === undefined) {
-    const dictionary = described.metadata;
-    const object = JSON.parse(json) as DicomJson;
-    const { lastId } = database.run(
-      `INSERT INTO series (study, series_uid, number, modality, description, body_part, step_start_date, step_start_time, frame_of_reference,
-         sop_class, instance_count, derived_count, version, dictionary, json)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)`,
-      study,
-      described.seriesInstanceUID,
-      ...seriesKeys(object),
-      described.sopClassUID,
-      derived,
-      place.sequence,
-      deflateRawSync(dictionary, { level: 6 }),
-      json,
-    );
-    enterRequests(database, lastId, object);
-    enterKeys(database, 'series', lastId, object);
-    database.run('UPDATE study SET series_count = series_count + 1 WHERE id = ?', study);
-    enterModalities(database, study);
-    return { id: lastId, dictionary };
+  const none = { instances: 0, derived: 0, version: 0 };
+  if (known !== undefined) {
+    const dictionary = inflateDictionary(known['dictionary'] as Buffer);
+    return { id: Number(known['id']), json: String(known['json']), dictionary, ...none };
   }
-  const id = Number(known['id']);
-  database.run(
-    'UPDATE series SET instance_count = instance_count + 1, derived_count = derived_count + ?, version = ? WHERE id = ?',
-    derived,
-    place.sequence,
-    id,
+  const object = JSON.parse(json) as DicomJson;
+  const { lastId } = database.run(
+    `INSERT INTO series (study, series_uid, number, modality, description, body_part, step_start_date, step_start_time, frame_of_reference,
+       sop_class, instance_count, derived_count, version, dictionary, json)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?)`,
+    study,
+    seriesInstanceUID,
+    ...seriesKeys(object),
+    sopClassUID,
+    deflateRawSync(metadata, { level: 6 }),
+    json,
   );
-  fillSeries(database, study, id, String(known['json']), json);
-  return { id, dictionary: inflateDictionary(known['dictionary'] as Buffer) };
+  enterRequests(database, lastId, object);
+  enterKeys(database, 'series', lastId, object);
+  database.run('UPDATE study SET series_count = series_count + 1 WHERE id = ?', study);
+  enterModalities(database, study);
+  forgetTombstone(database, seriesInstanceUID);
+  return { id: lastId, json, dictionary: metadata, ...none };
 }
 
-function fillSeries(database: Database, study: number, id: number, known: string, arriving: string): void {
+/** Returns what the series says now. */
+function fillSeries(database: Database, study: number, id: number, known: string, arriving: string): string {
   const merged = mergeLevelJson(known, arriving);
-  if (merged === known) return;
+  if (merged === known) return known;
   const object = JSON.parse(merged) as DicomJson;
   database.run(
     `UPDATE series SET number = ?, modality = ?, description = ?, body_part = ?, step_start_date = ?, step_start_time = ?,
@@ -199,6 +236,7 @@ function fillSeries(database: Database, study: number, id: number, known: string
   enterRequests(database, id, object);
   enterKeys(database, 'series', id, object);
   enterModalities(database, study);
+  return merged;
 }
 
 function seriesKeys(object: DicomJson): (string | number | null)[] {

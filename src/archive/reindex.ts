@@ -12,7 +12,7 @@ import { listPacks } from './archive.ts';
 import { fillChanges } from './changes.ts';
 import { describe, type ReadDescription } from './described.ts';
 import type { Archive } from './handle.ts';
-import { addInstance, nextVersion } from './index-rows.ts';
+import { enterInstances, nextVersion, type Entering } from './index-rows.ts';
 import { frameExtents } from './instances.ts';
 import { CHUNK_BYTES, faultOf, readAt } from './record-bytes.ts';
 import { INDEX_TABLES, migrateArchive } from './schema.ts';
@@ -158,7 +158,7 @@ async function indexRecords(
   for (;;) {
     const rows = database.all('SELECT * FROM temp.found WHERE sequence > ? ORDER BY sequence LIMIT ?', after, BATCH);
     if (rows.length === 0) return { instances, superseded };
-    const ready: (() => void)[] = [];
+    const ready: ((entering: Entering) => void)[] = [];
     for (const row of rows) {
       after = Number(row['sequence']);
       const [pack, path, at] = [Number(row['pack']), String(row['path']), Number(row['at'])];
@@ -189,8 +189,8 @@ async function indexRecords(
           storedAt: Math.floor(record.storedAt.getTime() / 1000),
         };
         const key = studyKeys.get(read.described.studyInstanceUID);
-        ready.push(() => {
-          addInstance(database, read.described, place, key);
+        ready.push((entering) => {
+          entering.add(read.described, place, key);
           instances++;
         });
       } catch (error) {
@@ -198,7 +198,11 @@ async function indexRecords(
         damaged.push({ pack: path, at, sentence: error.message });
       }
     }
-    database.transaction(() => ready.forEach((write) => write()));
+    database.transaction(() => {
+      const entering = enterInstances(database);
+      for (const write of ready) write(entering);
+      entering.settle();
+    });
   }
 }
 

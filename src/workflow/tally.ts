@@ -21,8 +21,19 @@ const ADD = `INSERT INTO study_tally (study_uid, rules, profile, edition, instan
 /** Looked at for the first instance of a series: the others are made alike. */
 export function lostOf(gateway: Gateway, source: Identified, { object }: Deidentification): readonly Lost[] {
   const { studyInstanceUID, seriesInstanceUID, sopClassUID, head } = object;
-  if (versionOf(gateway.archive, studyInstanceUID, seriesInstanceUID) !== undefined) return [];
+  if (isKnown(gateway, studyInstanceUID, seriesInstanceUID)) return [];
   return lostRequired(sopClassUID, source.head.dataSet, readHead(head).head.dataSet);
+}
+
+const MOST_STUDIES_KNOWN = 1000;
+
+function isKnown({ archive, seriesKnown }: Gateway, studyInstanceUID: string, seriesInstanceUID: string): boolean {
+  const known = seriesKnown.get(studyInstanceUID) ?? new Set();
+  if (known.has(seriesInstanceUID)) return true;
+  if (versionOf(archive, studyInstanceUID, seriesInstanceUID) === undefined) return false;
+  if (seriesKnown.size >= MOST_STUDIES_KNOWN) seriesKnown.clear();
+  seriesKnown.set(studyInstanceUID, known.add(seriesInstanceUID));
+  return true;
 }
 
 /** Part of the transaction that stores the instance. */
@@ -95,7 +106,8 @@ function ruleSet(row: Row): RuleSet {
 }
 
 /** When the study is deleted, in the same transaction. */
-export function forgetTalliesOf({ database }: Gateway, studyInstanceUID: string): void {
+export function forgetTalliesOf({ database, seriesKnown }: Gateway, studyInstanceUID: string): void {
+  seriesKnown.delete(studyInstanceUID);
   database.run('DELETE FROM study_tally WHERE study_uid = ?', studyInstanceUID);
   database.run('DELETE FROM study_lost WHERE study_uid = ?', studyInstanceUID);
 }

@@ -1,5 +1,5 @@
 /**
- * An index of millions: two template studies go through the archive's own `addInstance`; every further one is those rows over again under
+ * An index of millions: two template studies go through the archive's own `enterInstances`; every further one is those rows over again under
  * names of its own, so that each table, column and index holds what arrival would have written (bulk-index.test.ts compares the two).
  * Texts keep their lengths, so a text deflated against its series' first one fits the next series as it stands.
  */
@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { levelJson, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES } from '../../src/archive/attributes.ts';
 import { describe, type Described } from '../../src/archive/described.ts';
-import { addInstance } from '../../src/archive/index-rows.ts';
+import { enterInstances } from '../../src/archive/index-rows.ts';
 import { deflateMetadata, inflateDictionary, inflateMetadata } from '../../src/archive/metadata-text.ts';
 import { enterName } from '../../src/archive/names.ts';
 import { packPath } from '../../src/archive/pack-files.ts';
@@ -247,8 +247,9 @@ function enterObjects(database: Database, objects: readonly TemplateObject[], at
     packPath(study, 1),
     offset,
   );
+  const entering = enterInstances(database);
   objects.forEach(({ described, headBytes, lengthBytes }, k) =>
-    addInstance(database, described, {
+    entering.add(described, {
       pack: lastId,
       offset: (ends[k] ?? 0) - recordBytes(lengthBytes) + 512,
       headBytes,
@@ -260,6 +261,7 @@ function enterObjects(database: Database, objects: readonly TemplateObject[], at
       storedAt: STORED_AT,
     }),
   );
+  entering.settle();
 }
 
 /** Header and text of a pack's first record. */
