@@ -120,8 +120,7 @@ async function commitGroup(archive: Archive, group: readonly Waiting[]): Promise
     try {
       await writePacks(archive, packs, placed);
       if (inOrder) await syncPacks(archive, packs);
-      keys = index(archive, placed, packs, storedAt);
-      change = lastChange(archive.database);
+      ({ keys, change } = index(archive, placed, packs, storedAt));
     } catch (error) {
       await undo(archive, packs);
       if (!(error instanceof Unindexed)) throw error;
@@ -152,7 +151,14 @@ class Unindexed extends Error {
   }
 }
 
-function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): number[] {
+interface Indexed {
+  /** Of the studies, one for each arrival. */
+  readonly keys: number[];
+  /** The newest entry of the change feed. */
+  readonly change: number;
+}
+
+function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack[], at: Date): Indexed {
   const { database } = archive;
   const storedAt = Math.floor(at.getTime() / 1000);
   return database.transactionUnsynced(() => {
@@ -188,6 +194,6 @@ function index(archive: Archive, placed: readonly Placed[], packs: readonly Pack
       }
     });
     entering.settle();
-    return keys;
+    return { keys, change: lastChange(database) };
   });
 }

@@ -9,6 +9,7 @@ import type { ImageLayout } from '../dicom/image-layout.ts';
 import type { Deidentified, Head, Identified, PixelDataHeader } from '../dicom/object.ts';
 import { parseUid } from '../dicom/uid.ts';
 import { openSink, sinkBytes, writeElement, writeText } from '../dicom/writer.ts';
+import { rewriteInstance } from './alike.ts';
 import { admit, assertInForce, namesOf, refuse } from './admit.ts';
 import { cleanBody, nativePlan, planBody, type BodyPlan } from './body.ts';
 import { cleanClinicalDocument, readClinicalDocument } from './cda.ts';
@@ -24,7 +25,6 @@ import type { PixelPlan } from './pixels/policy.ts';
 import type { PixelTools } from './pixels/tools.ts';
 import type { CompiledProfile } from './profile.ts';
 import { findResidue } from './residue.ts';
-import { rewriteDataSet } from './rewrite.ts';
 import { noCounts, type Counts, type Insert, type Rewriting, type Trace } from './rewriting.ts';
 import { CDA_STORAGE } from './risk.ts';
 import { digested, sourceMark, type SourceMark } from './source-mark.ts';
@@ -100,7 +100,10 @@ export async function deidentify(
   writeFileMeta(sink, { sopClassUID: names.sopClassUID, sopInstanceUID, transferSyntaxUID: plan.transferSyntaxUID });
   const clean = document && cleanClinicalDocument(document, documentTools(run));
   const facts = { native: pixels.native?.layout, defaced };
-  rewriteDataSet(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)]);
+  rewriteInstance(run, dataSet, [...inserts(run, dataSet, verdict, facts), ...documentInserts(clean)], {
+    alike: subject.known.alike,
+    series: names.series,
+  });
   writePixelDataHeader(sink, dataSet, pixelDataOf(head, pixels), {
     ...plan,
     framesChanged: pixels.changed || defaced !== undefined,

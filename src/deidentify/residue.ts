@@ -6,6 +6,7 @@ import { asciiValue, formatTag, type DataElement, type DataSet } from '../dicom/
 import { tag } from '../dicom/dictionary.ts';
 import { readHead } from '../dicom/part10.ts';
 import type { Vr } from '../dicom/vr.ts';
+import type { AlikeSeries } from './alike.ts';
 import { isPublicScheme } from './codes.ts';
 import type { Cleaner } from './free-text.ts';
 import type { Identity, RawIdentity } from './identity.ts';
@@ -26,6 +27,8 @@ export interface Needles {
 export interface Known {
   readonly cleaner: Cleaner;
   readonly needles: Needles;
+  /** What became of the last instances. */
+  readonly alike: AlikeSeries;
 }
 
 /** Shorter parts of a name stand everywhere by chance. */

@@ -29,22 +29,43 @@ export function rewriteDataSet(
   inherited?: CharacterSet,
 ): void {
   const at: Place = { dataSet, set: characterSetOf(dataSet, inherited), path };
-  const { elements } = dataSet;
+  walkDataSet(run, at, inserts, (place) => rewriteAt(run, at, place));
+}
+
+/**
+ * `rewrite` is called for the places of elements that nothing is inserted for, ascending; it returns the last one that it has rewritten,
+ * none at or behind the tag that is inserted next.
+ */
+export function walkDataSet(
+  run: Rewriting,
+  at: Place,
+  inserts: readonly Insert[],
+  rewrite: (place: number, before: number) => number,
+): void {
+  const { elements } = at.dataSet;
   let next = 0;
-  for (let index = 0; index < elements.length; index++) {
-    const element = elements[index];
+  for (let place = 0; place < elements.length; place++) {
+    const element = elements[place];
     if (element === undefined) break;
     for (let insert = inserts[next]; insert !== undefined && insert[0] <= element.tag; insert = inserts[++next])
       writeInsert(run, at, insert, insert[0] === element.tag ? element : undefined);
     if (next > 0 && inserts[next - 1]?.[0] === element.tag) continue;
-    if (isPrivate(element.tag)) index = rewritePrivateGroup(run, at, index);
-    else if (run.trace === undefined) rewriteElement(run, at, element);
-    else traceElement(run, at, element, run.trace);
+    place = rewrite(place, inserts[next]?.[0] ?? Infinity);
   }
   for (; next < inserts.length; next++) {
     const insert = inserts[next];
     if (insert !== undefined) writeInsert(run, at, insert, undefined);
   }
+}
+
+/** The element at this place, or all of its private group; returns the place of the last one. */
+export function rewriteAt(run: Rewriting, at: Place, place: number): number {
+  const element = at.dataSet.elements[place];
+  if (element === undefined) return place;
+  if (isPrivate(element.tag)) return rewritePrivateGroup(run, at, place);
+  if (run.trace === undefined) rewriteElement(run, at, element);
+  else traceElement(run, at, element, run.trace);
+  return place;
 }
 
 function writeInsert(run: Rewriting, at: Place, [, write]: Insert, replaced: DataElement | undefined): void {

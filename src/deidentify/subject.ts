@@ -91,6 +91,7 @@ function knownOf(wall: Wall, profile: CompiledProfile, dataSet: DataSet, raw: Ra
       raw,
       MAKERS.map((maker) => textValue(dataSet, maker) ?? ''),
     ),
+    alike: new Map(),
   };
   remembered.delete(key);
   remembered.set(key, known);
