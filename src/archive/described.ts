@@ -1,7 +1,8 @@
 /** What the index wants to know of an object, read from its head. */
-import { tagKey } from '../dicom/data-set.ts';
+import { tagKey, type DataSet } from '../dicom/data-set.ts';
 import { isPrivate, tag } from '../dicom/dictionary.ts';
 import { formatDicomJson } from '../dicom/json.ts';
+import { differing, outlineOf, type Outline } from '../dicom/likeness.ts';
 import type { Deidentified, PixelDataHeader } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { pixelLayout, type FrameExtents, type PixelLayout } from '../dicom/pixel-data.ts';
@@ -37,7 +38,16 @@ const KEPT: Readonly<Record<Level, ReadonlySet<number>>> = {
   instance: new Set([...INSTANCE_COLUMNS.map(tag), ...ATTRIBUTE_KEYS.instance.flatMap(([root]) => root ?? [])]),
 };
 
-/** Reads what the index wants to know from an object's head. @throws Refusal, as readHead does */
+/** By Series Instance UID: attributes of an instance as DICOM JSON, undefined where the text names the instance. */
+export type AlikeTexts = Map<string, { readonly outline: Outline; readonly members: readonly (string | undefined)[] }>;
+
+const MOST_SERIES = 16;
+const MOST_HEAD_BYTES = 32 * 1024;
+
+/**
+ * Reads what the index wants to know from an object's head. `alike`: most attributes of a series have the same text in each instance.
+ * @throws Refusal, as readHead does
+ */
 export function describe(
   object: Pick<
     Deidentified,
@@ -49,22 +59,36 @@ export function describe(
     | 'transferSyntaxUID'
     | 'project'
   >,
+  alike: AlikeTexts = new Map(),
 ): ReadDescription {
   const { dataSet, pixelData } = readHead(object.head).head;
   const { studyInstanceUID, seriesInstanceUID, sopInstanceUID, sopClassUID, transferSyntaxUID, project } = object;
   const url = `${BASE}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}/bulkdata/`;
   const levels: Record<Level, string[]> = { study: [], series: [], instance: [] };
+  const known = membersAlike(alike, seriesInstanceUID, dataSet);
+  const members: (string | undefined)[] = [];
+  let isOwn = false;
   const metadata = formatDicomJson(dataSet, {
-    onMember: (attribute, member) => {
+    ...(known === undefined ? {} : { known }),
+    onMember: (attribute, member, place) => {
+      members[place] = isOwn ? undefined : member;
+      isOwn = false;
       if (KEPT.study.has(attribute)) levels.study.push(member);
       if (KEPT.series.has(attribute)) levels.series.push(member);
       if (KEPT.instance.has(attribute) || isPrivate(attribute)) levels.instance.push(member);
     },
-    bulkDataUri: (path) => url + path,
+    bulkDataUri: (path) => {
+      isOwn = true;
+      return url + path;
+    },
     ...(pixelData === undefined
       ? {}
       : { pixelData: { tag: pixelData.tag, vr: pixelData.vr, bulkDataUri: url + tagKey(pixelData.tag) } }),
   });
+  if (known === undefined && object.head.length <= MOST_HEAD_BYTES) {
+    if (alike.size >= MOST_SERIES) alike.clear();
+    alike.set(seriesInstanceUID, { outline: outlineOf(dataSet), members });
+  }
   const described: Described = {
     studyInstanceUID,
     seriesInstanceUID,
@@ -81,4 +105,17 @@ export function describe(
     extents: { kind: 'none' },
   };
   return { described, layout: pixelLayout(dataSet, transferSyntaxUID), pixelData };
+}
+
+/** Undefined where nothing is remembered of the series, or its instances have other attributes. */
+function membersAlike(
+  alike: AlikeTexts,
+  series: string,
+  dataSet: DataSet,
+): ((place: number) => string | undefined) | undefined {
+  const before = alike.get(series);
+  const differ = before && differing(before.outline, dataSet, () => true);
+  if (before === undefined || differ === undefined) return undefined;
+  const anew = new Set(differ);
+  return (place) => (anew.has(place) ? undefined : before.members[place]);
 }

@@ -1,7 +1,7 @@
 /** What an opened archive consists of. */
 import type { FileHandle } from 'node:fs/promises';
 import type { Database } from '../database.ts';
-import type { Described } from './described.ts';
+import type { AlikeTexts, Described } from './described.ts';
 import type { PackFiles } from './pack-files.ts';
 
 /** What happens to other bytes under a SOP Instance UID that is already there. */
@@ -64,6 +64,8 @@ export interface Intake {
   /** Those who wait for memory to become free. */
   readonly queue: (() => void)[];
   heldBytes: number;
+  /** Of the last series. */
+  readonly alike: AlikeTexts;
   sequence: number;
   /** Up to which entry the change feed is known to be on the disk. */
   durableChange: number;

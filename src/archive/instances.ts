@@ -53,7 +53,7 @@ export async function storeInstance(
   options: StoreOptions = {},
 ): Promise<StoreResult> {
   const { intake } = archive;
-  const read = describe(object);
+  const read = describe(object, intake.alike);
   await checkSpace(archive, object.head.length + (object.bodyLengthBytes ?? 0));
   await waitForMemory(intake);
   const gathered = new Gathering(archive, object.head);

@@ -28,6 +28,7 @@ export function openIntake(database: Database): Intake {
     waiting: [],
     queue: [],
     heldBytes: 0,
+    alike: new Map(),
     sequence: last,
     durableChange: lastChange(database),
     spools: 0,

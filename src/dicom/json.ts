@@ -63,8 +63,10 @@ export interface JsonOptions {
   readonly bulkDataThresholdBytes?: number;
   /** The pixel data that the data set was cut off before: written last, as a BulkDataURI. */
   readonly pixelData?: { readonly tag: number; readonly vr: Vr; readonly bulkDataUri: string };
-  /** Told each attribute of the data set itself, not those inside sequences, as it is written: `"00100020":{...}`. */
-  readonly onMember?: (tag: number, member: string) => void;
+  /** Told each attribute of the data set itself, not those inside sequences, as it is written: `"00100020":{...}`, and its place. */
+  readonly onMember?: (tag: number, member: string, place: number) => void;
+  /** What `onMember` was told of the same bytes before; undefined: to be written anew. */
+  readonly known?: (place: number) => string | undefined;
 }
 
 const DEFAULT_BULK_DATA_THRESHOLD_BYTES = 1024;
@@ -119,17 +121,23 @@ function formatElements(
   path: string,
 ): string {
   let text = '';
-  for (const element of elements) {
-    if (!isWritten(element.tag)) continue;
+  const { known, onMember } = path === '' ? writer.options : NO_OPTIONS;
+  for (let place = 0; place < elements.length; place++) {
+    const element = elements[place];
+    if (element === undefined || !isWritten(element.tag)) continue;
     if (text !== '') text += ',';
-    const member =
-      element.tag === SPECIFIC_CHARACTER_SET
-        ? UTF_8_DECLARATION
-        : `"${tagKey(element.tag)}":{"vr":"${element.vr}"${formatContent(writer, dataSet, element, set, path)}}`;
-    if (path === '') writer.options.onMember?.(element.tag, member);
+    const member = known?.(place) ?? formatMember(writer, dataSet, element, set, path);
+    onMember?.(element.tag, member, place);
     text += member;
   }
   return text;
+}
+
+const NO_OPTIONS: JsonOptions = {};
+
+function formatMember(writer: Writer, dataSet: DataSet, element: DataElement, set: CharacterSet, path: string): string {
+  if (element.tag === SPECIFIC_CHARACTER_SET) return UTF_8_DECLARATION;
+  return `"${tagKey(element.tag)}":{"vr":"${element.vr}"${formatContent(writer, dataSet, element, set, path)}}`;
 }
 
 /** What follows the VR: nothing, or a comma and one of Value, InlineBinary and BulkDataURI. */
