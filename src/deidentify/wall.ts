@@ -5,6 +5,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
 import { migrate, type Database, type MigrationStep, type Row } from '../database.ts';
 import { Refusal } from '../dicom/refusal.ts';
+import type { Faultless } from '../dicom/value-faults.ts';
 import type { Kin } from './kin.ts';
 import type { PatientPseudonym } from './patients.ts';
 import type { Known } from './residue.ts';
@@ -16,6 +17,8 @@ export interface Wall extends Secrets {
   /** In memory, what is known of the last patients and how their texts are cleaned; empty again when somebody is erased. */
   readonly kin: Map<string, Kin>;
   readonly known: Map<string, Known>;
+  /** Of the last series: heads as they came. Empty again with the others. */
+  readonly faultless: Faultless;
 }
 
 /** The scope of keys is the scope of linkability: two projects share no pseudonym. */
@@ -82,7 +85,8 @@ const MIGRATIONS: readonly MigrationStep[] = [
 /** @throws Refusal BadConfiguration when the key cannot be trusted, or is not the one that the database was begun with */
 export function openWall(database: Database, source: KeySource): Wall {
   migrate(database, 'deidentify', MIGRATIONS);
-  return { database, ...openSecrets(database, source), domains: new Map(), kin: new Map(), known: new Map() };
+  const memory = { domains: new Map(), kin: new Map(), known: new Map(), faultless: new Map() };
+  return { database, ...openSecrets(database, source), ...memory };
 }
 
 export function domainOf(wall: Wall, project: string): Domain {
@@ -116,6 +120,7 @@ export function openDomain(project: string, root: Buffer, lasting: boolean): Dom
 export function forgetInMemory(wall: Wall): void {
   wall.kin.clear();
   wall.known.clear();
+  wall.faultless.clear();
 }
 
 interface SealedRow {

@@ -2,8 +2,9 @@
  * Values that their VR (PS3.5 6.2) or their attribute's multiplicity (PS3.6) does not allow: nothing that keeps an object from being stored,
  * but what its sender should hear of. Attributes of the top level, private ones left out; says what is wrong, never what was found.
  */
-import { asciiOf, type DataElement, type DataSet } from './data-set.ts';
+import { asciiOf, asciiValue, type DataElement, type DataSet } from './data-set.ts';
 import { isPrivate, lookUp } from './dictionary.ts';
+import { differing, outlineOf, type Outline } from './likeness.ts';
 import { isUid } from './uid.ts';
 import { VR_TRAITS, type Vr } from './vr.ts';
 
@@ -13,14 +14,36 @@ export interface ValueFault {
   readonly what: string;
 }
 
+const SERIES_INSTANCE_UID = 0x0020000e;
 /** More than these are not told. */
 const MOST_FAULTS = 50;
 /** Values of one attribute that are looked at. */
 const MOST_VALUES = 1000;
 
-export function valueFaults(dataSet: DataSet): ValueFault[] {
+/** By Series Instance UID, an instance without faults: of the next one only what differs is looked at. */
+export type Faultless = Map<string, Outline>;
+
+const MOST_SERIES = 16;
+const MOST_BYTES = 32 * 1024;
+
+export function valueFaults(dataSet: DataSet, faultless: Faultless = new Map()): ValueFault[] {
+  const series = asciiValue(dataSet, SERIES_INSTANCE_UID) ?? '';
+  const before = faultless.get(series);
+  const differ = before && differing(before, dataSet, () => true);
+  if (differ !== undefined) return faultsIn(dataSet, differ);
+  const faults = faultsIn(dataSet, dataSet.elements.keys());
+  if (faults.length === 0 && dataSet.end - dataSet.start <= MOST_BYTES) {
+    if (faultless.size >= MOST_SERIES) faultless.clear();
+    faultless.set(series, outlineOf(dataSet));
+  }
+  return faults;
+}
+
+function faultsIn(dataSet: DataSet, places: Iterable<number>): ValueFault[] {
   const faults: ValueFault[] = [];
-  for (const element of dataSet.elements) {
+  for (const place of places) {
+    const element = dataSet.elements[place];
+    if (element === undefined) break;
     const { tag } = element;
     if (isPrivate(tag) || (tag & 0xffff) === 0 || element.items !== undefined) continue;
     if (element.valueStart === element.valueEnd) continue;

@@ -119,7 +119,7 @@ async function receive(gateway: Gateway, source: ReceiveSource, tee: Tee, from: 
     names = namesOf(object);
     record = recordOf(object.head.dataSet);
     // A C-STORE has no words for them.
-    const faults = from.door === 'stow' ? valueFaults(object.head.dataSet) : [];
+    const faults = from.door === 'stow' ? valueFaults(object.head.dataSet, gateway.wall.faultless) : [];
     if (faults.length > 0) names = { ...names, faults };
     return await admit(gateway, object, names, { tee, transferSyntaxUID: source.transferSyntaxUID ?? '' }, from);
   } catch (error) {
