@@ -75,6 +75,7 @@ describe('the key', () => {
       domains: new Map(),
       kin: new Map(),
       known: new Map(),
+      faultless: new Map(),
     };
     const study = asciiValue(dataSet, 0x0020000d) ?? '';
     assert.notEqual(pseudonymOfUid(domainOf(other, 'trial'), UIDS.study), study);
