@@ -161,6 +161,10 @@ export function originalUid(wall: Wall, project: string, pseudonym: string): str
 /** UIDs opened at a time: what else is to be done gets its turn between. */
 const OPENED_AT_ONCE = 500;
 
+/** By the index of patients, which by itself SQLite passes over for the order of pseudonyms: then it walks the UIDs of everybody. */
+export const UIDS_OF_PATIENT = `SELECT pseudonym, sealed, generation FROM crosswalk_uid INDEXED BY crosswalk_uid_patient
+   WHERE project = ? AND patient = ? AND pseudonym > ? ORDER BY pseudonym LIMIT ?`;
+
 /** Every UID of a patient: pseudonym and original. */
 export async function* originalsOf(
   wall: Wall,
@@ -169,13 +173,7 @@ export async function* originalsOf(
 ): AsyncGenerator<readonly [pseudonym: string, original: string], void, undefined> {
   const domain = domainOf(wall, project);
   for (let last = ''; ;) {
-    const rows = wall.database.all(
-      'SELECT pseudonym, sealed, generation FROM crosswalk_uid WHERE project = ? AND patient = ? AND pseudonym > ? ORDER BY pseudonym LIMIT ?',
-      project,
-      patient,
-      last,
-      OPENED_AT_ONCE,
-    );
+    const rows = wall.database.all(UIDS_OF_PATIENT, project, patient, last, OPENED_AT_ONCE);
     for (const row of rows) {
       last = row['pseudonym'] as string;
       yield [last, unseal(wall, domain, `uid:${last}`, row).toString('latin1')];

@@ -46,6 +46,31 @@ export function cpuMs(root: number): number {
   return ticks * TICK_MS;
 }
 
+export interface ThreadTime {
+  readonly ranMs: number;
+  /** Ready to run, while others had the processors. */
+  readonly waitedMs: number;
+}
+
+/** Of a process's main thread, to the nanosecond: what a server does between two requests is not rounded to ticks (schedstat of proc(5)). */
+export function mainThread(pid: number): ThreadTime {
+  const [ran = 0, waited = 0] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'latin1').split(' ').map(Number);
+  return { ranMs: ran / 1e6, waitedMs: waited / 1e6 };
+}
+
+/** Of all its threads. */
+export function ranMs(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]);
+    } catch {
+      // It ended in between.
+    }
+  }
+  return nanoseconds / 1e6;
+}
+
 function residentMb(pids: Iterable<number>): number {
   let kilobytes = 0;
   for (const pid of pids) {

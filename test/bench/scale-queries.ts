@@ -3,6 +3,8 @@ import { SERIES, namesOfStudy } from './bulk-index.ts';
 
 export interface QueryKind {
   readonly name: string;
+  /** Each time under a base of its own: no text that is kept ready will do. */
+  readonly cold?: boolean;
   /** Path and query below the DICOMweb root. `at`: a study from 0 to `studies`. */
   path(at: number, studies: number): string;
 }
@@ -82,6 +84,7 @@ export const QUERY_KINDS: readonly QueryKind[] = [
   { name: 'instances by number, limit 25', path: () => '/instances?InstanceNumber=7&limit=25' },
   {
     name: 'metadata of a series of 130, cold',
+    cold: true,
     path: (at) => {
       const { studyInstanceUID, seriesInstanceUIDs } = namesOfStudy(at);
       return `/studies/${studyInstanceUID}/series/${seriesInstanceUIDs[0]}/metadata`;

@@ -8,7 +8,13 @@ import { readObject } from '../../src/dicom/part10.ts';
 import type { Refusal } from '../../src/dicom/refusal.ts';
 import { dateOffsetDays, pseudonymOfUid } from '../../src/deidentify/pseudonyms.ts';
 import { domainOf, openWall } from '../../src/deidentify/wall.ts';
-import { findStudy, originalUid, studiesOfPatient } from '../../src/deidentify/crosswalk.ts';
+import {
+  UIDS_OF_PATIENT,
+  findStudy,
+  originalUid,
+  originalsOf,
+  studiesOfPatient,
+} from '../../src/deidentify/crosswalk.ts';
 import { forgetPatient } from '../../src/deidentify/patients.ts';
 import { deidentify } from '../../src/deidentify/deidentify.ts';
 import { BASIC, fileWall, gather, holds, KEY, makeFile, memoryWall, pass, UIDS } from './support.ts';
@@ -201,5 +207,21 @@ describe('patients', () => {
       assert.equal(wall.database.get(`SELECT count(*) AS n FROM ${table}`)?.['n'], 0);
     const again = await pass(makeFile(), { wall });
     assert.notEqual(asciiValue(again.dataSet, 0x00100020), patient);
+  });
+
+  it('of one patient are found without looking at those of all others', async () => {
+    const wall = memoryWall();
+    const { dataSet, result } = await pass(makeFile(), { wall });
+    await pass(makeFile({ '00100020': 'ANOTHER', '0020000D': '1.2.3.4.70', '00080018': '1.2.3.4.71' }), { wall });
+    const found = new Map<string, string>();
+    for await (const [pseudonym, original] of originalsOf(wall, 'trial', asciiValue(dataSet, 0x00100020) ?? ''))
+      found.set(pseudonym, original);
+    assert.ok(found.has(result.object.sopInstanceUID));
+    assert.ok(![...found.values()].includes('1.2.3.4.71'));
+    const plan = wall.database.all(`EXPLAIN QUERY PLAN ${UIDS_OF_PATIENT}`, 'trial', 'x', '', 500);
+    assert.match(
+      plan.map(({ detail }) => String(detail)).join(),
+      /^SEARCH .* \(project=\? AND patient=\? AND pseudonym>\?\)$/,
+    );
   });
 });
