@@ -17,6 +17,8 @@ interface Alike {
   readonly written: Buffer;
   /** By the place of its first element; absent for what an insert stands for. */
   readonly parts: ReadonlyMap<number, Part>;
+  /** How many instances in a row were not alike. */
+  misses: number;
 }
 
 /** All that decides what becomes of an attribute besides the object's own attributes, and besides what is known of its people. */
@@ -40,6 +42,8 @@ export type AlikeSeries = Map<string, Alike>;
 
 const MOST_SERIES = 8;
 const MOST_HEAD_BYTES = 32 * 1024;
+/** Whose instances differ all the time is not remembered anew each time. */
+const MOST_MISSES = 3;
 
 /** Numbers, times and UIDs of one image among many. Nothing asks for them to decide about another attribute (PS3.15 E.3, IODs of PS3.3). */
 const MAY_DIFFER: ReadonlySet<number> = new Set(
@@ -52,6 +56,7 @@ const MAY_DIFFER: ReadonlySet<number> = new Set(
     'AcquisitionDateTime',
     'AcquisitionTime',
     'ContentTime',
+    'ReferencedPerformedProcedureStepSequence',
     'ReferencedImageSequence',
     'SourceImageSequence',
     'SliceThickness',
@@ -114,12 +119,16 @@ export function rewriteInstance(
   const before = alike.get(series);
   if (before !== undefined && isSame(before.decidedBy, decidedBy)) {
     const places = differing(before.source, dataSet, mayDiffer);
-    if (places !== undefined) return copyParts(run, dataSet, inserts, before, places);
+    if (places !== undefined) {
+      before.misses = 0;
+      return copyParts(run, dataSet, inserts, before, places);
+    }
   }
-  alike.delete(series);
-  if (dataSet.end - dataSet.start > MOST_HEAD_BYTES || hasConditions(run)) return rewriteDataSet(run, dataSet, inserts);
-  if (alike.size >= MOST_SERIES) alike.clear();
-  alike.set(series, rewriteInParts(run, dataSet, inserts, decidedBy));
+  const misses = before === undefined ? 0 : ++before.misses;
+  if (misses > MOST_MISSES || dataSet.end - dataSet.start > MOST_HEAD_BYTES || hasConditions(run))
+    return rewriteDataSet(run, dataSet, inserts);
+  if (before === undefined && alike.size >= MOST_SERIES) alike.clear();
+  alike.set(series, { ...rewriteInParts(run, dataSet, inserts), source: outlineOf(dataSet), decidedBy, misses });
 }
 
 /** A condition of a site's own rules may ask for any attribute. */
@@ -142,28 +151,41 @@ function isSame(one: DecidedBy, other: DecidedBy): boolean {
   );
 }
 
-function rewriteInParts(run: Rewriting, dataSet: DataSet, inserts: readonly Insert[], decidedBy: DecidedBy): Alike {
-  const { sink, counts, uids } = run;
-  const at = topLevel(dataSet);
+function rewriteInParts(
+  run: Rewriting,
+  dataSet: DataSet,
+  inserts: readonly Insert[],
+): Pick<Alike, 'written' | 'parts'> {
+  const { sink } = run;
+  const own = { ...run, counts: noCounts(), uids: new Map<string, string>() };
   const parts = new Map<number, Part>();
   const begin = sink.length;
+  const at = topLevel(dataSet);
   walkDataSet(run, at, inserts, (place) => {
     const start = sink.length;
-    const own = { ...run, counts: noCounts(), uids: new Map<string, string>() };
     const last = rewriteAt(own, at, place);
-    const counted = (Object.entries(own.counts) as [keyof Counts, number][]).filter(([, number]) => number > 0);
-    const part = { last, start: start - begin, end: sink.length - begin, counts: counted, uids: [...own.uids] };
-    addUp(part, counts, uids);
+    const part = { last, start: start - begin, end: sink.length - begin, ...takeOut(own) };
+    addUp(part, run.counts, run.uids);
     parts.set(place, part);
     return last;
   });
-  return {
-    source: outlineOf(dataSet),
-    decidedBy,
-    written: Buffer.from(sink.buffer.subarray(begin, sink.length)),
-    parts,
-  };
+  return { written: Buffer.from(sink.buffer.subarray(begin, sink.length)), parts };
 }
+
+/** What one part counted and mapped, which are empty again then. */
+function takeOut({ counts, uids }: Pick<Rewriting, 'counts' | 'uids'>): Pick<Part, 'counts' | 'uids'> {
+  const counted: [keyof Counts, number][] = [];
+  for (const name of COUNTED) {
+    if (counts[name] === 0) continue;
+    counted.push([name, counts[name]]);
+    counts[name] = 0;
+  }
+  const mapped = [...uids];
+  uids.clear();
+  return { counts: counted, uids: mapped };
+}
+
+const COUNTED = Object.keys(noCounts()) as (keyof Counts)[];
 
 function copyParts(
   run: Rewriting,
