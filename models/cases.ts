@@ -51,13 +51,22 @@ export interface OurRun {
   readonly peakMb: number;
 }
 
-/** The shipped pipeline on one volume, gates and the check of what is foreign off: an evaluation shows what they would refuse. */
-export async function runOurs(opened: OpenedModel, volume: Volume, settings: { alpha?: number } = {}): Promise<OurRun> {
+/**
+ * The shipped pipeline on one volume, gates and the check of what is foreign off: an evaluation shows what they would refuse. `attributes`:
+ * what the steps ask of the source's header.
+ */
+export async function runOurs(
+  opened: OpenedModel,
+  volume: Volume,
+  settings: { alpha?: number } = {},
+  attributes: Readonly<Record<string, readonly string[]>> = {},
+): Promise<OurRun> {
   const { card, folder } = opened.model;
   const without: OpenedModel = { ...opened, familiarity: undefined, model: { folder, card: { ...card, gates: {} } } };
   const [begun, used] = [performance.now(), process.cpuUsage()];
   const stored = { lowest: -1e9, highest: 1e9 };
-  const { voxels } = await runModel(without, { volume, stored, imageType: [], rescaleType: undefined, settings });
+  const source = { volume, stored, imageType: [], rescaleType: undefined, settings, attributes };
+  const { voxels } = await runModel(without, source);
   const { user, system } = process.cpuUsage(used);
   return {
     voxels,

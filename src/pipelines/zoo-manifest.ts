@@ -48,6 +48,12 @@ export interface ManifestInput {
   readonly pad?: 'edge' | 'zero' | 'reflect';
 }
 
+/** What the graph gives first is the image or the mask; figures are one number each, named as the output, and may be gates. */
+export interface ManifestOutput {
+  readonly name: string;
+  readonly role: 'image' | 'mask' | 'figure';
+}
+
 /** One segment of the masks that a graph makes. */
 export interface ManifestSegment {
   readonly name: string;
@@ -97,7 +103,7 @@ export interface ManifestCard {
   readonly io: {
     readonly dims: '2d-slice' | '3d-volume';
     readonly inputs?: readonly ManifestInput[];
-    readonly outputs: readonly { readonly name: string; readonly role: 'image' | 'mask' }[];
+    readonly outputs: readonly ManifestOutput[];
   };
   readonly pre?: readonly Step[];
   readonly post?: readonly Step[];
@@ -210,8 +216,11 @@ function checkEmit(
   refuse: (sentence: string) => never,
 ): void {
   if ((task === 'segment') !== (made === 'mask')) refuse(`task ${task} does not go with emit.kind ${emit.kind}`);
-  const [output] = io.outputs;
+  const [output, ...others] = io.outputs;
   if (output?.role !== made) refuse(`the output's role is ${output?.role}; emit.kind ${emit.kind} needs ${made}`);
+  const second = others.find(({ role }) => role !== 'figure');
+  if (second !== undefined)
+    refuse(`the output ${second.name} is one more ${second.role}; after the first only figures`);
   if (emit.kind !== 'segmentation') return;
   if ((program ?? 'graph') !== 'graph') refuse(`the program ${program} makes no masks`);
   const order = post.map(({ op }) => op);
@@ -229,13 +238,20 @@ function checkEmit(
 }
 
 /** The figures that a gate of this card may name. */
-function figureNames({ emit, program }: ManifestCard): string[] {
+function figureNames({ emit, program, io }: ManifestCard): string[] {
+  const own = outputFigures(io.outputs);
   if (emit.kind === 'derived-image')
-    return [...Object.keys(FIGURES), ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : [])];
+    return [...own, ...Object.keys(FIGURES), ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : [])];
   return [
+    ...own,
     ...Object.keys(MASK_FIGURES),
     ...emit.segments.flatMap(({ name }) => Object.keys(SEGMENT_FIGURES).map((figure) => name + figure)),
   ];
+}
+
+/** Names of the figures that the graph itself gives. */
+export function outputFigures(outputs: readonly ManifestOutput[]): string[] {
+  return outputs.filter(({ role }) => role === 'figure').map(({ name }) => name);
 }
 
 function checkGraph(folder: string, card: ManifestCard): void {

@@ -31,7 +31,7 @@ export async function runMasks(
 ): Promise<MaskResult> {
   const { card } = opened.model;
   checkApplies(card, input);
-  const { prepared, made } = await propagate(opened, input, progress);
+  const { prepared, made, own } = await propagate(opened, input, progress);
   const post = card.post ?? [];
   const channels = made.length / prepared.grid.values.length;
   activate(made, channels, post);
@@ -46,12 +46,15 @@ export async function runMasks(
       for (let segment = 1; segment <= segments.length; segment++) keepLargest(labels, size, segment, step.parts);
     if (step.op === 'fillHoles') fillHoles(labels, size);
   }
-  const quality = maskFigures(
-    { labels, certainty, size },
-    segments.map(({ name }) => name),
-    parts,
-    flippedBy(card, input),
-  );
+  const quality = {
+    ...own,
+    ...maskFigures(
+      { labels, certainty, size },
+      segments.map(({ name }) => name),
+      parts,
+      flippedBy(card, input),
+    ),
+  };
   const verdict = judge(card.gates ?? {}, quality);
   const voxels = segments.map(() => 0);
   for (const label of labels) if (label > 0) voxels[label - 1]!++;

@@ -17,7 +17,14 @@ import { watchPeak } from './resident.ts';
 import { estimateNoise } from './noise-level.ts';
 import { openSession, type Provider, type Session, type Tensor } from './session.ts';
 import { imageFigures } from './zoo-figures.ts';
-import { blendOf, type ManifestCard, type ManifestInput, type ManifestModel, type Step } from './zoo-manifest.ts';
+import {
+  blendOf,
+  outputFigures,
+  type ManifestCard,
+  type ManifestInput,
+  type ManifestModel,
+  type Step,
+} from './zoo-manifest.ts';
 import { channelsOf, maskBytes } from './mask-sizes.ts';
 import { prepare, type Grid, type Prepared } from './zoo-steps.ts';
 import { byPieces, type Piece, type Tiling } from './zoo-tiles.ts';
@@ -330,7 +337,7 @@ async function runProgram(opened: OpenedModel, grid: Grid, running: Running): Pr
   const program = card.program ?? 'graph';
   switch (program) {
     case 'graph':
-      return { values: await runGraph(opened, grid, running), figures: {} };
+      return runGraph(opened, grid, running);
     case 'bias-field':
       return biasField(opened.session, grid, card.settings ?? {}, running.progress);
     case 'exposure':
@@ -344,7 +351,7 @@ async function runGraph(
   { model: { card }, session }: OpenedModel,
   grid: Grid,
   { progress, spend, sigma }: Running,
-): Promise<Float32Array> {
+): Promise<Made> {
   if (session === undefined) throw new Error(`${card.id} has no graph`);
   const inputs = card.io.inputs ?? [];
   const image = inputs.find(({ role }) => role === 'image');
@@ -370,11 +377,16 @@ async function runGraph(
     spend,
   };
   const fits = (channels: number): boolean => Number.isInteger(channels) && channels >= channelsOf(card.emit);
+  const told = new Map(outputFigures(card.io.outputs).map((name) => [name, { sum: 0, count: 0 }]));
   const run = async (piece: Piece): Promise<Float32Array> => {
     const feeds = Object.fromEntries(
       inputs.map((input) => [input.name, feedOf(input, piece, flat, grid, sigmas[flat ? piece.slice : 0] ?? 0)]),
     );
-    const made = (await session.run(feeds, [output]))[output];
+    const { [output]: made, ...numbers } = await session.run(feeds, [output, ...told.keys()]);
+    for (const [name, figure] of told) {
+      figure.sum += numbers[name]?.data[0] ?? Number.NaN;
+      figure.count++;
+    }
     const channels = (made?.data.length ?? 0) / piece.values.length;
     if (made === undefined || !(card.emit.kind === 'segmentation' ? fits(channels) : channels === 1))
       throw new Refusal(
@@ -383,7 +395,8 @@ async function runGraph(
       );
     return made.data;
   };
-  return byPieces(grid, tiling, run, progress);
+  const values = await byPieces(grid, tiling, run, progress);
+  return { values, figures: Object.fromEntries([...told].map(([name, { sum, count }]) => [name, sum / count])) };
 }
 
 function feedOf(input: ManifestInput, piece: Piece, flat: boolean, grid: Grid, sigma: number): Tensor {

@@ -30,6 +30,8 @@ export interface SiteModel {
   readonly copies?: number;
   readonly maxMemoryMB?: number;
   readonly opset?: number;
+  /** The graph gives the mean of its input too, under this name. */
+  readonly figure?: string;
   /** Lines at the end of the card. */
   readonly more?: string;
 }
@@ -50,22 +52,28 @@ export function writeSiteModel(folder: string, id: string, model: SiteModel): vo
   const at = join(folder, id);
   mkdirSync(at, { recursive: true });
   const axes = model.axes ?? ['n', 1, 'h', 'w'];
+  const { figure } = model;
   const graph = encodeGraph({
     name: id,
-    nodes:
-      model.copies === undefined
+    nodes: [
+      ...(model.copies === undefined
         ? [encodeNode('Mul', ['x', 'factor'], ['y'], {})]
         : [
             encodeNode('Tile', ['x', 'repeats'], ['many'], {}),
             encodeNode('ReduceMean', ['many'], ['mean'], { axes: [0] }),
             encodeNode('Mul', ['mean', 'factor'], ['y'], {}),
-          ],
+          ]),
+      ...(figure === undefined ? [] : [encodeNode('ReduceMean', ['x'], [figure], { axes: [0, 1, 2, 3] })]),
+    ],
     constants: [
       encodeTensor('factor', FLOAT, [], floats([model.factor])),
       encodeTensor('repeats', INT64, [4], longs([model.copies ?? 1, 1, 1, 1])),
     ],
     inputs: [encodeValue('x', FLOAT, axes)],
-    outputs: [encodeValue('y', FLOAT, axes)],
+    outputs: [
+      encodeValue('y', FLOAT, axes),
+      ...(figure === undefined ? [] : [encodeValue(figure, FLOAT, [1, 1, 1, 1])]),
+    ],
   });
   const onnx = encodeModel(graph, 17, 'a hospital');
   writeFileSync(join(at, 'model.onnx'), onnx);
@@ -86,7 +94,7 @@ applies: ${model.applies ?? '{ Modality: [CT] }'}
 io:
   dims: ${model.dims ?? '2d-slice'}
   inputs: [{ name: ${model.input ?? 'x'}, role: image${model.inputKeys ?? ''} }]
-  outputs: [{ name: y, role: ${model.role ?? 'image'} }]
+  outputs: [{ name: y, role: ${model.role ?? 'image'} }${figure === undefined ? '' : `, { name: ${figure}, role: figure }`}]
 pre: ${model.pre ?? '[{ op: rescaleHU }]'}
 post: ${model.post ?? '[{ op: blend, alpha: 1 }, { op: clampToStored }]'}
 runtime: { timeoutMs: 20000, maxMemoryMB: ${model.maxMemoryMB ?? 500} }

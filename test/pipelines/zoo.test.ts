@@ -1,5 +1,7 @@
 /** What surrounds a manifest's graph: pieces put together again, steps undone, the Rician transform and its noise estimate. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -10,6 +12,7 @@ import { openModel, runModel } from '../../src/pipelines/zoo.ts';
 import { loadManifest } from '../../src/pipelines/zoo-manifest.ts';
 import { prepare, type Grid, type Prepared } from '../../src/pipelines/zoo-steps.ts';
 import { byPieces } from '../../src/pipelines/zoo-tiles.ts';
+import { writeSiteModel } from './site-model.ts';
 
 const MODELS = join(import.meta.dirname, '..', '..', 'models');
 const side = fc.integer({ min: 1, max: 40 });
@@ -213,4 +216,27 @@ test('what was interpolated or zero-filled is refused by its spectrum and by its
   assert.equal(asked(tall, 112, ['0', '128', '112', '0']).grid.values, tall);
   assert.throws(() => asked(stretched, wide), /the spectrum falls by .* the image was interpolated/);
   assert.throws(() => asked(measured, side, ['0', '128', '96', '0']), /Acquisition Matrix .* is 128 x 96 of 128 x 128/);
+});
+
+test('a figure that the graph gives is the mean over the slices, and a gate of its name judges it', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-figure-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  // Slices with means of 0, 1 and 2.
+  const voxels = Float32Array.from({ length: 8 * 8 * 3 }, (_, n) => Math.floor(n / 64) + (n % 2 === 0 ? 1 : -1));
+  const run = async (max: number): ReturnType<typeof runModel> => {
+    const gates = `{ brightness: { max: ${max}, hard: ${max} } }`;
+    const applies = '{ Modality: [MR] }';
+    writeSiteModel(folder, 'half', { factor: 0.5, figure: 'brightness', gates, applies, pre: '[]' });
+    const opened = await openModel(loadManifest(join(folder, 'half')), 1);
+    return runModel(opened, {
+      volume: { voxels, modality: 'MR', geometry: axialGrid([8, 8, 3], [1, 1, 1]) },
+      stored: { lowest: -100, highest: 100 },
+      imageType: [],
+      rescaleType: undefined,
+      settings: {},
+    });
+  };
+  const { quality } = await run(1.5);
+  assert.ok(Math.abs(quality['brightness']! - 1) < 1e-6, String(quality['brightness']));
+  await assert.rejects(run(0.5), /brightness is 1, expected at most 0.5/);
 });
