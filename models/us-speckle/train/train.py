@@ -1,7 +1,6 @@
 """Trains a residual U-Net on pairs that a recipe makes; goes on from its checkpoint when that exists. Needs torch, numpy, scipy.
 
   python3 train.py --synth synth.py --checkpoint speckle.pt --minutes 30                        # of the processor
-  python3 train.py --synth ../../mr-ghost/train/synth.py --checkpoint ghost.pt --minutes 30
 
 The recipe has example(rng, size): what comes in, and what should come out. The learning rate falls with a cosine over the minutes.
 What is kept for export is the running average of the weights.
