@@ -79,7 +79,7 @@ const LOOK_EVERY_BYTES = 64 * 2 ** 20;
 
 /**
  * Seals the bytes; resolves when file and row are durable. The same bytes again only count up.
- * @throws Refusal OutOfResources when the disk is short; whatever the source throws. Then nothing is left behind.
+ * @throws Refusal DiskFull when the disk is short; whatever the source throws. Then nothing is left behind.
  */
 export async function hold(quarantine: Quarantine, source: AsyncIterable<Uint8Array>, facts: HoldFacts): Promise<Held> {
   await mkdir(quarantine.folder, { recursive: true, mode: 0o700 });
@@ -159,7 +159,7 @@ async function refuseOnShortDisk(quarantine: Quarantine): Promise<void> {
 }
 
 function diskIsShort({ reserveBytes }: Quarantine): Refusal {
-  return new Refusal('OutOfResources', `less than ${reserveBytes} bytes are free on the quarantine's disk`);
+  return new Refusal('DiskFull', `less than ${reserveBytes} bytes are free on the quarantine's disk`);
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -11,7 +11,7 @@ export interface ArchiveOptions {
   readonly duplicates: DuplicatePolicy;
   /** A pack that has grown beyond this is not appended to any more. Default 1 GiB. */
   readonly packBytes?: number;
-  /** Refuse to store (OutOfResources) when less than this is free on the disk. Default 1 GiB. */
+  /** Refuse to store (DiskFull) when less than this is free on the disk. Default 1 GiB. */
   readonly reserveBytes?: number;
   readonly now?: () => Date;
 }

@@ -45,7 +45,7 @@ const SPOOL_CHUNK_BYTES = 2 ** 20;
 /**
  * Resolves only when bytes and index rows are durable. The same bytes under the same SOP Instance UID are not written again; other bytes of
  * the same source take the place of those that are there.
- * @throws Refusal Duplicate (by policy), OutOfResources, CannotUnderstand; whatever the body throws
+ * @throws Refusal Duplicate (by policy), DiskFull, OutOfResources, CannotUnderstand; whatever the body throws
  */
 export async function storeInstance(
   archive: Archive,

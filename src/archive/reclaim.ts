@@ -6,14 +6,16 @@ import { constants } from 'node:fs';
 import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Row } from '../database.ts';
+import { Refusal } from '../dicom/refusal.ts';
 import { lastChange, recordChange } from './changes.ts';
 import type { Archive } from './handle.ts';
 import { raiseHighWater, removeInstance } from './index-rows.ts';
-import { instancesOf } from './instance-rows.ts';
+import { instancesOf, type InstanceRow } from './instance-rows.ts';
 import { betweenGroups } from './intake.ts';
 import { forgetPack, packPath, streamPack, syncFolder } from './pack-files.ts';
 import type { Alongside } from './studies.ts';
 import { writeAll } from './pack-writing.ts';
+import { freeBytes } from './room.ts';
 import { BLOCK_BYTES, formatComment, recordBytes } from './tar.ts';
 
 /** Packs with more dead bytes than this share of their length are worth the copying. */
@@ -52,6 +54,7 @@ export async function deleteInstances(
     const { database, intake } = archive;
     const wanted = scope.sopInstanceUIDs === undefined ? undefined : new Set(scope.sopInstanceUIDs);
     const doomed = instancesOf(archive, scope).filter(({ sopInstanceUID }) => wanted?.has(sopInstanceUID) ?? true);
+    await refuseWithoutRoomToCopy(archive, doomed);
     database.transaction(() => {
       options.before?.();
       for (const instance of doomed) {
@@ -65,9 +68,38 @@ export async function deleteInstances(
       options.alongside?.();
     });
     intake.durableChange = lastChange(database);
-    for (const pack of new Set(doomed.map(({ packKey }) => packKey))) await rewritePack(archive, pack);
+    for (const pack of packsOf(doomed)) {
+      await rewritePack(archive, pack).catch((error: unknown) => {
+        // The next round of reclaiming takes it up, however little of it is dead.
+        database.run('UPDATE pack SET dead_bytes = length WHERE id = ?', pack);
+        throw error;
+      });
+    }
     return doomed.length;
   });
+}
+
+function packsOf(instances: readonly InstanceRow[]): Set<number> {
+  return new Set(instances.map(({ packKey }) => packKey));
+}
+
+/**
+ * What stays of a pack is copied before the pack goes.
+ * @throws Refusal DiskFull while nothing has been deleted yet
+ */
+async function refuseWithoutRoomToCopy(archive: Archive, doomed: readonly InstanceRow[]): Promise<void> {
+  const free = await freeBytes(archive);
+  for (const pack of packsOf(doomed)) {
+    const row = archive.database.get('SELECT sum(length) AS bytes FROM instance WHERE pack = ?', pack);
+    const going = doomed
+      .filter(({ packKey }) => packKey === pack)
+      .reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+    if (Number(row?.['bytes']) - going > free)
+      throw new Refusal(
+        'DiskFull',
+        'there is no room to copy what stays beside it; a whole study takes none to delete',
+      );
+  }
 }
 
 function isEmpty({ database }: Archive, uid: string): boolean {

@@ -25,7 +25,7 @@ const LOOK_EVERY_BYTES = 64 * 2 ** 20;
 
 const LOOK_EVERY_MS = 250;
 
-/** @throws Refusal OutOfResources when the disk has less left than the reserve */
+/** @throws Refusal DiskFull when the disk has less left than the reserve */
 export async function checkSpace(archive: Archive, bytes: number): Promise<void> {
   const { intake, options } = archive;
   if (intake.untilLookBytes <= 0) await look(archive);
@@ -33,13 +33,13 @@ export async function checkSpace(archive: Archive, bytes: number): Promise<void>
   intake.freeBytes -= bytes;
   if (intake.freeBytes < options.reserveBytes) {
     intake.untilLookBytes = 0;
-    throw new Refusal('OutOfResources', `less than ${options.reserveBytes} bytes are free on the archive's disk`);
+    throw new Refusal('DiskFull', `less than ${options.reserveBytes} bytes are free on the archive's disk`);
   }
 }
 
 /**
  * Before anything of a request has been read: room for what it announces, besides the reserve.
- * @throws Refusal OutOfResources when there is none
+ * @throws Refusal DiskFull when there is none, OutOfResources after the disk has failed
  */
 export async function refuseWithoutRoom(archive: Archive, announcedBytes = 0): Promise<void> {
   const { intake, options } = archive;
@@ -47,7 +47,7 @@ export async function refuseWithoutRoom(archive: Archive, announcedBytes = 0): P
   if (performance.now() - intake.lookedAt > LOOK_EVERY_MS || intake.untilLookBytes <= 0) await look(archive);
   if (intake.freeBytes - announcedBytes < options.reserveBytes) {
     intake.untilLookBytes = 0;
-    throw new Refusal('OutOfResources', `less than ${options.reserveBytes} bytes would be left on the archive's disk`);
+    throw new Refusal('DiskFull', `less than ${options.reserveBytes} bytes would be left on the archive's disk`);
   }
 }
 
@@ -74,6 +74,6 @@ async function look({ intake, folder }: Archive): Promise<void> {
 export function outOfSpace(error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL'
-    ? new Refusal('OutOfResources', "the archive's disk is full")
+    ? new Refusal('DiskFull', "the archive's disk is full")
     : error;
 }

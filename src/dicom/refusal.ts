@@ -19,8 +19,10 @@ export const REFUSALS = {
   Duplicate: { dimseStatus: 0x0111, failureReason: 0x0111, httpStatus: 409 },
   SopClassNotSupported: { dimseStatus: 0x0122, failureReason: 0x0122, httpStatus: 409 },
   TransferSyntaxNotSupported: { dimseStatus: 0xc122, failureReason: 0xc122, httpStatus: 409 },
-  /** Disk or memory is short: try again later. */
+  /** Memory, time or a worker is short: try again later. */
   OutOfResources: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 503 },
+  /** The disk is short (RFC 4918 11.5): somebody has to make room before trying again helps. */
+  DiskFull: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 507 },
   TooLarge: { dimseStatus: 0xa700, failureReason: 0xa700, httpStatus: 413 },
   NotAuthorized: { dimseStatus: 0x0124, failureReason: 0x0124, httpStatus: 403 },
   /** A fault of ours, told with an id that leads to the log. */
@@ -70,4 +72,9 @@ export class Refusal extends Error {
   get answer(): Answer {
     return REFUSALS[this.reason];
   }
+}
+
+/** What may pass by itself: the same may be asked for again later. */
+export function isShortage(error: unknown): boolean {
+  return error instanceof Refusal && (error.reason === 'OutOfResources' || error.reason === 'DiskFull');
 }

@@ -22,7 +22,7 @@ import { retrieveMetadata } from './metadata.ts';
 import { searchInstances, searchSeries, searchStudies } from './qido.ts';
 import { renderAll, renderFrames, renderInstance } from './rendered.ts';
 import { storeInstances, STORE_TYPES } from './stow.ts';
-import { RETRY_AFTER_SECONDS, STORE_ANSWERS } from './stow-answer.ts';
+import { RETRIED, RETRY_AFTER_SECONDS, STORE_ANSWERS } from './stow-answer.ts';
 import { thumbnailOfFrames, thumbnailOfInstance, thumbnailOfMany } from './thumbnail.ts';
 import { retrieveByUri, URI_PARAMETERS } from './wado-uri.ts';
 import { retrieveBulkData, retrieveFrames, retrieveInstance, retrieveSeries, retrieveStudy } from './wado.ts';
@@ -318,7 +318,7 @@ function refuse(gateway: Gateway, error: unknown, request: Request, response: Re
   if (error instanceof Refusal) {
     if (error.warning !== undefined) response.setHeader('Warning', `299 ${baseOf(gateway, request)}: ${error.warning}`);
     const status = error.answer.httpStatus;
-    if (status === 503) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
+    if (RETRIED.has(status)) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
     sendReport(request, response, status, { reason: error.reason, message: error.message });
     return;
   }

@@ -40,7 +40,7 @@ export async function closeSpool(spool: Spool): Promise<void> {
   spool.handle = undefined;
 }
 
-/** Reads the source to its end. @throws Refusal OutOfResources when the disk is short; whatever the source throws */
+/** Reads the source to its end. @throws Refusal DiskFull when the disk is short; whatever the source throws */
 export async function keep(spool: Spool, source: AsyncIterable<Buffer>): Promise<Kept> {
   const counter = randomBytes(BLOCK_BYTES);
   const cipher = createCipheriv(CIPHER, spool.key, counter);

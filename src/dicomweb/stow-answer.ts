@@ -2,7 +2,7 @@
 import { formatTag, tagKey } from '../dicom/data-set.ts';
 import { keywordOf } from '../dicom/dictionary.ts';
 import type { DicomJson, DicomJsonElement } from '../dicom/json.ts';
-import { Refusal, type RefusalReason } from '../dicom/refusal.ts';
+import { isShortage, Refusal, type RefusalReason } from '../dicom/refusal.ts';
 import type { Received } from '../workflow/receive.ts';
 import { DICOM_JSON, endAfterUpload, type Exchange } from './exchange.ts';
 import type { Offer } from './media-type.ts';
@@ -20,6 +20,8 @@ export interface StoreResults {
 
 /** Seconds after which a sender may come again when there was no room. */
 export const RETRY_AFTER_SECONDS = '60';
+/** Statuses of what may pass. */
+export const RETRIED: ReadonlySet<number> = new Set([503, 507]);
 
 /** What never became an instance. */
 export function refused(reason: RefusalReason, sentence: string): Received {
@@ -35,7 +37,7 @@ export function answerStore(exchange: Exchange, offer: Offer, results: StoreResu
   const module = responseModule(results, root);
   const body = Buffer.from(offer.type === DICOM_JSON.type ? JSON.stringify(module) : formatNativeModel(module));
   response.statusCode = statusOf(results);
-  if (response.statusCode === 503) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
+  if (RETRIED.has(response.statusCode)) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
   const study = studyPath(storedOf(results));
   // PS3.18 table 10.5.3-2.
   if (root !== undefined && study !== undefined) {
@@ -98,7 +100,15 @@ function statusOf({ received, failure }: StoreResults): number {
   const stored = received.filter(({ refusal }) => refusal === undefined);
   const failed = received.length > stored.length;
   if (stored.length > 0) return failed || stored.some((result) => warningReason(result) !== undefined) ? 202 : 200;
-  return received.every(({ refusal }) => refusal?.reason === 'OutOfResources') ? 503 : 409;
+  const [first] = received;
+  if (first?.refusal !== undefined && received.every(({ refusal }) => isShortage(refusal)))
+    return first.refusal.answer.httpStatus;
+  // Bad syntax: there is nothing in it that could conflict with anything.
+  return received.every(
+    ({ refusal, sopInstanceUID }) => refusal?.reason === 'CannotUnderstand' && sopInstanceUID === undefined,
+  )
+    ? 400
+    : 409;
 }
 
 /** Warning Reason (0008,1196), PS3.18 table I.2-1: kept, though not as it came; a person decides what becomes of it. */

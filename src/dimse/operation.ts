@@ -44,5 +44,6 @@ const STATUS_OF: Readonly<Partial<Record<Refusal['reason'], number>>> = {
   NotAuthorized: Status.notAuthorized,
   SopClassNotSupported: Status.sopClassNotSupported,
   OutOfResources: 0xa700,
+  DiskFull: 0xa700,
   TooLarge: 0xa700,
 };

@@ -20,7 +20,7 @@ import { readSeriesPlan, type SeriesPlan } from '../deidentify/faces/plan.ts';
 import type { CompiledProfile } from '../deidentify/profile.ts';
 import { asciiValue } from '../dicom/data-set.ts';
 import type { Identified } from '../dicom/object.ts';
-import { Refusal } from '../dicom/refusal.ts';
+import { isShortage, Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
 import { deleteSealed, heldOfBatch, hold, holdBecause, joinBatch, takeOut, type Held } from '../quarantine.ts';
 import { beginArrival, endArrival } from './complete.ts';
@@ -41,7 +41,7 @@ export interface FaceWay {
   readonly callingAE: string;
 }
 
-/** Seals an image until its series is whole; resolves, when that is durable, with its study's pseudonym. @throws Refusal OutOfResources */
+/** Seals an image until its series is whole; resolves, when that is durable, with its study's pseudonym. @throws Refusal DiskFull */
 export async function holdForDefacing(
   gateway: Gateway,
   object: Identified,
@@ -147,7 +147,7 @@ function isAborted(signal: AbortSignal | undefined): boolean {
 
 /** What passes is waited for; a fault of ours would be one again, so that the images stay sealed until a person has looked. */
 function setBack(gateway: Gateway, series: FaceSeries, error: unknown): void {
-  const passes = error instanceof Refusal && error.reason === 'OutOfResources';
+  const passes = isShortage(error);
   gateway.log.error('face not taken out', {
     study: series.study,
     error: error instanceof Refusal ? error.reason : error instanceof Error ? error.name : 'unknown',
@@ -241,7 +241,7 @@ async function planned(
       signal,
     );
   } catch (error) {
-    if (!(error instanceof Refusal) || error.reason === 'OutOfResources') throw error;
+    if (!(error instanceof Refusal) || isShortage(error)) throw error;
     sealSeries(
       gateway,
       series,
@@ -284,7 +284,7 @@ async function followed(
         await deleteSealed(gateway.quarantine, held);
         released++;
       } catch (error) {
-        if (!(error instanceof Refusal) || error.reason === 'OutOfResources') throw error;
+        if (!(error instanceof Refusal) || isShortage(error)) throw error;
         leave(gateway, held, error);
       }
     }

@@ -1,6 +1,7 @@
 /** A person deletes a study, a series or an instance from the archive. What was sent to the PACS stays there. */
 import { deleteInstances } from '../archive/reclaim.ts';
-import { deleteStudy, studyOf } from '../archive/studies.ts';
+import { outOfSpace } from '../archive/room.ts';
+import { deleteStudy, studyOf, type Alongside } from '../archive/studies.ts';
 import { recordAudit } from '../audit.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Gateway } from '../gateway.ts';
@@ -19,7 +20,7 @@ export interface DeleteScope {
 /**
  * Rows, tombstones and the line in the audit trail go in one transaction. Returns how many instances were deleted.
  * @param before runs in it first: what it throws leaves everything as it is
- * @throws Refusal Busy while the study is being sent or worked on: a result that has not been delivered would be lost
+ * @throws Refusal Busy while the study is being sent or worked on: a result that has not been delivered would be lost; DiskFull
  */
 export async function deleteFromArchive(
   gateway: Gateway,
@@ -44,7 +45,15 @@ export async function deleteFromArchive(
       ...(sopInstanceUID === undefined ? {} : { instance: sopInstanceUID }),
     });
   };
-  const within = { alongside, ...(before === undefined ? {} : { before }) };
+  try {
+    return await remove(gateway, scope, { alongside, ...(before === undefined ? {} : { before }) });
+  } catch (error) {
+    throw outOfSpace(error);
+  }
+}
+
+function remove({ archive }: Gateway, scope: DeleteScope, within: Alongside): Promise<number> {
+  const { studyInstanceUID, seriesInstanceUID, sopInstanceUID } = scope;
   if (seriesInstanceUID === undefined) return deleteStudy(archive, studyInstanceUID, within);
   const some = sopInstanceUID === undefined ? {} : { sopInstanceUIDs: [sopInstanceUID] };
   return deleteInstances(archive, { studyInstanceUID, seriesInstanceUID, ...some }, within);

@@ -111,7 +111,12 @@ function settle(gateway: Gateway, item: WorkItem, outcome: DeliverResult | Deliv
 }
 
 /** Refusals that another attempt may turn round. */
-const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set(['DeliveryFailed', 'OutOfResources', 'ProcessingFailure']);
+const WORTH_ANOTHER_ATTEMPT: ReadonlySet<string> = new Set([
+  'DeliveryFailed',
+  'OutOfResources',
+  'DiskFull',
+  'ProcessingFailure',
+]);
 
 async function performed(gateway: Gateway, item: WorkItem, signal: AbortSignal): Promise<boolean> {
   switch (item.kind) {

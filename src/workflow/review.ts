@@ -105,7 +105,7 @@ async function eachOf(gateway: Gateway, group: HeldGroup, work: (id: string) => 
 }
 
 /** Refusals whose cause a person can mend; every other one would be refused again on the same objects. */
-const MENDABLE = ['DeliveryFailed', 'OutOfResources', 'ProcessingFailure', 'BadConfiguration'];
+const MENDABLE = ['DeliveryFailed', 'OutOfResources', 'DiskFull', 'ProcessingFailure', 'BadConfiguration'];
 
 export function isWorthRetrying({ state, lastError, leaseUntil, nextAttemptAt }: WorkItem, now: number): boolean {
   const mendable = MENDABLE.some((reason) => lastError?.startsWith(`${reason}:`) === true);

@@ -21,7 +21,7 @@ export function scheduleVerification({ database }: Gateway, studyInstanceUID: st
 
 /** Takes what is known by now out of one study (clean-again.ts); its instances are given one after the other. */
 export interface CleaningAgain {
-  /** @returns whether a better form has taken its place. @throws Refusal Busy while the patient is being erased, OutOfResources */
+  /** @returns whether a better form has taken its place. @throws Refusal Busy while the patient is being erased, DiskFull, OutOfResources */
   clean(instance: InstanceRow, head: HeadAndBody): Promise<boolean>;
   /** After the last one. @returns whether something was changed */
   end(): Promise<boolean>;

@@ -105,7 +105,7 @@ describe('storing an instance', () => {
 
   test('too little free space is refused before anything is written', async (t) => {
     const { archive, folder } = await opened(t, { reserveBytes: Number.MAX_SAFE_INTEGER });
-    await assert.rejects(storeInstance(archive, makeObject().object), refusal('OutOfResources'));
+    await assert.rejects(storeInstance(archive, makeObject().object), refusal('DiskFull'));
     assert.deepEqual(await tarNames(folder), []);
   });
 });

@@ -247,7 +247,8 @@ ${keys('instance')}
 - What no profile can clean (video, documents, unsafe pixels) is sealed for a person: 202 with Warning Reason B000. Values that their VR or multiplicity does not allow are stored: 202 with B007 and a Failed Attributes Sequence (0074,1048) of Selector Attribute and Error Comment, which holds no value.
 - De-identification is not reported as a coercion: Original Attributes Sequence would name the patient. The answer has the sender's own UIDs.
 - The same object under the same SOP Instance UID is a success, also when rules or what is known of the patient have changed since; other content follows \`archive.duplicates\` (0111).
-- 503 with Retry-After when less than \`archive.reserveMb\` would be left on the disk, before the body is read (also before 100 Continue), and when the disk fills up on the way; then nothing of the instance is left.
+- 507 with Retry-After when less than \`archive.reserveMb\` would be left on the disk, before the body is read (also before 100 Continue), and when the disk fills up on the way; then nothing of the instance is left. 503 with Retry-After when the disk has failed, until a restart.
+- 400 when nothing of the request could be read as an object; 409 when objects could be told apart and none was stored.
 
 ### 1.3 Deviations from PS3.18
 
@@ -258,7 +259,7 @@ ${keys('instance')}
 - A request without \`Accept\` is answered as if it took any type (8.7.5 says 406; \`http.strictAccept: true\` does).
 - One object by itself may be stored as single-part \`application/dicom\`, metadata with all its values inline as single-part JSON or XML.
 - A request to store that holds no instance is 400. An instance whose UIDs are none is held for review (202) rather than refused.
-- \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished. It is written into the audit trail; what the PACS holds is not touched.
+- \`DELETE\` of a study, series or instance is an extension: 204, from then on 410; 409 while the study is received or work on it is not finished; 412 where If-Match, If-None-Match or If-Unmodified-Since do not hold. It is written into the audit trail; what the PACS holds is not touched.
 - \`application/zip\` of a study, series or instance is an extension: Part 10 files as they are stored, whatever their transfer syntax (\`transfer-syntax=*\` may stand with it).
 - The bulkdata and pixeldata resources (CP-2040) give compressed pixel data frame by frame, native pixel data as one value; 206 when some of it is left out because it cannot be had as asked for. A frame that cannot be made goes out as it is stored, and says so.
 - A Retrieve URL is given to a sender only where its role may also view: it reveals the pseudonym.

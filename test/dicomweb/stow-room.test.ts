@@ -12,7 +12,7 @@ import { openAssociation, release, store } from '../../src/dimse/scu.ts';
 import { storeHandlers } from '../../src/workflow/receive.ts';
 import { readHead } from '../../src/dicom/part10.ts';
 import { makeObject } from '../phantom/objects.ts';
-import { MULTIPART, multipartBody, openDoor, type Door } from './door.ts';
+import { fill, MULTIPART, multipartBody, openDoor, type Door } from './door.ts';
 import { bodyOf, bulkPart, itemsIn, JSON_FORM, jsonPart, reasonsIn, stow } from './stow-bodies.ts';
 
 const CT = '1.2.840.10008.5.1.4.1.1.2';
@@ -71,7 +71,7 @@ async function stream(door: Door, type: string, body: Buffer): Promise<Response>
   } as RequestInit);
 }
 
-test('STOW-38: without room a request is 503 with Retry-After before its body is read, C-STORE A700, /readyz 503; with room again all is well', async (t) => {
+test('STOW-38: without room a request is 507 with Retry-After before its body is read, C-STORE A700, /readyz 503; with room again all is well', async (t) => {
   const small = await smallDoor(t);
   if (small === undefined) return;
   const { door, folder } = small;
@@ -79,7 +79,7 @@ test('STOW-38: without room a request is 503 with Retry-After before its body is
   assert.equal((await fetch(`http://127.0.0.1:${door.port}/readyz`)).status, 200);
   // More is announced than there is room for.
   const announced = await stow(door, MULTIPART, multipartBody([large('2.25.66.2')]));
-  assert.deepEqual([announced.status, announced.headers.get('retry-after')], [503, '60']);
+  assert.deepEqual([announced.status, announced.headers.get('retry-after')], [507, '60']);
 
   const filler = join(folder, 'filler');
   writeFileSync(filler, Buffer.alloc(freeBytes(folder) - 6 * MB));
@@ -88,7 +88,7 @@ test('STOW-38: without room a request is 503 with Retry-After before its body is
     `POST /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${MULTIPART}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n`,
   );
   const [head] = (await once(socket, 'data')) as [Buffer];
-  assert.match(head.toString(), /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 60\r\n/);
+  assert.match(head.toString(), /^HTTP\/1\.1 507 [^]*\r\nRetry-After: 60\r\n/);
   socket.destroy();
   const ready = await fetch(`http://127.0.0.1:${door.port}/readyz`);
   assert.equal(ready.status, 503);
@@ -146,13 +146,13 @@ async function* once_(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-test('STOW-39: a disk that fills up while an object is written, or its bulk data kept aside, refuses it whole: 503, nothing left behind', async (t) => {
+test('STOW-39: a disk that fills up while an object is written, or its bulk data kept aside, refuses it whole: 507, nothing left behind', async (t) => {
   const small = await smallDoor(t);
   if (small === undefined) return;
   const { door, folder } = small;
   const before = freeBytes(folder);
   const binary = await stream(door, MULTIPART, multipartBody([large('2.25.66.3')]));
-  assert.deepEqual([binary.status, binary.headers.get('retry-after')], [503, '60']);
+  assert.deepEqual([binary.status, binary.headers.get('retry-after')], [507, '60']);
   const answer = (await binary.json()) as never;
   assert.deepEqual(reasonsIn(answer, '00081198'), [0xa700]);
   const metadata = {
@@ -161,7 +161,7 @@ test('STOW-39: a disk that fills up while an object is written, or its bulk data
     '7FE00010': { vr: 'OW', BulkDataURI: 'pixels' },
   };
   const apart = await stream(door, JSON_FORM, bodyOf([jsonPart(metadata), bulkPart('pixels', Buffer.alloc(48 * MB))]));
-  assert.deepEqual([apart.status, apart.headers.get('retry-after')], [503, '60']);
+  assert.deepEqual([apart.status, apart.headers.get('retry-after')], [507, '60']);
   const refused = (await apart.json()) as never;
   assert.deepEqual(reasonsIn(refused, '00081198'), [0xa700]);
   assert.equal(itemsIn(refused, '00081199').length, 0);
@@ -178,4 +178,32 @@ test('STOW-39: a disk that fills up while an object is written, or its bulk data
     ).status,
     200,
   );
+});
+
+test('DELETE-5: on a disk without room an instance is kept whole, 507, when what lies beside it cannot be copied; its study can be deleted', async (t) => {
+  const small = await smallDoor(t);
+  if (small === undefined) return;
+  const { door, folder } = small;
+  const names = { studyInstanceUID: '2.25.67', seriesInstanceUID: '2.25.67.1' };
+  for (const instanceNumber of [1, 2, 3]) {
+    const sopInstanceUID = `2.25.67.1.${instanceNumber}`;
+    await fill(door, {
+      ...names,
+      instanceNumber,
+      sopInstanceUID,
+      rows,
+      columns: rows,
+      pixels: Buffer.alloc(2 * rows * rows, 5),
+    });
+  }
+  const filler = join(folder, 'filler');
+  writeFileSync(filler, Buffer.alloc(freeBytes(folder) - 3 * MB));
+  const path = '/studies/2.25.67/series/2.25.67.1/instances/2.25.67.1.2';
+  const refused = await fetch(`${door.url}${path}`, { method: 'DELETE' });
+  assert.deepEqual([refused.status, refused.headers.get('retry-after')], [507, '60']);
+  assert.equal(await door.statusOf(path), 200);
+  assert.equal(await stored(door), 3);
+  // A series that is all there is in its packs leaves nothing to copy.
+  assert.equal(await door.statusOf('/studies/2.25.67/series/2.25.67.1', {}, 'DELETE'), 204);
+  assert.ok(freeBytes(folder) > 8 * MB, 'the room is free again');
 });

@@ -120,7 +120,7 @@ test('a source that breaks off and a disk that is short leave nothing behind', a
   await assert.rejects(hold(quarantine, broken(), FACTS), /gone/);
   await assert.rejects(
     hold({ ...quarantine, reserveBytes: Number.MAX_SAFE_INTEGER }, chunks(Buffer.from('abc')), FACTS),
-    refusedAs('OutOfResources'),
+    refusedAs('DiskFull'),
   );
   assert.equal(countHeld(quarantine), 0);
   assert.deepEqual(readdirSync(quarantine.folder), []);

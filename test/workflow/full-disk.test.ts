@@ -23,7 +23,7 @@ test('a patient who is new while the database cannot grow is refused as out of r
   }, /full/);
 
   const refused = await stow(base, objects);
-  assert.equal(refused.status, 503);
+  assert.equal(refused.status, 507);
   const [failure] = (refused.json['00081198']?.Value ?? []) as Record<string, { Value?: unknown[] }>[];
   assert.deepEqual(failure?.['00081197']?.Value, [OUT_OF_RESOURCES]);
 

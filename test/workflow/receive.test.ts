@@ -170,11 +170,11 @@ describe('what cannot be read', () => {
     assert.ok((await opened(sealed[0]?.id ?? '')).equals(noise));
   });
 
-  it('is 409 with C000 to STOW-RS, and the good objects beside it are stored', async () => {
+  it('is 400 with C000 to STOW-RS, and the good objects beside it are stored', async () => {
     const [first, second] = maker.study(2) as [CtObject, CtObject];
     const bytes = Buffer.concat([noise, Buffer.from('!')]);
     const alone = await during(() => stow(gateway.base, [bytes]));
-    assert.equal(alone.result.status, 409);
+    assert.equal(alone.result.status, 400);
     assert.equal(items(alone.result.json, '0008119A')[0]?.['00081197']?.Value?.[0], 0xc000);
     assert.ok((await opened(alone.sealed[0]?.id ?? '')).equals(bytes));
     const among = await during(() => stow(gateway.base, [bytesOf(first), bytes, bytesOf(second)]));
