@@ -227,8 +227,12 @@ export async function writeMultipart(
 ): Promise<void> {
   const lengthBytes = isRepeatable(parts) ? multipartLength(boundary, parts) : undefined;
   if (lengthBytes !== undefined) response.setHeader('Content-Length', lengthBytes);
-  await sendPieces(response, (sink) => multipartPieces(boundary, parts, sink.lend));
+  const isLong = lengthBytes !== undefined && lengthBytes >= LONG_BYTES;
+  await sendPieces(response, (sink) => multipartPieces(boundary, parts, sink.lend), isLong);
 }
+
+/** Beside it one read more costs nothing. */
+const LONG_BYTES = 2 ** 23;
 
 /** A list, or what makes its parts anew each time; an iterator gives them once. */
 function isRepeatable(parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>): parts is Iterable<OutgoingPart> {

@@ -36,10 +36,12 @@ const SMALL_BYTES = 2 ** 15;
 let heldByAll = 0;
 const isCrowded = (): boolean => heldByAll >= CROWDED_BYTES;
 
-function openSink(response: ServerResponse): Sink {
+function openSink(response: ServerResponse, isLong: boolean): Sink {
   /** Lent, or written and not yet gone. */
   let held = 0;
   let underWay = 0;
+  /** Of a long answer the first bytes need not wait for a whole image. */
+  let isHurried = isLong;
   let failure: Error | undefined;
   let waiting: (() => void)[] = [];
   const hold = (bytes: number): void => {
@@ -102,7 +104,9 @@ function openSink(response: ServerResponse): Sink {
     },
     async lend() {
       await until(() => lent.size < (isCrowded() ? 1 : MOST_LENT));
-      const buffer = isCrowded()
+      const isSmall = isHurried || isCrowded();
+      isHurried = false;
+      const buffer = isSmall
         ? Buffer.allocUnsafeSlow(SMALL_BYTES)
         : (SPARE.pop() ?? Buffer.allocUnsafeSlow(LENT_BYTES));
       lent.set(buffer.buffer, buffer);
@@ -120,8 +124,9 @@ function openSink(response: ServerResponse): Sink {
 export async function sendPieces(
   response: ServerResponse,
   piecesFor: (sink: Sink) => AsyncGenerator<readonly Uint8Array[], void, undefined>,
+  isLong = false,
 ): Promise<void> {
-  const sink = openSink(response);
+  const sink = openSink(response, isLong);
   const pieces = piecesFor(sink);
   const next = (): ReturnType<typeof pieces.next> => {
     const made = pieces.next();
