@@ -16,7 +16,7 @@ import { openModels } from '../gateway/models.ts';
 import { closePool } from '../pipelines/pool.ts';
 import { TRANSFORMS } from '../pipelines/registration-settings.ts';
 import { loadedFrom } from '../workflow/each-volume.ts';
-import { decodedInstance, isDecoded, type FrameSource } from '../workflow/load-series.ts';
+import { decodedInstance, isDecoded, type Encoded } from '../workflow/load-series.ts';
 import type { Produced } from '../workflow/model-run.ts';
 import { produceByManifest, produceDenoised, produceRefused, produceRegistration } from '../workflow/produce.ts';
 import { filesOf } from './folder.ts';
@@ -50,7 +50,7 @@ export async function runPipeline(args: string[]): Promise<number | undefined> {
   const codecs = openCodecs();
   try {
     const options = {
-      timeoutMs: config.pipelines.timeoutMs,
+      ...(config.pipelines.timeoutMs === undefined ? {} : { timeoutMs: config.pipelines.timeoutMs }),
       onProgress: (step: string, share: number) => process.stderr.write(`${Math.round(share * 100)} % ${step}\n`),
     };
     const instances = await loadFolder(input, codecs);
@@ -107,7 +107,7 @@ async function loadFolder(folder: string, codecs: CodecPool): Promise<SeriesInst
     if (asciiValue(head.dataSet, 0x00080016) === undefined) continue;
     // What is compressed stays in memory; the rest is read again when it is asked for, one file at a time.
     if (isDecoded(head)) {
-      series.push(decodedInstance(codecs, head, framesIn(head, await pixelsIn(name))));
+      series.push(decodedInstance(codecs, head, encodedIn(head, await pixelsIn(name))));
       continue;
     }
     const swapped = head.dataSet.encoding === 'explicit-be' && head.pixelData?.vr === 'OW';
@@ -126,12 +126,12 @@ async function pixelsIn(name: string): Promise<Buffer> {
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
 
-function framesIn(head: Head, pixels: Buffer): FrameSource[] {
+function encodedIn(head: Head, pixels: Buffer): Encoded {
   const scan = scanFragments();
   scan.take(pixels);
   const extents = encapsulatedExtents(pixelLayout(head.dataSet, head.transferSyntaxUID), scan);
-  const frames = extents.kind === 'encapsulated' ? extents.frames : [];
-  return frames.map(
+  const frames = (extents.kind === 'encapsulated' ? extents.frames : []).map(
     (parts) => () => Promise.resolve(Buffer.concat(parts.map(({ start, end }) => pixels.subarray(start, end)))),
   );
+  return { encodedBytes: pixels.length, frames };
 }

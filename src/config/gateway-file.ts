@@ -87,7 +87,8 @@ export interface GatewaySettings {
   readonly pipelines: {
     readonly threads: number;
     readonly maxMemoryMb: number;
-    readonly timeoutMs: number;
+    /** Undefined: as each model's card says. */
+    readonly timeoutMs: number | undefined;
     /** An execution provider of onnxruntime; undefined: the CPU. */
     readonly provider:
       { readonly name: string; readonly deviceId: number; readonly fallback: 'cpu' | undefined } | undefined;
@@ -159,7 +160,7 @@ export function pipelinesOf({ pipelines = {} }: GatewayFile): GatewaySettings['p
   return {
     threads: pipelines.threads ?? availableParallelism(),
     maxMemoryMb: pipelines.maxMemoryMb ?? 4096,
-    timeoutMs: (pipelines.timeoutSeconds ?? 1800) * 1000,
+    timeoutMs: pipelines.timeoutSeconds === undefined ? undefined : pipelines.timeoutSeconds * 1000,
     provider: name === 'cpu' ? undefined : { name, deviceId, fallback },
   };
 }

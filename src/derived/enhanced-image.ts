@@ -14,7 +14,8 @@ import { groupItems } from './functional-groups.ts';
 import { writePart10 } from './part10.ts';
 import { contentTime, copyPatientAndStudy, describeSeries, putEquipment, type DerivedObject } from './provenance.ts';
 import { evidenceItems, referenceTo } from './references.ts';
-import { inheritedFlags, keepsSlices, type Series } from './result-slices.ts';
+import { inheritedLoss, inheritedText } from './inherited.ts';
+import { keepsSlices, type Series } from './result-slices.ts';
 import { storeSlice } from './stored-values.ts';
 
 /** @throws Refusal PipelineRefused for more pixels than an object holds */
@@ -129,7 +130,6 @@ function imageItems(series: Series, { dataSet }: Head, frames: readonly Frame[])
   const heads = keepsSlices(request.kind)
     ? request.sources.filter((head) => head.dataSet === dataSet)
     : request.sources;
-  const { burned, lossy } = inheritedFlags(heads);
   const [geometry] = frames.map(({ slice }) => slice.geometry);
   const legacy = LEGACY.has(asciiValue(dataSet, tag('SOPClassUID')) ?? '');
   return {
@@ -139,14 +139,9 @@ function imageItems(series: Series, { dataSet }: Head, frames: readonly Frame[])
     ...(geometry?.frameOfReferenceUID === undefined ? {} : { FrameOfReferenceUID: geometry.frameOfReferenceUID }),
     PositionReferenceIndicator: asciiValue(dataSet, tag('PositionReferenceIndicator')) ?? '',
     ContentQualification: 'RESEARCH',
-    BurnedInAnnotation: burned ? 'YES' : 'NO',
-    LossyImageCompression: lossy === undefined ? '00' : '01',
-    ...(lossy === undefined
-      ? {}
-      : {
-          LossyImageCompressionRatio: asciiValues(lossy.dataSet, tag('LossyImageCompressionRatio')),
-          LossyImageCompressionMethod: asciiValues(lossy.dataSet, tag('LossyImageCompressionMethod')),
-        }),
+    BurnedInAnnotation: inheritedText(heads),
+    LossyImageCompression: '00',
+    ...inheritedLoss(heads),
     PresentationLUTShape: 'IDENTITY',
     AcquisitionContextSequence: [],
   };

@@ -26,7 +26,6 @@ import { referenceItem, referenceTo } from './references.ts';
 import {
   derivationCode,
   IMAGE_TYPES,
-  inheritedFlags,
   keepsSlices,
   openSeries,
   type ImageModality,
@@ -34,6 +33,7 @@ import {
   type ResultSlice,
   type Series,
 } from './result-slices.ts';
+import { inheritedLoss, inheritedText } from './inherited.ts';
 import { writePart10 } from './part10.ts';
 import { storeSlice } from './stored-values.ts';
 
@@ -134,19 +134,9 @@ const OF_THE_PART = [
   'DiffusionBValue',
 ];
 
-const LOSSY_DETAILS = ['LossyImageCompressionRatio', 'LossyImageCompressionMethod'];
-
-function values(dataSet: DataSet, keywords: readonly string[]): Item {
-  const known = keywords.map((keyword) => [keyword, asciiValues(dataSet, tag(keyword))] as const);
-  return Object.fromEntries(known.filter(([, list]) => list.length > 0));
-}
-
 function inherited(series: Series, source: Head): Item {
-  const { burned, lossy } = inheritedFlags(keepsSlices(series.request.kind) ? [source] : series.request.sources);
-  return {
-    BurnedInAnnotation: burned ? 'YES' : 'NO',
-    ...(lossy === undefined ? {} : { LossyImageCompression: '01', ...values(lossy.dataSet, LOSSY_DETAILS) }),
-  };
+  const heads = keepsSlices(series.request.kind) ? [source] : series.request.sources;
+  return { BurnedInAnnotation: inheritedText(heads), ...inheritedLoss(heads) };
 }
 
 /** DERIVED\SECONDARY (of PET PRIMARY: PS3.3 C.8.9.4.1.1), the source's third value (AXIAL of a CT: C.8.2.1.1.1), and what was done. */

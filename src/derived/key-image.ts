@@ -18,7 +18,7 @@ import {
   type Provenance,
 } from './provenance.ts';
 import { commonInstanceReferences, referenceItem, referenceTo } from './references.ts';
-import { inheritedFlags } from './result-slices.ts';
+import { inheritedLoss, inheritedText } from './inherited.ts';
 
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7';
 
@@ -104,7 +104,8 @@ export function deriveKeyImage(request: KeyImageRequest): DerivedObject {
       PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)],
     })),
     // Its own text names nobody (PS3.3 C.7.6.1); what its sources show in their pixels is shown here too.
-    BurnedInAnnotation: inheritedFlags([...source, ...fixed]).burned ? 'YES' : 'NO',
+    BurnedInAnnotation: inheritedText([...source, ...fixed]),
+    ...inheritedLoss([...source, ...fixed]),
     ...commonInstanceReferences(studyInstanceUID, references),
     SamplesPerPixel: 3,
     PhotometricInterpretation: 'RGB',

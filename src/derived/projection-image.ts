@@ -10,7 +10,8 @@ import { Refusal } from '../dicom/refusal.ts';
 import { uidFrom } from '../dicom/uid.ts';
 import type { Volume } from '../dicom/volume.ts';
 import { copyAcquisition } from './acquisition.ts';
-import { copyNamed, drop, openAttributes, put, type Item } from './attributes.ts';
+import { copyNamed, drop, openAttributes, put } from './attributes.ts';
+import { inheritedLoss, inheritedText } from './inherited.ts';
 import { writePart10 } from './part10.ts';
 import {
   codeItem,
@@ -77,7 +78,6 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
   putEquipment(attributes, dataSet, provenance);
   copyNamed(attributes, dataSet, STAYS);
   const third = asciiValues(dataSet, tag('ImageType')).slice(2);
-  const lossy = asciiValue(dataSet, tag('LossyImageCompression')) === '01';
   put(attributes, {
     ...contentTime(dataSet),
     SOPClassUID: sopClassUID,
@@ -91,8 +91,10 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
     DerivationDescription: derivationText(provenance),
     ...(request.code === undefined ? {} : { DerivationCodeSequence: [codeItem(request.code)] }),
     SourceImageSequence: [{ ...referenceItem(reference), PurposeOfReferenceCodeSequence: [codeItem(SOURCE_IMAGE)] }],
-    BurnedInAnnotation: asciiValue(dataSet, tag('BurnedInAnnotation')) === 'YES' ? 'YES' : 'NO',
-    ...lossyItem(source, lossy),
+    BurnedInAnnotation: inheritedText([source]),
+    // Said where the source says it (DX: type 1).
+    ...(findElement(dataSet, tag('LossyImageCompression')) === undefined ? {} : { LossyImageCompression: '00' }),
+    ...inheritedLoss([source]),
     SamplesPerPixel: 1,
     PhotometricInterpretation: asciiValue(dataSet, tag('PhotometricInterpretation')) ?? 'MONOCHROME2',
     Rows: volume.geometry.rows,
@@ -120,16 +122,6 @@ export function deriveProjection(request: ProjectionRequest): DerivedObject {
 function areWhole(regions: readonly DataSet[]): boolean {
   const units = ['PhysicalUnitsXDirection', 'PhysicalUnitsYDirection', 'PhysicalDeltaX', 'PhysicalDeltaY'].map(tag);
   return regions.every((region) => units.every((key) => numberValue(region, key) !== undefined));
-}
-
-/** Said where the source says it (DX: type 1), and kept once something was lost. */
-function lossyItem({ dataSet }: Head, lossy: boolean): Item {
-  if (!lossy)
-    return findElement(dataSet, tag('LossyImageCompression')) === undefined ? {} : { LossyImageCompression: '00' };
-  const details = ['LossyImageCompressionRatio', 'LossyImageCompressionMethod'].map(
-    (keyword) => [keyword, asciiValues(dataSet, tag(keyword))] as const,
-  );
-  return { LossyImageCompression: '01', ...Object.fromEntries(details.filter(([, list]) => list.length > 0)) };
 }
 
 interface Bits {

@@ -2,8 +2,6 @@
  * The slices of a corrected or resampled result beside the planes that they are made of and the places where they lie: what classic and
  * multi-frame images are written from.
  */
-import { asciiValue } from '../dicom/data-set.ts';
-import { tag } from '../dicom/dictionary.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { Plane } from '../dicom/slices.ts';
@@ -147,13 +145,6 @@ export function refuseOtherGrid(found: VolumeGeometry, expected: VolumeGeometry)
       'PipelineRefused',
       `the result is ${found.columns} x ${found.rows} x ${found.slices} voxels where its series has ${expected.columns} x ${expected.rows} x ${expected.slices}, or lies elsewhere in the patient`,
     );
-}
-
-/** What was once lossy stays so (PS3.3 C.7.6.1.1.5), and text burned into one source may show in any slice made of all. */
-export function inheritedFlags(heads: readonly Head[]): { burned: boolean; lossy: Head | undefined } {
-  const says = (keyword: string, value: string): Head | undefined =>
-    heads.find((head) => asciiValue(head.dataSet, tag(keyword)) === value);
-  return { burned: says('BurnedInAnnotation', 'YES') !== undefined, lossy: says('LossyImageCompression', '01') };
 }
 
 /** The value of Image Type that says what was done. */

@@ -11,6 +11,7 @@ import { uidFrom } from '../dicom/uid.ts';
 import { planVolume, type VolumeGeometry } from '../dicom/volume.ts';
 import { drop, put, type Item } from './attributes.ts';
 import { displayLab } from './display-colour.ts';
+import { inheritedLoss } from './inherited.ts';
 import { refuseOtherGrid } from './result-slices.ts';
 import { dimensionItems, gridItems, POSITION, positionItem, type Dimension } from './multi-frame.ts';
 import { beginObject, finishObject } from './single-object.ts';
@@ -226,7 +227,7 @@ function joined(frames: readonly Frame[]): Buffer {
   return Buffer.concat(frames.map(({ pixels }) => pixels));
 }
 
-function pixelAttributes({ kind, geometry }: SegmentationRequest, frames: number): Item {
+function pixelAttributes({ kind, geometry, sources }: SegmentationRequest, frames: number): Item {
   const bits = kind === 'binary' ? 1 : 8;
   return {
     SamplesPerPixel: 1,
@@ -239,6 +240,7 @@ function pixelAttributes({ kind, geometry }: SegmentationRequest, frames: number
     HighBit: bits - 1,
     PixelRepresentation: 0,
     LossyImageCompression: '00',
+    ...inheritedLoss(sources),
     SegmentationType: kind === 'binary' ? 'BINARY' : 'FRACTIONAL',
     ...(kind === 'binary'
       ? { SegmentsOverlap: 'NO' }

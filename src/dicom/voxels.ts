@@ -2,7 +2,6 @@
 import { asciiValue, numberValue } from './data-set.ts';
 import type { Head } from './object.ts';
 import { Refusal } from './refusal.ts';
-import { transferSyntax } from './transfer-syntax.ts';
 
 /** How one frame after another lies in the pixel data's value. */
 export interface PixelFormat {
@@ -25,7 +24,8 @@ export function pixelFormat(head: Head): PixelFormat {
   if (pixelData === undefined) throw unfit('there is no Pixel Data (7FE0,0010)');
   if (pixelData.tag !== 0x7fe00010)
     throw unfit('Float or Double Float Pixel Data (7FE0,0008), (7FE0,0009) found, Pixel Data (7FE0,0010) needed');
-  if (pixelData.lengthBytes === undefined) throw unfit(compressed(head.transferSyntaxUID));
+  if (pixelData.lengthBytes === undefined)
+    throw unfit(`transfer syntax ${head.transferSyntaxUID} is compressed; there is no codec for it`);
   const samples = numberValue(dataSet, 0x00280002) ?? 1;
   const photometric = asciiValue(dataSet, 0x00280004) ?? 'absent';
   // Only the standard's own words are repeated in a message.
@@ -163,11 +163,4 @@ function storedValues(bytes: Buffer, format: PixelFormat): Uint8Array | Uint16Ar
   return format.bytesPerPixel === 2
     ? new Uint16Array(own.buffer, own.byteOffset, own.length / 2)
     : new Uint32Array(own.buffer, own.byteOffset, own.length / 4);
-}
-
-/** What was lost is not what a model measures; what was not lost is decoded before it comes here, where there is a codec for it. */
-function compressed(transferSyntaxUID: string): string {
-  return transferSyntax(transferSyntaxUID)?.compression === 'lossless'
-    ? `transfer syntax ${transferSyntaxUID} is compressed; there is no codec for it`
-    : `transfer syntax ${transferSyntaxUID} is compressed with loss; pixels that lost nothing are needed`;
 }

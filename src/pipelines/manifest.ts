@@ -35,7 +35,12 @@ export interface ModelCard {
   };
   readonly settings?: Readonly<Record<string, number | string | boolean>>;
   readonly selfTest?: SelfTest;
-  readonly runtime: { readonly timeoutMs: number; readonly maxMemoryMb: number; readonly arena: boolean };
+  readonly runtime: {
+    readonly timeoutMs: number;
+    readonly timeoutMsPerSlice?: number;
+    readonly maxMemoryMb: number;
+    readonly arena: boolean;
+  };
   readonly gates: Readonly<Record<string, Gate>>;
   readonly familiar?: FamiliarityFile;
   readonly emit: {

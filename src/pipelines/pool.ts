@@ -6,9 +6,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Refusal } from '../dicom/refusal.ts';
+import type { Volume } from '../dicom/volume.ts';
 import { denoiseMemoryMb } from './correction.ts';
 import { GatesRefusal } from './gates.ts';
-import { loadModel } from './manifest.ts';
+import { loadModel, refuseModel } from './manifest.ts';
 import type { ModelCard } from './manifest.ts';
 import { registrationMemoryMb, settingsWithin } from './registration-settings.ts';
 import { MODEL_OF } from './requests.ts';
@@ -42,7 +43,7 @@ export interface PoolOptions {
 }
 
 export interface RunOptions {
-  /** Time of the run itself; waiting for a worker does not count. Default: the card's. */
+  /** Time of the run itself; waiting for a worker does not count. At most the card's, which is the default. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, share: number) => void;
@@ -167,7 +168,11 @@ async function probeSite(pool: Pool, site: string): Promise<void> {
           timeoutMs,
         },
         {},
-      );
+      ).catch((error: unknown) => {
+        // Time and memory that ran out, or a worker that died of it: which model it was the worker did not say.
+        if (error instanceof Refusal && error.reason === 'OutOfResources') refuseModel(folder, error.message);
+        throw error;
+      });
       pool.probes.set(card.id, probe);
     }
   } catch (error) {
@@ -229,7 +234,7 @@ async function runByManifest<P extends 'zoo' | 'masks'>(
   const memoryMb = zooMemoryMb(card, request.volume, pool.probes.get(id));
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMB);
   if (memoryMb > limitMb) throw new Refusal('PipelineRefused', `${id} needs ${memoryMb} MB; ${limitMb} MB are allowed`);
-  const timeoutMs = Math.min(options.timeoutMs ?? Infinity, card.runtime.timeoutMs);
+  const timeoutMs = timeAllowed(card.runtime, request.volume, options);
   return submit(pool, { pipeline, folder, request, memoryMb, budgetMb: limitMb, timeoutMs }, options);
 }
 
@@ -245,13 +250,23 @@ async function run<P extends BuiltIn>(
   const limitMb = Math.min(pool.options.maxMemoryMb, card.runtime.maxMemoryMb);
   const { fitted, memoryMb } = admitted({ pipeline, request } as Asked, limitMb);
   const folder = join(pool.options.modelsFolder, MODEL_OF[pipeline]);
-  const timeoutMs = options.timeoutMs ?? card.runtime.timeoutMs;
+  const timeoutMs = timeAllowed(card.runtime, 'volume' in request ? request.volume : undefined, options);
   // What was fitted is a request of the same pipeline.
   return submit(
     pool,
     { pipeline, folder, request: fitted as Requests[P], memoryMb, budgetMb: limitMb, timeoutMs },
     options,
   );
+}
+
+/** What the card allows for so many slices, or less where the caller says so. */
+function timeAllowed(
+  { timeoutMs, timeoutMsPerSlice = 0 }: { readonly timeoutMs: number; readonly timeoutMsPerSlice?: number },
+  volume: Volume | undefined,
+  options: RunOptions,
+): number {
+  const allowed = timeoutMs + timeoutMsPerSlice * (volume?.geometry.slices ?? 0);
+  return Math.min(options.timeoutMs ?? Infinity, allowed);
 }
 
 interface Submission<P extends PipelineName> {

@@ -66,7 +66,7 @@ const OPENERS: {
   },
   masks: async (folder, settings) => {
     const opened = await openModel(loadManifest(folder), settings.threads, settings.brake, settings.provider);
-    return (input, progress) => runMasks(opened, input, progress);
+    return (input, progress) => runMasks(opened, input, progress, spent);
   },
   provider: () => Promise.resolve(async () => ({ offered: await offeredProviders() })),
   probe: async (folder, settings) => {

@@ -110,6 +110,7 @@ export interface ManifestCard {
   readonly settings?: Readonly<Record<string, number | string | boolean>>;
   readonly runtime: {
     readonly timeoutMs: number;
+    readonly timeoutMsPerSlice?: number;
     readonly maxMemoryMB: number;
     readonly threads?: number;
     readonly bytesPerVoxel?: number;
@@ -237,14 +238,26 @@ function checkEmit(
     if (regionModifier !== undefined && region === undefined) refuse(`segment ${name}: regionModifier needs region`);
 }
 
+/** Of the source, whatever is made of it. */
+const SOURCE_FIGURES = {
+  /** How many times smaller it was made with loss; a card without this gate takes nothing that was. */
+  lossyRatio: 'lower',
+} as const;
+
 /** The figures that a gate of this card may name. */
 function figureNames({ emit, program, io }: ManifestCard): string[] {
   const own = outputFigures(io.outputs);
   if (emit.kind === 'derived-image')
-    return [...own, ...Object.keys(FIGURES), ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : [])];
+    return [
+      ...own,
+      ...Object.keys(FIGURES),
+      ...Object.keys(SOURCE_FIGURES),
+      ...(program === 'bias-field' ? Object.keys(BIAS_FIGURES) : []),
+    ];
   return [
     ...own,
     ...Object.keys(MASK_FIGURES),
+    ...Object.keys(SOURCE_FIGURES),
     ...emit.segments.flatMap(({ name }) => Object.keys(SEGMENT_FIGURES).map((figure) => name + figure)),
   ];
 }

@@ -3,14 +3,22 @@
  * to the grid of the source, and there the decision, so that edges are as smooth as the source is fine.
  */
 import { Refusal } from '../dicom/refusal.ts';
-import type { Volume } from '../dicom/volume.ts';
 import { judge, type Verdict } from './gates.ts';
 import { countParts, maskFigures } from './mask-figures.ts';
 import { fillHoles, keepLargest } from './mask-parts.ts';
-import { checkApplies, propagate, type OpenedModel, type ZooInput } from './zoo.ts';
+import {
+  checkApplies,
+  lossFigure,
+  preparedFor,
+  refuseNoNumbers,
+  runBySlabs,
+  type OpenedModel,
+  type ZooInput,
+} from './zoo.ts';
 import { segmentsOf } from './mask-sizes.ts';
-import type { ManifestCard, Step } from './zoo-manifest.ts';
-import { standing, type Grid, type Prepared } from './zoo-steps.ts';
+import type { ManifestCard } from './zoo-manifest.ts';
+import { standing } from './zoo-steps.ts';
+import type { Slab } from './zoo-tiles.ts';
 
 export interface MaskResult {
   /** Number of the segment that each voxel belongs to, 0 for none; voxels in the order of the source. */
@@ -23,21 +31,21 @@ export interface MaskResult {
   readonly verdict: Verdict;
 }
 
-/** @throws Refusal PipelineRefused for what the model does not apply to and for masks beyond the gates */
+/**
+ * @param spent told of arrays that are not needed any more, whose memory may be given back at once
+ * @throws Refusal PipelineRefused for what the model does not apply to and for masks beyond the gates
+ */
 export async function runMasks(
   opened: OpenedModel,
   input: ZooInput,
   progress: (step: string, share: number) => void = () => undefined,
+  spent: (voxels: Float32Array) => void = () => undefined,
 ): Promise<MaskResult> {
   const { card } = opened.model;
   checkApplies(card, input);
-  const { prepared, made, own } = await propagate(opened, input, progress);
   const post = card.post ?? [];
-  const channels = made.length / prepared.grid.values.length;
-  activate(made, channels, post);
-  refuseNoProbabilities(card, made);
   const segments = segmentsOf(card);
-  const { labels, certainty, probabilities } = decided(card, input.volume, prepared, made);
+  const { labels, certainty, probabilities, own } = await decided(opened, input, progress, spent);
   const { columns, rows, slices } = input.volume.geometry;
   const size = [columns, rows, slices] as const;
   const parts = countParts({ labels, size }, segments.length);
@@ -54,6 +62,7 @@ export async function runMasks(
       parts,
       flippedBy(card, input),
     ),
+    ...lossFigure(card, input),
   };
   const verdict = judge(card.gates ?? {}, quality);
   const voxels = segments.map(() => 0);
@@ -67,67 +76,113 @@ function flippedBy(card: ManifestCard, { attributes = {} }: ZooInput): readonly 
   return [flipped[0], flipped[1]];
 }
 
-/** In place: what the graph gives becomes probabilities. */
-function activate(made: Float32Array, channels: number, post: readonly Step[]): void {
-  const voxels = made.length / channels;
+/** In place: what the graph gives becomes probabilities. @throws Refusal PipelineRefused for what is none */
+function activate(card: ManifestCard, channels: readonly Float32Array[]): void {
+  refuseNoNumbers(card, channels);
+  const post = card.post ?? [];
   if (post.some(({ op }) => op === 'sigmoid'))
-    for (let n = 0; n < made.length; n++) made[n] = 1 / (1 + Math.exp(-made[n]!));
-  if (!post.some(({ op }) => op === 'softmax')) return;
-  for (let n = 0; n < voxels; n++) {
-    let most = -Infinity;
-    for (let c = 0; c < channels; c++) most = Math.max(most, made[c * voxels + n]!);
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += made[c * voxels + n] = Math.exp(made[c * voxels + n]! - most);
-    for (let c = 0; c < channels; c++) made[c * voxels + n]! /= sum;
+    for (const values of channels) for (let n = 0; n < values.length; n++) values[n] = 1 / (1 + Math.exp(-values[n]!));
+  if (post.some(({ op }) => op === 'softmax')) {
+    const voxels = channels[0]?.length ?? 0;
+    for (let n = 0; n < voxels; n++) {
+      let most = -Infinity;
+      for (const values of channels) most = Math.max(most, values[n]!);
+      let sum = 0;
+      for (const values of channels) sum += values[n] = Math.exp(values[n]! - most);
+      for (const values of channels) values[n]! /= sum;
+    }
   }
-}
-
-function refuseNoProbabilities({ id }: ManifestCard, made: Float32Array): void {
   const slack = 1e-3;
-  for (const value of made)
-    if (!(value >= -slack && value <= 1 + slack))
-      throw new Refusal(
-        'PipelineRefused',
-        `${id} gave ${Number(value.toPrecision(4))} where probabilities are expected; post lacks softmax or sigmoid`,
-      );
+  for (const values of channels)
+    for (const value of values)
+      if (!(value >= -slack && value <= 1 + slack))
+        throw new Refusal(
+          'PipelineRefused',
+          `${card.id} gave ${Number(value.toPrecision(4))} where probabilities are expected; post lacks softmax or sigmoid`,
+        );
 }
 
 interface Decided {
   readonly labels: Uint8Array;
+  /** Of the chosen channel, background included. */
   readonly certainty: Float32Array;
   readonly probabilities: Uint8Array | undefined;
 }
 
-/** Channel after channel back to the source's grid, so that no more than one of them is there at that size. */
-function decided(card: ManifestCard, source: Volume, prepared: Prepared, made: Float32Array): Decided {
-  const piece = prepared.grid.values.length;
-  const channels = made.length / piece;
-  const voxels = source.voxels.length;
+/**
+ * Of which segment each voxel of the source is. What the graph gives on the source's own grid is decided slab by slab; where the grid is
+ * another one, channel after channel goes back to the source's, so that no more than one of them is there at that size.
+ */
+async function decided(
+  opened: OpenedModel,
+  input: ZooInput,
+  progress: (step: string, share: number) => void,
+  spent: (voxels: Float32Array) => void,
+): Promise<Decided & { readonly own: Readonly<Record<string, number>> }> {
+  const { card } = opened.model;
+  const { geometry, voxels: source } = input.volume;
+  const voxels = source.length;
+  const { grid, gridBack } = preparedFor(card, input);
+  if (grid.values !== source) spent(source);
+  const fractional = card.emit.kind === 'segmentation' && card.emit.segmentation === 'fractional';
+  const made: Decided = {
+    labels: new Uint8Array(voxels),
+    certainty: new Float32Array(voxels),
+    probabilities: fractional ? new Uint8Array(voxels * segmentsOf(card).length) : undefined,
+  };
+  const share = (done: number): void => progress(card.id, done);
+  if (gridBack.length === 0) {
+    const plane = geometry.columns * geometry.rows;
+    const take = ({ first, channels }: Slab): void => {
+      activate(card, channels);
+      for (const [channel, values] of channels.entries()) choose(card, made, { channel, values, at: first * plane });
+    };
+    const own = await runBySlabs(opened, grid, { progress: share, take });
+    spent(grid.values);
+    return { ...made, own };
+  }
+  const whole: Float32Array[] = [];
+  const plane = grid.size[0] * grid.size[1];
+  const gather = ({ first, channels }: Slab): void => {
+    for (const [channel, values] of channels.entries())
+      (whole[channel] ??= new Float32Array(grid.values.length)).set(values, first * plane);
+  };
+  const own = await runBySlabs(opened, grid, { progress: share, take: gather });
+  spent(grid.values);
+  activate(card, whole);
+  for (const [channel, values] of whole.entries()) {
+    const back = gridBack.reduce((one, undo) => undo(one), { ...grid, values });
+    choose(card, made, { channel, values: back.values, at: 0 });
+  }
+  return { ...made, own };
+}
+
+interface Seen {
+  readonly channel: number;
+  readonly values: Float32Array;
+  /** The voxel of the source that the first value is of. */
+  readonly at: number;
+}
+
+/** Voxels where this channel is more probable than those before it are its segment's. */
+function choose(
+  card: ManifestCard,
+  { labels, certainty, probabilities }: Decided,
+  { channel, values, at }: Seen,
+): void {
   const segments = segmentsOf(card);
   const threshold = card.post?.find((step) => step.op === 'threshold');
-  const labels = new Uint8Array(voxels);
-  const certainty = new Float32Array(voxels);
-  const fractional = card.emit.kind === 'segmentation' && card.emit.segmentation === 'fractional';
-  const probabilities = fractional ? new Uint8Array(voxels * segments.length) : undefined;
-  for (let channel = 0; channel < channels; channel++) {
-    const number = segments.findIndex((segment) => segment.channel === channel) + 1;
-    if (number === 0 && threshold !== undefined) continue;
-    let grid: Grid = { ...prepared.grid, values: made.subarray(channel * piece, (channel + 1) * piece) };
-    for (const back of prepared.gridBack) grid = back(grid);
-    const { values } = grid;
-    const least = threshold?.op === 'threshold' ? threshold.at : 0;
-    for (let n = 0; n < voxels; n++) {
-      const value = values[n]!;
-      if (value >= least && value > certainty[n]!) {
-        certainty[n] = value;
-        labels[n] = number;
-      }
-    }
-    if (number > 0)
-      probabilities?.set(
-        Uint8ClampedArray.from(values, (value) => value * 255),
-        (number - 1) * voxels,
-      );
+  const number = segments.findIndex((segment) => segment.channel === channel) + 1;
+  if (number === 0 && threshold !== undefined) return;
+  const least = threshold?.op === 'threshold' ? threshold.at : 0;
+  for (let n = 0; n < values.length; n++) {
+    const value = values[n]!;
+    if (value < least || value <= certainty[at + n]!) continue;
+    certainty[at + n] = value;
+    labels[at + n] = number;
   }
-  return { labels, certainty, probabilities };
+  if (number === 0 || probabilities === undefined) return;
+  const from = (number - 1) * labels.length + at;
+  for (let n = 0; n < values.length; n++)
+    probabilities[from + n] = Math.round(Math.min(1, Math.max(0, values[n]!)) * 255);
 }

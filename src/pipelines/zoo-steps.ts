@@ -188,7 +188,7 @@ const DIRECTIONS: Readonly<Record<string, readonly [number, number]>> = {
 };
 
 /** The axes of the grid that lie nearest to those asked for. */
-function orderTo(axes: string, { axes: cosines }: VolumeGeometry): Order {
+export function orderTo(axes: string, { axes: cosines }: VolumeGeometry): Order {
   const free = new Set([0, 1, 2]);
   const chosen = [...axes].map((letter) => {
     const [patientAxis, sign] = DIRECTIONS[letter] ?? [0, 1];
@@ -243,7 +243,13 @@ function fitted(before: Prepared, [columns, rows]: readonly [number, number]): P
   return { ...before, grid: { values, size: [columns, rows, nz], spacingMm }, gridBack: [back, ...before.gridBack] };
 }
 
+/** Whether anything comes to lie elsewhere. */
+export function turns({ axes, flipped }: Order): boolean {
+  return flipped.includes(true) || axes.some((axis, n) => axis !== n);
+}
+
 function reordered(before: Prepared, order: Order): Prepared {
+  if (!turns(order)) return before;
   const back = (grid: Grid): Grid => permute(grid, inverseOf(order));
   return { ...before, grid: permute(before.grid, order), gridBack: [back, ...before.gridBack] };
 }

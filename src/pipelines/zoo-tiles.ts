@@ -51,9 +51,17 @@ function spansOf(length: number, { size, overlap, multipleOf }: Tiling, fixed: n
   }));
 }
 
+/** Slices that no further piece touches. */
+export interface Slab {
+  readonly first: number;
+  readonly slices: number;
+  /** Of each channel its voxels in these slices; they are written over as soon as the taker returns. */
+  readonly channels: readonly Float32Array[];
+}
+
 /**
  * Runs `run` on every piece in order and puts the results together: as many channels, one after the other, as the first result has. What
- * was seen slice by slice is written over the grid itself where `tiling.spend` allows it, so that a long series is there once.
+ * no further piece needs is written over in the grid itself where `tiling.spend` allows it, so that a long series is there once.
  */
 export async function byPieces(
   grid: Grid,
@@ -61,70 +69,62 @@ export async function byPieces(
   run: (piece: Piece) => Promise<Float32Array>,
   progress: (share: number) => void,
 ): Promise<Float32Array> {
-  const [nx, ny, nz] = grid.size;
-  const spans = [spansOf(nx, tiling, tiling.fixed[0]), spansOf(ny, tiling, tiling.fixed[1])] as const;
-  const depth = spansOf(nz, tiling, tiling.fixed[2]);
-  const layers: Layer[] = tiling.flat
-    ? Array.from({ length: nz }, (_, start) => ({
-        start,
-        slices: 1,
-        depth: [{ start: 0, length: 1, padded: 1, first: true, last: true }],
-      }))
-    : [{ start: 0, slices: nz, depth }];
-  const perLayer = spans[0].length * spans[1].length * (layers[0]?.depth.length ?? 0);
-  const single = perLayer === 1;
   const voxels = grid.values.length;
-  const plane = nx * ny;
-  const weights = single ? undefined : new Float32Array(plane * (layers[0]?.slices ?? 0));
+  const plane = grid.size[0] * grid.size[1];
   let out: Float32Array | undefined;
-  let part: Float32Array | undefined;
-  let done = 0;
-  for (const layer of layers) {
-    const length = plane * layer.slices;
-    const source: Grid = {
-      ...grid,
-      size: [nx, ny, layer.slices],
-      values: grid.values.subarray(layer.start * plane, layer.start * plane + length),
-    };
-    part?.fill(0);
-    weights?.fill(0);
-    for (const z of layer.depth)
-      for (const y of spans[1])
-        for (const x of spans[0]) {
-          const place = [x, y, z] as const;
-          const size: Vector3 = [x.padded, y.padded, z.padded];
-          const values = await run({ size, values: cut(source, place, size, tiling.pad), slice: layer.start });
-          const piece = size[0] * size[1] * size[2];
-          const channels = values.length / piece;
-          part ??= new Float32Array(length * channels);
-          for (let c = 0; c < channels; c++)
-            lay(part.subarray(c * length, (c + 1) * length), c === 0 ? weights : undefined, {
-              grid: source.size,
-              place,
-              size,
-              values: values.subarray(c * piece, (c + 1) * piece),
-              overlap: tiling.overlap,
-              single,
-            });
-          progress(++done / (perLayer * layers.length));
-        }
-    if (part === undefined) break;
-    if (weights !== undefined) for (let i = 0; i < part.length; i++) part[i]! /= weights[i % length]!;
-    if (layers.length === 1) return part;
-    const channels = part.length / length;
-    out ??= tiling.spend === true && channels === 1 ? grid.values : new Float32Array(voxels * channels);
-    for (let c = 0; c < channels; c++)
-      out.set(part.subarray(c * length, (c + 1) * length), c * voxels + layer.start * plane);
-  }
+  const take = ({ first, channels }: Slab): void => {
+    out ??= tiling.spend === true && channels.length === 1 ? grid.values : new Float32Array(voxels * channels.length);
+    for (const [c, values] of channels.entries()) out.set(values, c * voxels + first * plane);
+  };
+  await eachSlab(grid, tiling, { run, take, progress });
   if (out === undefined) throw new Error('a grid without a piece');
   return out;
 }
 
-/** What is blended at once: the whole grid, or one slice of it. */
-interface Layer {
-  readonly start: number;
-  readonly slices: number;
-  readonly depth: readonly Span[];
+export interface Slabs {
+  readonly run: (piece: Piece) => Promise<Float32Array>;
+  readonly take: (slab: Slab) => void;
+  readonly progress: (share: number) => void;
+}
+
+/** As `byPieces`, giving away what is done slab by slab: of what the pieces make no more is there than the slices that one of them covers. */
+export async function eachSlab(grid: Grid, tiling: Tiling, { run, take, progress }: Slabs): Promise<void> {
+  const [nx, ny, nz] = grid.size;
+  const plane = nx * ny;
+  const spans = [spansOf(nx, tiling, tiling.fixed[0]), spansOf(ny, tiling, tiling.fixed[1])] as const;
+  const depth = tiling.flat
+    ? Array.from({ length: nz }, (_, start) => ({ start, length: 1, padded: 1, first: true, last: true }))
+    : spansOf(nz, tiling, tiling.fixed[2]);
+  const perLayer = spans[0].length * spans[1].length;
+  const single = perLayer === 1 && (tiling.flat || depth.length === 1);
+  const held = (depth[0]?.length ?? 0) * plane;
+  const weights = single ? undefined : new Float32Array(held);
+  let sums: Float32Array[] = [];
+  for (const [layer, z] of depth.entries()) {
+    for (const [row, y] of spans[1].entries())
+      for (const [column, x] of spans[0].entries()) {
+        const size: Vector3 = [x.padded, y.padded, z.padded];
+        const values = await run({ size, values: cut(grid, [x, y, z], size, tiling.pad), slice: z.start });
+        const piece = size[0] * size[1] * size[2];
+        if (sums.length === 0) sums = Array.from({ length: values.length / piece }, () => new Float32Array(held));
+        for (const [c, sum] of sums.entries())
+          lay(sum, c === 0 ? weights : undefined, {
+            grid: grid.size,
+            place: [x, y, { ...z, start: 0 }],
+            size,
+            values: values.subarray(c * piece, (c + 1) * piece),
+            overlap: tiling.overlap,
+            single,
+          });
+        progress((layer * perLayer + row * spans[0].length + column + 1) / (perLayer * depth.length));
+      }
+    const slices = Math.min(z.length, (depth[layer + 1]?.start ?? nz) - z.start);
+    const done = slices * plane;
+    const channels = sums.map((sum) => sum.subarray(0, done));
+    if (weights !== undefined) for (const sum of channels) for (let i = 0; i < done; i++) sum[i]! /= weights[i]!;
+    take({ first: z.start, slices, channels });
+    for (const sum of weights === undefined ? sums : [...sums, weights]) sum.copyWithin(0, done).fill(0, held - done);
+  }
 }
 
 type Place = readonly [Span, Span, Span];

@@ -27,7 +27,7 @@ import {
 } from './zoo-manifest.ts';
 import { channelsOf, maskBytes } from './mask-sizes.ts';
 import { prepare, type Grid, type Prepared } from './zoo-steps.ts';
-import { byPieces, type Piece, type Tiling } from './zoo-tiles.ts';
+import { byPieces, eachSlab, type Piece, type Slabs, type Tiling } from './zoo-tiles.ts';
 
 export interface ZooSettings {
   /** Share of the correction, over the card's own; only where the card blends. */
@@ -44,6 +44,8 @@ export interface ZooInput {
   readonly settings: ZooSettings;
   /** Values of the source by keyword: those that the card asks for, Photometric Interpretation and Patient Orientation. */
   readonly attributes?: Readonly<Record<string, readonly string[]>>;
+  /** How many times smaller it was made with loss, 1 for what lost nothing, not a number where nobody says. */
+  readonly lossyRatio?: number;
   /** Of ultrasound: where grey tissue is shown, in pixels, both ends included; absent where the image names no regions at all. */
   readonly tissue?: readonly Box[] | undefined;
 }
@@ -92,22 +94,23 @@ export function zooMemoryMb(card: ManifestCard, volume: Volume, probed?: Probe):
   const { columns, rows, slices } = volume.geometry;
   const tile = card.pre?.find(({ op }) => op === 'tile');
   const side = tile?.op === 'tile' ? tile.size : Infinity;
-  const flat = card.io.dims === '2d-slice';
+  const deep = card.io.dims === '2d-slice' ? 1 : Math.min(slices, side);
   const fit = card.pre?.find(({ op }) => op === 'fit');
   const [wide, high] = fit?.op === 'fit' ? fit.pixels : [columns, rows];
-  const seen = Math.min(wide, side) * Math.min(high, side) * (flat ? 1 : Math.min(slices, side));
-  const held = columns * rows * slices * heldBytes(card) + maskBytes(card, volume);
+  const seen = Math.min(wide, side) * Math.min(high, side) * deep;
+  const source = columns * rows * slices;
+  // What is put together of overlapping pieces, and their weights; a slice's are too small to count.
+  const slab = deep === 1 ? 0 : columns * rows * deep * 4 * (channelsOf(card.emit) + 1);
+  const held = source * heldBytes(card) + slab + maskBytes(card, volume);
   const bytesPerVoxel = Math.max(card.runtime.bytesPerVoxel ?? BYTES_PER_VOXEL, probed?.bytesPerVoxel ?? 0);
   return Math.ceil((60e6 + held + seen * bytesPerVoxel) / 1e6);
 }
 
-/** Bytes of a voxel of the source while a model runs: the source, what the steps make of it, and what the model gives. */
-function heldBytes({ io: { dims }, pre = [], program = 'graph' }: ManifestCard): number {
+/** Bytes of a voxel of the source while a model runs: the source and what the steps make of it, which the result is written over. */
+function heldBytes({ pre = [], program = 'graph', emit }: ManifestCard): number {
   const [source, copy] = [4, 4];
-  // A slice's result is written over what the steps made of that slice.
-  if (dims === '2d-slice') return source + copy + (pre.some(({ op }) => ONE_MORE.has(op)) ? copy : 0);
   if (program !== 'graph') return source + copy + (pre.every(({ op }) => KEEPS.has(op)) ? 0 : copy);
-  return source + 4 * copy;
+  return source + copy + (emit.kind === 'derived-image' && pre.some(({ op }) => ONE_MORE.has(op)) ? copy : 0);
 }
 
 /** Steps that leave the source's voxels as they are, and those that keep what they saw or have to bring it back to its grid. */
@@ -141,7 +144,9 @@ export async function openModel(
     if (found?.type !== 'float32')
       refuseModel(
         folder,
-        `${name} is ${found === undefined ? 'no tensor of the graph' : found.type}; float32 is expected`,
+        found === undefined
+          ? `${name} is no tensor of the graph, which has ${session.shapes.map((shape) => shape.name).join(', ')}`
+          : `${name} is ${found.type}; float32 is expected`,
       );
   }
   const undeclared = session.inputs.filter((name) => !inputs.some((input) => input.name === name));
@@ -270,7 +275,12 @@ export async function runModel(
   const foreign = familiarity === undefined ? {} : { ...judgeFamiliar(familiarity, volume) };
   const { prepared, made, own } = await propagate(opened, input, progress);
   const voxels = finish(card, input, prepared, made);
-  const figures = { ...foreign, ...own, ...imageFigures({ source: volume, result: voxels, stored: input.stored }) };
+  const figures = {
+    ...foreign,
+    ...own,
+    ...imageFigures({ source: volume, result: voxels, stored: input.stored }),
+    ...lossFigure(card, input),
+  };
   const alpha = input.settings.alpha ?? blendOf(card);
   const limits = familiarity === undefined ? {} : limitsOf(familiarity);
   const gates: Readonly<Record<string, Gate>> = { ...limits, ...card.gates };
@@ -278,34 +288,47 @@ export async function runModel(
   return { voxels, quality, verdict: judge(gates, figures) };
 }
 
+/** Only where the card asks: of most series it would say nothing. */
+export function lossFigure({ gates }: ManifestCard, { lossyRatio = 1 }: ZooInput): Record<string, number> {
+  return gates?.['lossyRatio'] === undefined ? {} : { lossyRatio };
+}
+
 /** The steps before the graph and the graph: what it gave, still on its own grid and scale. */
 export async function propagate(
   opened: OpenedModel,
-  { volume, rescaleType, attributes = {} }: ZooInput,
+  input: ZooInput,
   progress: (step: string, share: number) => void,
 ): Promise<{ prepared: Prepared; made: Float32Array; own: Readonly<Record<string, number>> }> {
   const { card } = opened.model;
+  const prepared = preparedFor(card, input);
+  const { values, figures } = await runProgram(opened, prepared.grid, {
+    progress: (share) => progress(card.id, share),
+    spend: prepared.grid.values !== input.volume.voxels,
+  });
+  refuseNoNumbers(card, [values]);
+  return { prepared, made: values, own: figures };
+}
+
+/** The steps before the graph. */
+export function preparedFor({ pre = [] }: ManifestCard, { volume, rescaleType, attributes = {} }: ZooInput): Prepared {
   const { geometry, modality, voxels } = volume;
   const around = { geometry, modality, rescaleType, attributes, voxels };
   const { columns, rows, slices, spacingMm } = geometry;
-  let prepared: Prepared = {
+  const source: Prepared = {
     grid: { values: voxels, size: [columns, rows, slices], spacingMm },
     valuesBack: [],
     gridBack: [],
   };
-  for (const step of card.pre ?? []) prepared = prepare(prepared, step, around);
-  const { values, figures } = await runProgram(opened, prepared.grid, {
-    progress: (share) => progress(card.id, share),
-    spend: prepared.grid.values !== voxels,
-  });
-  refuseNoNumbers(card, values);
-  return { prepared, made: values, own: figures };
+  return pre.reduce((prepared, step) => prepare(prepared, step, around), source);
 }
 
-function refuseNoNumbers(card: ManifestCard, values: Float32Array): void {
-  const [low, high] = extremes(values);
-  if (!Number.isFinite(high - low))
-    throw new Refusal('PipelineRefused', `${card.id} gave a value that is no finite number`);
+/** @throws Refusal PipelineRefused */
+export function refuseNoNumbers({ id }: ManifestCard, channels: readonly Float32Array[]): void {
+  for (const values of channels) {
+    const [low, high] = extremes(values);
+    if (!Number.isFinite(high - low))
+      throw new Refusal('PipelineRefused', `${id} gave a value that is no finite number`);
+  }
 }
 
 /** Lowest and highest in one pass over the tens of millions of voxels of a volume; neither is a number where a value is none. */
@@ -347,11 +370,36 @@ async function runProgram(opened: OpenedModel, grid: Grid, running: Running): Pr
   }
 }
 
-async function runGraph(
+async function runGraph(opened: OpenedModel, grid: Grid, running: Running): Promise<Made> {
+  const { tiling, run, figures } = pieceRunner(opened, grid, running);
+  const values = await byPieces(grid, tiling, run, running.progress);
+  return { values, figures: figures() };
+}
+
+/** The graph's channels slab by slab, on its own grid and scale; returns the figures that it tells of itself. */
+export async function runBySlabs(
+  opened: OpenedModel,
+  grid: Grid,
+  { progress, take }: Pick<Slabs, 'progress' | 'take'>,
+): Promise<Readonly<Record<string, number>>> {
+  const { tiling, run, figures } = pieceRunner(opened, grid, { spend: false });
+  await eachSlab(grid, tiling, { run, take, progress });
+  return figures();
+}
+
+interface PieceRunner {
+  readonly tiling: Tiling;
+  readonly run: Slabs['run'];
+  /** Of all pieces that were run. */
+  readonly figures: () => Record<string, number>;
+}
+
+/** How the grid is cut for the graph, and what runs it on a piece. */
+function pieceRunner(
   { model: { card }, session }: OpenedModel,
   grid: Grid,
-  { progress, spend, sigma }: Running,
-): Promise<Made> {
+  { spend, sigma }: Omit<Running, 'progress'>,
+): PieceRunner {
   if (session === undefined) throw new Error(`${card.id} has no graph`);
   const inputs = card.io.inputs ?? [];
   const image = inputs.find(({ role }) => role === 'image');
@@ -395,8 +443,9 @@ async function runGraph(
       );
     return made.data;
   };
-  const values = await byPieces(grid, tiling, run, progress);
-  return { values, figures: Object.fromEntries([...told].map(([name, { sum, count }]) => [name, sum / count])) };
+  const figures = (): Record<string, number> =>
+    Object.fromEntries([...told].map(([name, { sum, count }]) => [name, sum / count]));
+  return { tiling, run, figures };
 }
 
 function feedOf(input: ManifestInput, piece: Piece, flat: boolean, grid: Grid, sigma: number): Tensor {

@@ -5,7 +5,6 @@ import { deriveProjection } from '../derived/projection-image.ts';
 import type { DerivedObject, Provenance } from '../derived/provenance.ts';
 import { asciiValue } from '../dicom/data-set.ts';
 import { areProjections, readProjection } from '../dicom/projections.ts';
-import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume } from '../dicom/volume.ts';
 import { runZoo, type Pool } from '../pipelines/pool.ts';
 import { parseZooSettings, type ZooResult } from '../pipelines/zoo.ts';
@@ -19,7 +18,9 @@ import {
   codeOf,
   doneBy,
   figuresOf,
+  manifestOf,
   quality,
+  refuseUnlessGated,
   zooInput,
   zooProvenance,
   type PipelineSettings,
@@ -34,7 +35,12 @@ import { differencePanel, middleOf, panelOf, planeOf, windowIn, windowOver, type
  */
 export async function produceByManifest(pool: Pool, work: ManifestWork, options: ProduceOptions): Promise<Produced> {
   const { id, instances, settings } = work;
-  if (pool.zoo.get(id)?.card.emit.kind === 'segmentation') return produceMasks(pool, work, options);
+  const card = manifestOf(pool, id);
+  if (card.emit.kind === 'segmentation') return produceMasks(pool, work, options);
+  refuseUnlessGated(
+    card,
+    instances.map(({ head }) => head),
+  );
   if (areProjections(instances.map(({ head }) => head))) return produceImages(pool, work, options);
   return produceZoo(pool, { id, source: await loadedFrom(instances), settings }, options);
 }
@@ -164,9 +170,7 @@ async function runManifest(
   { id, source, settings: given }: ZooRequest,
   options: ProduceOptions,
 ): Promise<ZooRun> {
-  const model = pool.zoo.get(id);
-  if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
-  const { card } = model;
+  const card = manifestOf(pool, id);
   const settings = parseZooSettings(card, { ...given });
   const { geometry, modality } = source.volume;
   const result = await runZoo(pool, id, zooInput(card, source, settings), options);

@@ -12,6 +12,7 @@ import {
   figuresOf,
   plain,
   provenanceOf,
+  refuseLost,
   storedRange,
   type PipelineSettings,
   type Produced,
@@ -29,6 +30,7 @@ export async function produceDenoised(
   const settings = parseDenoiseSettings(rest);
   const [first] = source.heads;
   if (first === undefined) throw new Refusal('PipelineRefused', 'the series has no instances');
+  refuseLost('ct-denoise', source.heads);
   const kept = keptOf(source, options.outputs ?? DEFAULT_OUTPUTS);
   const results = await eachVolume(source, options, (volume, one) =>
     runDenoising(

@@ -207,7 +207,8 @@ async function byManifest(gateway: Gateway, item: WorkItem, signal: AbortSignal)
 }
 
 function runOptions(gateway: Gateway, item: WorkItem, signal: AbortSignal): ProduceOptions {
-  return { signal, timeoutMs: gateway.config.pipelines.timeoutMs, onProgress: progressOf(gateway, item) };
+  const { timeoutMs } = gateway.config.pipelines;
+  return { signal, ...(timeoutMs === undefined ? {} : { timeoutMs }), onProgress: progressOf(gateway, item) };
 }
 
 function notesOf(gateway: Gateway, item: WorkItem): ReturnType<typeof intakeNotes> {

@@ -101,7 +101,7 @@ function historyOf({ database }: Gateway, name: SeriesName, series: SeriesFacts)
     });
 }
 
-/** Frames spread evenly over the series; what is compressed with loss or is no grey image gives none. */
+/** Frames spread evenly over the series; what there is no codec for or is no grey image gives none. */
 async function samplesOf(gateway: Gateway, instances: readonly InstanceRow[]): Promise<Sample[]> {
   const most = gateway.config.intake.sampledImages;
   const frames = instances.flatMap((instance) =>

@@ -1,13 +1,14 @@
 /**
- * A stored series as a volume, native or compressed without loss. What was compressed with loss is not processed: its artefacts would
- * pass for what the pipeline found.
+ * A stored series as a volume, native or compressed. What was compressed with loss says so in its head, by which a model that would take
+ * artefacts for what it looks for refuses it.
  */
 import { readFrame } from '../archive/frames.ts';
 import { instancesOf, readInstanceBody, readInstanceHeads, type InstanceRow } from '../archive/instances.ts';
 import { frameBytes, imageLayout } from '../codecs/image.ts';
 import { convertFrame, type CodecPool } from '../codecs/pool.ts';
 import { codingOf } from '../codecs/syntaxes.ts';
-import { asciiValue, numberValue } from '../dicom/data-set.ts';
+import { withLossTold } from '../codecs/told-loss.ts';
+import { numberValue } from '../dicom/data-set.ts';
 import type { Head } from '../dicom/object.ts';
 import { readHead } from '../dicom/part10.ts';
 import { Refusal } from '../dicom/refusal.ts';
@@ -36,7 +37,7 @@ export async function loadInstances(gateway: Gateway, name: SeriesName): Promise
     const { head } = readHead(bytes);
     series.push(
       isDecoded(head)
-        ? decodedInstance(gateway.codecs, head, framesOf(gateway, instance))
+        ? decodedInstance(gateway.codecs, head, encodedOf(gateway, instance))
         : { head, pixels: () => collected(readInstanceBody(gateway.archive, instance)) },
     );
   }
@@ -51,36 +52,42 @@ export async function loadHeads({ archive }: Gateway, name: SeriesName): Promise
   return heads;
 }
 
-/** Where a syntax allows both, the object says whether something was lost (PS3.3 C.7.6.1.1.5). */
-export function isDecoded({ transferSyntaxUID, dataSet }: Head): boolean {
-  const syntax = transferSyntax(transferSyntaxUID);
-  if (syntax?.encapsulated !== true || codingOf(transferSyntaxUID) === undefined) return false;
-  if (syntax.compression === 'either') return asciiValue(dataSet, 0x00282110) !== '01';
-  return syntax.compression !== 'lossy';
+/** Whether its pixels are compressed, in a way that there is a codec for. */
+export function isDecoded({ transferSyntaxUID }: Head): boolean {
+  return transferSyntax(transferSyntaxUID)?.encapsulated === true && codingOf(transferSyntaxUID) !== undefined;
 }
 
-/** Reads one frame as it is stored. */
-export type FrameSource = () => Promise<Buffer>;
+/** The compressed pixels of an instance. */
+export interface Encoded {
+  readonly encodedBytes: number;
+  /** Each reads one frame as it is stored. */
+  readonly frames: readonly (() => Promise<Buffer>)[];
+}
 
-function framesOf({ archive }: Gateway, instance: InstanceRow): FrameSource[] {
-  return Array.from({ length: instance.frameCount }, (_, index) => async () => {
+function encodedOf({ archive }: Gateway, instance: InstanceRow): Encoded {
+  const frames = Array.from({ length: instance.frameCount }, (_, index) => async () => {
     const { bytes } = await readFrame(archive, instance, index + 1);
     return Buffer.isBuffer(bytes) ? bytes : collected(bytes);
   });
+  return { encodedBytes: instance.lengthBytes - instance.headLengthBytes, frames };
 }
 
 /**
  * The head as it would be if the pixels were stored native, and the pixels, decoded when they are asked for.
  * @throws Refusal PipelineRefused when frames are missing, and, from the pixels, when one cannot be decoded
  */
-export function decodedInstance(codecs: CodecPool, head: Head, frames: readonly FrameSource[]): SeriesInstance {
+export function decodedInstance(codecs: CodecPool, head: Head, { encodedBytes, frames }: Encoded): SeriesInstance {
   const said = Math.max(1, numberValue(head.dataSet, 0x00280008) ?? 1);
   if (head.pixelData === undefined || frames.length !== said)
     throw new Refusal('PipelineRefused', `${frames.length} of ${said} frames of an instance are there`);
   const layout = told(() => imageLayout(head.dataSet));
   const syntaxes = { from: head.transferSyntaxUID, to: EXPLICIT_VR_LITTLE_ENDIAN };
   return {
-    head: { ...head, pixelData: { tag: 0x7fe00010, vr: 'OW', lengthBytes: frameBytes(layout) * said } },
+    head: {
+      ...head,
+      dataSet: withLossTold(head, { frames: said, encodedBytes }),
+      pixelData: { tag: 0x7fe00010, vr: 'OW', lengthBytes: frameBytes(layout) * said },
+    },
     async pixels() {
       const decoded: Buffer[] = [];
       // A few at a time, so that viewers get their turn at the codecs.

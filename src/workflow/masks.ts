@@ -24,7 +24,9 @@ import { eachImage } from './each-volume.ts';
 import {
   codeOf,
   figuresOf,
+  manifestOf,
   quality,
+  refuseUnlessGated,
   zooInput,
   zooProvenance,
   type PipelineSettings,
@@ -46,13 +48,16 @@ export async function produceMasks(
   options: ProduceOptions,
 ): Promise<Produced> {
   const heads = instances.map(({ head }) => head);
+  const card = manifestOf(pool, id);
   if (!areProjections(heads)) {
+    refuseUnlessGated(card, heads);
     const source = { heads, volume: await readVolume(instances) };
     return maskOne(pool, { id, source, planar: false, settings }, options);
   }
   let refused: Refusal | undefined;
   const made = await eachImage(instances, options, async (instance, one) => {
     try {
+      refuseUnlessGated(card, [instance.head]);
       const source = { heads: [instance.head], volume: await readProjection(instance) };
       return await maskOne(pool, { id, source, planar: true, settings }, one);
     } catch (error) {
@@ -79,7 +84,7 @@ function refusedImage(
 ): Produced {
   const findings = refusal instanceof GatesRefusal ? refusal.findings : [];
   const figures = findings.flatMap(({ name, value }) => (Number.isFinite(value) ? [{ name, value }] : []));
-  const provenance = zooProvenance(cardOf(pool, id), settings, figures);
+  const provenance = zooProvenance(manifestOf(pool, id), settings, figures);
   const report = (): DerivedObject =>
     deriveMeasurementReport({
       source: [instance.head],
@@ -88,12 +93,6 @@ function refusedImage(
       provenance: reporting(provenance),
     });
   return { objects: outputs.includes('report') ? [report()] : [], quality: {}, verdict: 'refuse' };
-}
-
-function cardOf(pool: Pool, id: string): ManifestCard {
-  const model = pool.zoo.get(id);
-  if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
-  return model.card;
 }
 
 interface OneRun {
@@ -106,7 +105,7 @@ interface OneRun {
 
 async function maskOne(pool: Pool, run: OneRun, options: ProduceOptions): Promise<Produced> {
   const { id, source, planar } = run;
-  const card = cardOf(pool, id);
+  const card = manifestOf(pool, id);
   const outputs = options.outputs ?? DEFAULT_OUTPUTS;
   const settings = parseZooSettings(card, { ...run.settings });
   const { geometry } = source.volume;
@@ -236,10 +235,13 @@ function greyOf({ heads, volume }: LoadedSeries): Uint8Array {
   const image = heads[volume.sources[k]?.instance ?? 0];
   const { center, width }: Window = windowIn(image) ?? windowOver(planeOf(volume, k));
   const turned = image !== undefined && asciiValue(image.dataSet, 0x00280004) === 'MONOCHROME1';
-  return Uint8Array.from(volume.voxels, (value) => {
-    const share = Math.max(0, Math.min(1, (value - center) / width + 0.5));
-    return Math.round(255 * (turned ? 1 - share : share));
-  });
+  // A loop of its own: `from` would first list every voxel.
+  const grey = new Uint8Array(volume.voxels.length);
+  for (let n = 0; n < grey.length; n++) {
+    const share = Math.max(0, Math.min(1, (volume.voxels[n]! - center) / width + 0.5));
+    grey[n] = Math.round(255 * (turned ? 1 - share : share));
+  }
+  return grey;
 }
 
 /** The slice with most of the masks, without and with their outlines. */

@@ -4,6 +4,7 @@ import type { Code, DerivedObject, Provenance, QualityFigure } from '../derived/
 import { asciiValue, asciiValues, itemsOf, numberValue, numberValues, type DataSet } from '../dicom/data-set.ts';
 import { tag } from '../dicom/dictionary.ts';
 import { SOFTWARE_VERSION } from '../dicom/implementation.ts';
+import { isLossy, lossyRatio } from '../dicom/loss.ts';
 import type { Head } from '../dicom/object.ts';
 import { Refusal } from '../dicom/refusal.ts';
 import type { SeriesVolume, Volume } from '../dicom/volume.ts';
@@ -36,6 +37,27 @@ export interface Produced {
   readonly verdict: 'pass' | 'warn' | 'refuse';
 }
 
+/** @throws Refusal BadConfiguration where it is not installed */
+export function manifestOf(pool: Pool, id: string): ManifestCard {
+  const model = pool.zoo.get(id);
+  if (model === undefined) throw new Refusal('BadConfiguration', `the model ${id} is not installed`);
+  return model.card;
+}
+
+/** Artefacts of compression look like what many models are to find or to take away. @throws Refusal PipelineRefused */
+export function refuseLost(name: string, heads: readonly Head[]): void {
+  if (heads.some(isLossy))
+    throw new Refusal(
+      'PipelineRefused',
+      `${name}: Lossy Image Compression (0028,2110) is 01, expected pixels that lost nothing`,
+    );
+}
+
+/** A model whose card has a gate for it takes what was compressed with loss. @throws Refusal PipelineRefused */
+export function refuseUnlessGated({ id, gates }: ManifestCard, heads: readonly Head[]): void {
+  if (gates?.['lossyRatio'] === undefined) refuseLost(id, heads);
+}
+
 /** A loaded series as a model with a manifest takes it. @throws Refusal PipelineRefused for a series without instances */
 export function zooInput(card: ManifestCard, source: LoadedSeries, settings: ZooSettings): ZooInput {
   const [first] = source.heads;
@@ -48,6 +70,7 @@ export function zooInput(card: ManifestCard, source: LoadedSeries, settings: Zoo
     imageType: asciiValues(first.dataSet, 0x00080008),
     rescaleType: asciiValue(first.dataSet, 0x00281054),
     settings,
+    lossyRatio: Math.max(...source.heads.map(lossyRatio)),
     attributes: {
       ...Object.fromEntries(keywords.map((keyword) => [keyword, asciiValues(first.dataSet, tag(keyword))])),
       AcquisitionMatrix: numberValues(first.dataSet, tag('AcquisitionMatrix')).map(String),

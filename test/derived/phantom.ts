@@ -4,6 +4,7 @@ import { readHead } from '../../src/dicom/part10.ts';
 import { uidFrom } from '../../src/dicom/uid.ts';
 import type { SeriesInstance, Vector3 } from '../../src/dicom/volume.ts';
 import { openSink, sinkBytes, writeBytes, writeHeader } from '../../src/dicom/writer.ts';
+import { encapsulate } from '../phantom/objects.ts';
 
 export const CT_IMAGE = '1.2.840.10008.5.1.4.1.1.2';
 export const MR_IMAGE = '1.2.840.10008.5.1.4.1.1.4';
@@ -12,7 +13,12 @@ export const ENHANCED_MR_IMAGE = '1.2.840.10008.5.1.4.1.1.4.1';
 const EXPLICIT_LE = '1.2.840.10008.1.2.1';
 
 /** A Part 10 object of these attributes and pixels. */
-export function part10(attributes: Item, pixels: Buffer | undefined, transferSyntaxUID = EXPLICIT_LE): Buffer {
+/** Part 10 bytes; of frames, an encapsulated object. */
+export function part10(
+  attributes: Item,
+  pixels: Buffer | readonly Buffer[] | undefined,
+  transferSyntaxUID = EXPLICIT_LE,
+): Buffer {
   const signed = attributes['PixelRepresentation'] === 1;
   const dataSet = openAttributes({ pixelRepresentation: signed ? 1 : 0 });
   put(dataSet, attributes);
@@ -30,7 +36,10 @@ export function part10(attributes: Item, pixels: Buffer | undefined, transferSyn
   const sink = openSink();
   writeBytes(sink, Buffer.concat([Buffer.alloc(128), Buffer.from('DICM'), encodeAttributes(length), metaBytes]));
   writeBytes(sink, encodeAttributes(dataSet));
-  if (pixels !== undefined) {
+  if (Array.isArray(pixels)) {
+    writeHeader(sink, 0x7fe00010, 'OB', 0xffffffff);
+    writeBytes(sink, encapsulate(pixels, []));
+  } else if (Buffer.isBuffer(pixels)) {
     writeHeader(sink, 0x7fe00010, 'OW', pixels.length + (pixels.length & 1));
     writeBytes(sink, pixels);
     if (pixels.length & 1) writeBytes(sink, Buffer.from([0]));

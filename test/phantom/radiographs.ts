@@ -1,5 +1,6 @@
 /** Radiographs as a digital X-ray room would send them: a chest with ribs, heart, spine and diaphragm, and a hand. Nobody is depicted. */
 import type { Item } from '../../src/derived/attributes.ts';
+import { JPEG_BASELINE } from '../../src/codecs/syntaxes.ts';
 import { uidFrom } from '../../src/dicom/uid.ts';
 import { part10 } from '../derived/phantom.ts';
 import { seeded } from './random.ts';
@@ -19,9 +20,11 @@ export interface Radiograph {
   readonly bodyPart?: string;
   readonly number?: number;
   readonly over?: Item;
+  /** In 8 bits, as JPEG Baseline has them. */
+  readonly eightBits?: boolean;
+  /** This stream in place of the pixels. */
+  readonly jpeg?: Buffer;
 }
-
-const MOST = 4095;
 
 /** Part 10 bytes. */
 export function radiograph(options: Radiograph): Buffer {
@@ -33,17 +36,20 @@ export function radiograph(options: Radiograph): Buffer {
     number = 1,
     inverted = false,
     mirrored = false,
+    eightBits = false,
   } = options;
+  const [bits, bytes] = eightBits ? [8, 1] : [12, 2];
+  const most = 2 ** bits - 1;
   const random = seeded(3);
-  const pixels = Buffer.alloc(columns * rows * 2);
+  const pixels = Buffer.alloc(columns * rows * bytes);
   for (let j = 0; j < rows; j++)
     for (let i = 0; i < columns; i++) {
       const side = Math.max(columns, rows);
       const x = ((mirrored ? columns - 1 - i : i) + 0.5 - columns / 2) / side;
       const y = (j + 0.5 - rows / 2) / side;
       const seen = (shows === 'chest' ? chest(x, y).grey : hand(x, y)) + 0.012 * random.gaussian();
-      const value = Math.round(Math.max(0, Math.min(1, 0.1 + 0.8 * seen)) * MOST);
-      pixels.writeUInt16LE(inverted ? MOST - value : value, 2 * (j * columns + i));
+      const value = Math.round(Math.max(0, Math.min(1, 0.1 + 0.8 * seen)) * most);
+      pixels.writeUIntLE(inverted ? most - value : value, bytes * (j * columns + i), bytes);
     }
   const study = uidFrom('radiograph', patient.id);
   return part10(
@@ -85,13 +91,14 @@ export function radiograph(options: Radiograph): Buffer {
       PhotometricInterpretation: inverted ? 'MONOCHROME1' : 'MONOCHROME2',
       Rows: rows,
       Columns: columns,
-      BitsAllocated: 16,
-      BitsStored: 12,
-      HighBit: 11,
+      BitsAllocated: 8 * bytes,
+      BitsStored: bits,
+      HighBit: bits - 1,
       PixelRepresentation: 0,
       ...options.over,
     },
-    pixels,
+    options.jpeg === undefined ? pixels : [options.jpeg],
+    options.jpeg === undefined ? undefined : JPEG_BASELINE,
   );
 }
 

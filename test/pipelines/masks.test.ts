@@ -47,8 +47,20 @@ test('whatever the mask: parts cover it exactly, and keeping all of them changes
       fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 324, maxLength: 324 }),
       (nx, ny, nz, values) => {
         const labels = Uint8Array.from(values.slice(0, nx * ny * nz));
-        const { numbers, sizes } = partsOf(labels, [nx, ny, nz], 1);
-        labels.forEach((label, n) => assert.equal(numbers[n]! > 0, label === 1));
+        const { starts, ends, numbers, sizes } = partsOf(labels, [nx, ny, nz], 1);
+        const covered = new Uint32Array(labels.length);
+        starts.forEach((start, n) => covered.fill(numbers[n]!, start, ends[n]));
+        labels.forEach((label, n) => assert.equal(covered[n]! > 0, label === 1));
+        // Neighbours are in one part, and so many voxels are in it as it says.
+        for (const [step, inside] of [
+          [1, (n: number) => (n + 1) % nx > 0],
+          [nx, (n: number) => Math.floor(n / nx) % ny < ny - 1],
+          [nx * ny, (n: number) => n + nx * ny < labels.length],
+        ] as const)
+          labels.forEach((label, n) => {
+            if (label === 1 && inside(n) && labels[n + step] === 1) assert.equal(covered[n], covered[n + step]);
+          });
+        sizes.forEach((voxels, part) => assert.equal(covered.filter((one) => one === part + 1).length, voxels));
         assert.equal(
           sizes.reduce((sum, one) => sum + one, 0),
           labels.filter((label) => label === 1).length,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { encodeFrame } from '../../src/codecs/frames.ts';
 import { JPEG_BASELINE, LOSSLESS_TARGETS } from '../../src/codecs/syntaxes.ts';
+import { isLossy, lossyRatio } from '../../src/dicom/loss.ts';
 import { loadSeries } from '../../src/workflow/load-series.ts';
 import { fill, openDoor, type Door } from '../dicomweb/door.ts';
 import { greyLayout } from '../phantom/layout.ts';
@@ -25,6 +26,7 @@ async function store(
   study: string,
   transferSyntaxUID: string,
   fragments: readonly Buffer[] | undefined,
+  bitsAllocated: 8 | 16 = 16,
 ): Promise<void> {
   for (const [index, pixels] of SLICES.entries()) {
     const fragment = fragments?.[index];
@@ -35,6 +37,7 @@ async function store(
       sopInstanceUID: `${study}.1.${index + 1}`,
       instanceNumber: index + 1,
       transferSyntaxUID,
+      bitsAllocated,
       ...(fragment === undefined ? { pixels } : { fragments: [fragment] }),
     });
   }
@@ -58,7 +61,7 @@ test('DERIVE-CODEC-1: a series in any lossless syntax makes the volume that the 
   }
 });
 
-test('DERIVE-CODEC-2: what breaks off and what was compressed with loss is refused by name', async () => {
+test('DERIVE-CODEC-2: what breaks off is refused by name', async () => {
   const [target = ''] = LOSSLESS_TARGETS;
   const whole = await Promise.all(SLICES.map((bytes) => encodeFrame({ bytes, layout: LAYOUT }, target)));
   await store(
@@ -68,5 +71,20 @@ test('DERIVE-CODEC-2: what breaks off and what was compressed with loss is refus
   );
   await assert.rejects(load('2.25.30'), { reason: 'PipelineRefused', message: /RLE segment/ });
   await store('2.25.31', JPEG_BASELINE, whole);
-  await assert.rejects(load('2.25.31'), { reason: 'PipelineRefused', message: /compressed/ });
+  await assert.rejects(load('2.25.31'), { reason: 'PipelineRefused', message: /JPEG/ });
+});
+
+test('DERIVE-CODEC-3: the head of what was compressed with loss says so, and how strongly (PS3.3 C.7.6.1.1.5)', async () => {
+  const layout = { ...LAYOUT, bitsAllocated: 8, bitsStored: 8, highBit: 7 };
+  const frames = await Promise.all(
+    SLICES.map((bytes) => encodeFrame({ bytes: bytes.subarray(0, 192), layout }, JPEG_BASELINE)),
+  );
+  await store('2.25.32', JPEG_BASELINE, frames, 8);
+  const { heads } = await load('2.25.32');
+  for (const [index, head] of heads.entries()) {
+    assert.ok(isLossy(head));
+    // Item tags and the end of the sequence are counted too.
+    const [told, most] = [lossyRatio(head), 192 / (frames[index]?.length ?? NaN)];
+    assert.ok(told <= most + 0.01 && told > 0.9 * most, `${told} of ${most}`);
+  }
 });

@@ -63,8 +63,8 @@ export const square = (g: Draft, a: Value) => mul(g, a, a);
 export const scale = (g: Draft, a: Value, factor: number) => mul(g, a, num(g, factor));
 export const concat = (g: Draft, parts: readonly Value[], axis: number) => op(g, 'Concat', parts, { axis });
 
-/** Runs `body` a fixed number of times and stacks what it gives in a new first axis: ONNX Loop. The body sees the names of the graph around it. */
-export function collect(g: Draft, times: number, body: (g: Draft, step: Value) => Value): Value {
+/** Runs `body` so many times and stacks what it gives in a new first axis: ONNX Loop. The body sees the names of the graph around it. */
+export function collect(g: Draft, times: number | Value, body: (g: Draft, step: Value) => Value): Value {
   const name = newName(g);
   const inner = newDraft(`${name}_`);
   const [step, go] = [`${name}_step`, `${name}_go`];
@@ -77,7 +77,7 @@ export function collect(g: Draft, times: number, body: (g: Draft, step: Value) =
     inputs: [encodeValue(step, INT64, []), encodeValue(go, BOOL, [])],
     outputs: [encodeValue(on, BOOL, []), encodeValue(row, FLOAT, new Array<undefined>(3).fill(undefined))],
   });
-  const count = integers(g, [], [times]);
+  const count = typeof times === 'number' ? integers(g, [], [times]) : times;
   const yes = constant(g, BOOL, [], Uint8Array.of(1));
   return op(g, 'Loop', [count, yes], { body: { graph } });
 }
