@@ -131,7 +131,7 @@ export function rewriteInstance(
   alike.set(series, { ...rewriteInParts(run, dataSet, inserts), source: outlineOf(dataSet), decidedBy, misses });
 }
 
-/** A condition of a site's own rules may ask for any attribute. */
+/** A condition of a site's own rules may ask for whatever attribute it likes. */
 function hasConditions({ profile }: Rewriting): boolean {
   return [...profile.overrides.values()].flat().some(({ when }) => when !== undefined);
 }
