@@ -331,7 +331,7 @@ test('PS3.18-10.5.3.2-location: a new study is named by Location and Content-Loc
 
 test('PS3.18-I.1-types: Retrieve URL is there, empty where nothing was stored; sequences only with items', async () => {
   const bad = await stow(door, MULTIPART, multipartBody([Buffer.from('this is no object')]));
-  assert.equal(bad.status, 409);
+  assert.equal(bad.status, 400);
   assert.deepEqual(bad.dataSet['00081190'], { vr: 'UR' });
   assert.equal(bad.dataSet['00081199'], undefined);
   assert.equal(bad.dataSet['00081198'], undefined);
@@ -352,7 +352,7 @@ test('PS3.18-I.2-reasons: each cause has its Failure or Warning Reason of tables
   assert.deepEqual([syntax.status, ...reasonsIn(syntax.dataSet, '00081198')], [409, 0xc122]);
   assert.deepEqual(itemsIn(syntax.dataSet, '00081198')[0]?.['00081155']?.Value, ['2.25.51']);
   const unreadable = await send(Buffer.alloc(200, 1));
-  assert.deepEqual([unreadable.status, ...reasonsIn(unreadable.dataSet, '0008119A')], [409, 0xc000]);
+  assert.deepEqual([unreadable.status, ...reasonsIn(unreadable.dataSet, '0008119A')], [400, 0xc000]);
   // A class that no profile knows is held for a person.
   const held = await send(objectAt({ sopClassUID: '1.2.840.10008.1.1' }));
   const warnings = itemsIn(held.dataSet, '00081199').map((item) => item['00081196']);
