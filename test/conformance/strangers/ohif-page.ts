@@ -8,9 +8,16 @@ export function thumbnails(page: Page): Locator {
   return page.locator('[data-cy="study-browser-thumbnail"]');
 }
 
+/** While the page puts another series into a viewport there is none for a moment. */
 async function boxOf(page: Page, n: number): Promise<Box> {
-  const box = await page.locator('canvas.cornerstone-canvas').nth(n).boundingBox();
-  assert.ok(box !== null, `viewport ${n} is not there`);
+  let box: Box | null = null;
+  await until(
+    `viewport ${n}`,
+    async () => (box = await page.locator('canvas.cornerstone-canvas').nth(n).boundingBox()) !== null,
+    10_000,
+    100,
+  );
+  assert.ok(box !== null);
   return box;
 }
 
